@@ -1,0 +1,82 @@
+"""Errors of use: each is one clear sentence, and carries the exit code of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OrnsteinError(Exception):
+    """Something the user can mend; the command line prints its text without a traceback."""
+
+    exit_code = 2
+
+
+class UsageError(OrnsteinError):
+    """A call or command that cannot be understood."""
+
+
+class LevelError(OrnsteinError):
+    """Noise levels in the wrong order, or a level where the formula has no value."""
+
+
+class TargetError(OrnsteinError):
+    """A prediction target that cannot be used at the levels asked for."""
+
+
+class ConfigError(OrnsteinError):
+    """An unknown or impossible setting."""
+
+
+class DataError(OrnsteinError):
+    """Data that cannot be found, read or used."""
+
+    exit_code = 65
+
+
+class ModelFileError(OrnsteinError):
+    """A model file or checkpoint that is damaged, foreign or newer than this version."""
+
+    exit_code = 65
+
+
+class DivergedError(OrnsteinError):
+    """Training or sampling produced numbers that are not finite."""
+
+    exit_code = 70
+
+
+class OutOfMemoryError(OrnsteinError):
+    """The work does not fit into memory."""
+
+    exit_code = 71
+
+
+class RunLockedError(OrnsteinError):
+    """The run directory is in use, or already holds something else."""
+
+    exit_code = 73
+
+
+class DiskError(OrnsteinError):
+    """The disk is full, read-only or gone."""
+
+    exit_code = 74
+
+
+class StoppedEarly(OrnsteinError):  # noqa: N818 - a stop is not a failure
+    """Stopped on request with everything saved; the same command goes on."""
+
+    exit_code = 75
+
+
+class UnsafeError(OrnsteinError):
+    """An unsafe or impossible set-up."""
+
+    exit_code = 78
+
+
+def near(name: str, options: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the option closest to ``name``, or ``""``."""
+    found = get_close_matches(name.lower(), list(options), n=1, cutoff=0.6)
+    return f" Did you mean '{found[0]}'?" if found else ""
