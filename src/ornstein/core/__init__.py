@@ -1,0 +1,18 @@
+"""Floor 0: levels, processes, targets, kernels, grids, noise and exact laws."""
+
+from ornstein.core.denoiser import Denoiser, Estimate, from_x0
+from ornstein.core.exact import FiniteData, Gaussian, Mixture
+from ornstein.core.grid import GRIDS
+from ornstein.core.kernel import Bridge, Transition, bridge, transition
+from ornstein.core.level import Level, check_descent, spread
+from ornstein.core.noise import Draw, FreshNoise, ItemNoise, Noise, generator, item_normal, key
+from ornstein.core.process import DDPM, EDM, PROCESSES, VE, VP, Flow, Process, SubVP
+from ornstein.core.target import TARGETS, V, X0, EDMTarget, Eps, Score, Target, Velocity
+
+__all__ = [
+    "DDPM", "EDM", "GRIDS", "PROCESSES", "TARGETS", "VE", "VP", "X0", "Bridge", "Denoiser", "Draw",
+    "EDMTarget", "Eps", "Estimate", "FiniteData", "Flow", "FreshNoise", "Gaussian", "ItemNoise", "Level",
+    "Mixture", "Noise", "Process",
+    "Score", "SubVP", "Target", "Transition", "V", "Velocity", "bridge", "check_descent", "from_x0",
+    "generator", "item_normal", "key", "spread", "transition",
+]  # fmt: skip

@@ -1,0 +1,164 @@
+"""Laws whose denoiser, density and score are known exactly: the truth that everything is checked against.
+
+Each law is a denoiser: called with (x, level) it answers E[x0 | x] and E[eps | x]. Vectors only, x is
+(B, D); the arithmetic runs in the precision of x.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ornstein.core.denoiser import Estimate
+from ornstein.core.level import Level, as_clock
+from ornstein.errors import LevelError
+
+CLEAN = Level(torch.tensor(1.0), torch.tensor(0.0))
+
+
+class Mixture:
+    """Mixture of K Gaussians with full covariances, in D dimensions.
+
+    Args:
+        weights: Probabilities of the components, (K,).
+        means: (K, D).
+        covariances: (K, D, D), or (K,) standard deviations of isotropic components.
+    """
+
+    def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+        self.weights, self.means = as_clock(weights), as_clock(means)
+        covariances = as_clock(covariances)
+        if covariances.ndim == 1:
+            covariances = covariances[:, None, None] ** 2 * torch.eye(
+                self.dim, dtype=torch.float64
+            )
+        self.eigenvalues, self.axes = torch.linalg.eigh(covariances)  # (K, D), (K, D, D)
+        if bool((self.eigenvalues < -1e-12).any()):
+            raise LevelError("a covariance must have no negative eigenvalue.")
+        self.eigenvalues = self.eigenvalues.clamp(min=0)
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions D."""
+        return self.means.shape[-1]
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the law, (D,)."""
+        return self.weights @ self.means
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of the law, (D, D)."""
+        within = (self.axes * self.eigenvalues[:, None]) @ self.axes.mT
+        off = self.means - self.mean
+        return torch.einsum("k,kij->ij", self.weights, within + off[:, :, None] * off[:, None, :])
+
+    def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """Log joint of (x, component) (B, K), offset from each mean on its axes, variances there."""
+        alpha, sigma = (s.to(x).reshape(-1, 1, 1) for s in (level.alpha, level.sigma))
+        offset = x[:, None, :] - alpha * self.means.to(x)  # (B, K, D)
+        along = torch.einsum("bkd,kde->bke", offset, self.axes.to(x))
+        variance = alpha**2 * self.eigenvalues.to(x) + sigma**2  # (B or 1, K, D)
+        log_joint = self.weights.to(x).log() - 0.5 * (
+            (along**2 / variance).sum(-1)
+            + variance.log().sum(-1)
+            + self.dim * math.log(2 * math.pi)
+        )
+        return log_joint, along, variance
+
+    def __call__(self, x: Tensor, level: Level) -> Estimate:
+        """Exact E[x0 | x] and E[eps | x], (B, D) each; any level that is not clean."""
+        alpha, sigma = (s.to(x).reshape(-1, 1, 1) for s in (level.alpha, level.sigma))
+        log_joint, along, variance = self._parts(x, level)
+        share = log_joint.softmax(-1)  # (B, K)
+        axes = self.axes.to(x)
+        x0 = self.means.to(x) + torch.einsum(
+            "bke,kde->bkd", alpha * self.eigenvalues.to(x) / variance * along, axes
+        )
+        eps = torch.einsum("bke,kde->bkd", sigma / variance * along, axes)
+        return Estimate(
+            torch.einsum("bk,bkd->bd", share, x0), torch.einsum("bk,bkd->bd", share, eps)
+        )
+
+    def log_prob(self, x: Tensor, level: Level = CLEAN) -> Tensor:
+        """Log density of alpha·x0 + sigma·eps at x in nats, (B,)."""
+        return torch.logsumexp(self._parts(x, level)[0], -1)
+
+    def score(self, x: Tensor, level: Level = CLEAN) -> Tensor:
+        """Gradient of the log density, (B, D)."""
+        log_joint, along, variance = self._parts(x, level)
+        pull = torch.einsum("bke,kde->bkd", along / variance, self.axes.to(x))
+        return -torch.einsum("bk,bkd->bd", log_joint.softmax(-1), pull)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw ``count`` points of the clean law, (count, D) float64."""
+        component = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        z = torch.randn(count, self.dim, dtype=torch.float64, generator=generator)
+        scaled = z * self.eigenvalues[component].sqrt()
+        return self.means[component] + torch.einsum("bde,be->bd", self.axes[component], scaled)
+
+    def transport(self, x: Tensor, t: Level, s: Level) -> Tensor:
+        """Exact probability-flow map from level t to level s, in one dimension, (B, 1).
+
+        The flow keeps the distribution function, so x_s = CDF_s^{-1}(CDF_t(x_t)); found by bisection.
+
+        Raises:
+            LevelError: the law has more than one dimension.
+        """
+        if self.dim != 1:
+            raise LevelError(f"transport is known in one dimension only, this law has {self.dim}.")
+        goal = self._cdf(as_clock(x), t)
+        reach = 50 * (s.alpha * (self.means.abs().max() + self.eigenvalues.max().sqrt()) + s.sigma)
+        low, high = -reach.expand_as(goal), reach.expand_as(goal)
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            below = self._cdf(middle, s) < goal
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return 0.5 * (low + high)
+
+    def _cdf(self, x: Tensor, level: Level) -> Tensor:
+        deviation = (level.alpha**2 * self.eigenvalues[:, 0] + level.sigma**2).sqrt()
+        z = (x - level.alpha * self.means[:, 0]) / deviation  # (B, K)
+        return (torch.special.ndtr(z) @ self.weights)[:, None]
+
+
+class Gaussian(Mixture):
+    """A single Gaussian with a full covariance.
+
+    Args:
+        mean: (D,).
+        covariance: (D, D).
+    """
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__(torch.ones(1), as_clock(mean)[None], as_clock(covariance)[None])
+
+    def flow(self, x: Tensor, t: Level, s: Level) -> Tensor:
+        """Exact probability-flow map from level t to level s, any dimension, (B, D)."""
+        variance_t, variance_s = (lv.alpha**2 * self.eigenvalues[0] + lv.sigma**2 for lv in (t, s))
+        along = (x - (t.alpha * self.means[0]).to(x)) @ self.axes[0].to(x)
+        stretched = (along * (variance_s / variance_t).sqrt().to(x)) @ self.axes[0].mT.to(x)
+        return (s.alpha * self.means[0]).to(x) + stretched
+
+
+class FiniteData:
+    """The law that puts equal weight on the items of a finite data set: what perfect memory would do.
+
+    Args:
+        items: (N, *D).
+    """
+
+    def __init__(self, items: Tensor) -> None:
+        self.items = items
+
+    def __call__(self, x: Tensor, level: Level) -> Estimate:
+        """Exact E[x0 | x] and E[eps | x], (B, *D) each; any level that is not clean."""
+        flat, data = x.flatten(1), self.items.to(x).flatten(1)
+        alpha, sigma = (s.to(x).reshape(-1, 1) for s in (level.alpha, level.sigma))
+        # |x - alpha·d|² without the terms that all items share.
+        log_share = (alpha * (flat @ data.T) - 0.5 * alpha**2 * (data**2).sum(1)) / sigma**2
+        x0 = log_share.softmax(-1) @ data
+        return Estimate(x0.reshape(x.shape), ((flat - alpha * x0) / sigma).reshape(x.shape))

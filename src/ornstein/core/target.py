@@ -1,0 +1,120 @@
+"""What a network predicts: every target is F = a·x0 + b·eps with (a, b) a function of the level.
+
+Together with x = alpha·x0 + sigma·eps that is a 2x2 system, so one solve replaces a converter for
+each pair of targets. Sources: eps arXiv:2006.11239; v arXiv:2202.00512; flow velocity
+arXiv:2210.02747; EDM arXiv:2206.00364, eq. 7.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ornstein.core.denoiser import Estimate
+from ornstein.core.level import Level, spread
+from ornstein.errors import TargetError
+
+
+class Target(ABC):
+    """A prediction target F = a·x0 + b·eps."""
+
+    @abstractmethod
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """Return (a, b) at a level, each of the level's shape."""
+
+    def of(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
+        """Return what a perfect network would output, (B, *D)."""
+        a, b = self.coefficients(level)
+        return spread(a, x0) * x0 + spread(b, x0) * eps
+
+    def estimate(self, output: Tensor, x: Tensor, level: Level) -> Estimate:
+        """Turn a network output F at the noisy point x into x0 and eps, all (B, *D)."""
+        a, b = self.coefficients(level)
+        d = level.alpha * b - level.sigma * a
+        x0 = spread(b / d, x) * x - spread(level.sigma / d, x) * output
+        eps = spread(level.alpha / d, x) * output - spread(a / d, x) * x
+        return Estimate(x0, eps)
+
+    def gain2(self, level: Level) -> Tensor:
+        """(dF/dx0)² at fixed x: a weight on the x0-error divided by this is the weight on the F-error."""
+        a, b = self.coefficients(level)
+        return ((a * level.sigma - b * level.alpha) / level.sigma) ** 2
+
+    def check(self, level: Level, name: str = "this process") -> None:
+        """Refuse levels where x0 cannot be had from F (eps-prediction at alpha = 0, for one).
+
+        Raises:
+            TargetError: the determinant vanishes at one of the levels.
+        """
+        a, b = self.coefficients(level)
+        d = level.alpha * b - level.sigma * a
+        if bool((d == 0).any() | ~torch.isfinite(d).all()):
+            raise TargetError(
+                f"{type(self).__name__} prediction says nothing about x0 at pure noise, which {name} reaches. "
+                "Use V, X0, Velocity or EDMTarget, or a process that keeps a little signal."
+            )
+
+
+@dataclass(frozen=True)
+class X0(Target):
+    """The clean data."""
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(level.alpha), torch.zeros_like(level.alpha)
+
+
+@dataclass(frozen=True)
+class Eps(Target):
+    """The noise."""
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(level.alpha), torch.ones_like(level.alpha)
+
+
+@dataclass(frozen=True)
+class Score(Target):
+    """Gradient of the log density of x: -eps/sigma in the mean."""
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(level.alpha), -1 / level.sigma
+
+
+@dataclass(frozen=True)
+class V(Target):
+    """alpha·eps - sigma·x0 on the variance-preserving scale."""
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        return -level.sigma / level.norm, level.alpha / level.norm
+
+
+@dataclass(frozen=True)
+class Velocity(Target):
+    """The rectified flow's velocity eps - x0."""
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        return -torch.ones_like(level.alpha), torch.ones_like(level.alpha)
+
+
+@dataclass(frozen=True)
+class EDMTarget(Target):
+    """EDM's preconditioned output: unit variance at every level for data of standard deviation data_std."""
+
+    data_std: float = 1.0
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        r = torch.hypot(level.alpha * self.data_std, level.sigma)
+        return level.sigma / (self.data_std * r), -level.alpha * self.data_std / r
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "x0": X0,
+    "eps": Eps,
+    "score": Score,
+    "v": V,
+    "velocity": Velocity,
+    "edm": EDMTarget,
+}
