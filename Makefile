@@ -1,0 +1,56 @@
+# Each target makes .venv and installs what it needs there first; a second call is quick.
+#   PYTHON=python3.12     the Python to make .venv with (3.11 or newer)
+#   PIP_ARGS="..."        more options for pip, such as another package index
+#   ARGS="..."            more options for the command of the target: make test ARGS="-k solver"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format types docs bench check clean
+export PYTHON PIP_ARGS
+
+SETUP := sh .ci/setup
+# Not .venv/bin/ornstein: a script's first line cannot name a folder with a space or a very long path.
+PY := .venv/bin/python
+ORNSTEIN := $(PY) -m ornstein
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo:  ## train on embedded pictures for a few minutes, then look at what the model makes
+	@$(SETUP)
+	@$(ORNSTEIN) --help
+
+test:  ## the fast tests
+	@$(SETUP) test
+	@$(PY) -m pytest $(ARGS)
+
+test-slow:  ## all tests, the slow ones too
+	@$(SETUP) test
+	@$(PY) -m pytest -m "slow or not slow" $(ARGS)
+
+lint:  ## style and formatting
+	@$(SETUP) lint
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format:  ## put the formatting right
+	@$(SETUP) lint
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+types:  ## type check
+	@$(SETUP) lint
+	@$(PY) -m mypy
+
+docs:  ## the documentation as web pages, in site/
+	@$(SETUP) docs
+	@$(PY) -m mkdocs build --strict --quiet
+	@echo "docs: open site/index.html"
+
+bench:  ## time of a training step and of sampling on this machine
+	@$(SETUP)
+	@$(PY) -m ornstein --help
+
+check: lint types test  ## lint, types and fast tests
+
+clean:  ## remove .venv, caches and built pages; runs/ stays
+	rm -rf .venv site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
