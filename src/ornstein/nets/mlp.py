@@ -1,0 +1,97 @@
+"""A residual multilayer perceptron for vectors: toys in the plane, table rows, features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ornstein.errors import ConfigError
+from ornstein.nets.base import Embedding, fraction, whole, wholes
+
+
+class Layer(nn.Module):
+    """A residual layer whose inside is scaled and shifted by the embedding vector."""
+
+    def __init__(self, width: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.modulate = nn.Linear(embedding, 2 * width)
+        self.first = nn.Linear(width, 2 * width)
+        self.dropout = nn.Dropout(dropout)
+        self.second = nn.Linear(2 * width, width)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """Map x (B, width) given the embedding ``vector`` (B, embedding)."""
+        scale, shift = self.modulate(vector).chunk(2, dim=1)
+        y = torch.addcmul(shift, self.norm(x), scale + 1)
+        y = self.second(self.dropout(functional.silu(self.first(y))))
+        out: Tensor = x + y
+        return out
+
+
+class MLP(nn.Module):
+    """A residual MLP for vectors (D,). The output starts at exactly zero.
+
+    Args:
+        shape: Shape of one item, (D,).
+        classes: Number of classes; 0 for none.
+        width: Length of the inner vectors.
+        layers: Number of residual layers.
+        dropout: Share of inner activations dropped in training.
+
+    Raises:
+        ConfigError: An option that cannot be.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int = 0,
+        *,
+        width: int = 128,
+        layers: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.shape = wholes("shape", shape)
+        if len(self.shape) != 1:
+            raise ConfigError(
+                f"an MLP takes items of shape (D,), not {self.shape}; use the net 'unet'."
+            )
+        self.classes = whole("classes", classes, 0)
+        self.width = whole("width", width)
+        self.dropout = fraction("dropout", dropout)
+        self.embed = Embedding(self.width, self.classes)
+        self.stem = nn.Linear(self.shape[0], self.width)
+        self.layers = nn.ModuleList(
+            Layer(self.width, self.width, self.dropout) for _ in range(whole("layers", layers))
+        )
+        self.norm = nn.LayerNorm(self.width)
+        self.out = nn.Linear(self.width, self.shape[0])
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
+        """Map x (B, D), with the noise number (B,) and the condition, to its own shape."""
+        vector = self.embed(noise, cond)
+        y = self.stem(x)
+        for layer in self.layers:
+            y = layer(y, vector)
+        out: Tensor = self.out(self.norm(y))
+        return out
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that build this network again, fit for JSON."""
+        return {
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "width": self.width,
+            "layers": len(self.layers),
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,180 @@
+"""The U-Net, for series (C, L), images (C, H, W) and volumes (C, D, H, W) of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ornstein.errors import ConfigError
+from ornstein.nets.base import Embedding, fraction, whole, wholes
+from ornstein.nets.layers import (
+    Attention,
+    Block,
+    convolution,
+    crop,
+    from_patches,
+    group_norm,
+    silent,
+    to_patches,
+)
+
+
+class Stage(nn.Module):
+    """A block, with attention after it where asked, and a skip joined before it where given."""
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        embedding: int,
+        *,
+        dropout: float,
+        head: int | None,
+        joined: bool,
+    ) -> None:
+        super().__init__()
+        self.join = convolution(rank, 2 * channels, channels, 1) if joined else None
+        self.block = Block(rank, channels, embedding, dropout)
+        self.attention = None if head is None else Attention(rank, channels, head)
+
+    def forward(self, x: Tensor, vector: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Map x (B, channels, *space) given the embedding vector and the skip, like x."""
+        if self.join is not None and skip is not None:
+            x = self.join(torch.cat([x, skip], dim=1))
+        x = self.block(x, vector)
+        return x if self.attention is None else self.attention(x)
+
+
+class UNet(nn.Module):
+    """A U-Net: down and up paths of residual blocks, joined by concatenation (arXiv:1505.04597).
+
+    Sizes that a halving does not divide are rounded up on the way down and cropped on the way
+    up, so every (C, *space) is legal, even 1 x 1. The output starts at exactly zero.
+
+    Args:
+        shape: Shape of one item: (C, L), (C, H, W) or (C, D, H, W).
+        classes: Number of classes; 0 for none.
+        widths: Channels of each level; each level has half the size of the one before.
+        blocks: Residual blocks of each level, on the way down and again on the way up.
+        attention: Levels, counted from 0, whose blocks are followed by self-attention.
+        patch: The first layer folds patches of this size into channels (1: none).
+        head: Channels per attention head.
+        dropout: Share of inner activations dropped in training.
+
+    Raises:
+        ConfigError: An option that cannot be.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int = 0,
+        *,
+        widths: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (2, 2),
+        attention: Sequence[int] = (1,),
+        patch: int = 2,
+        head: int = 32,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.shape = wholes("shape", shape)
+        self.classes = whole("classes", classes, 0)
+        self.widths = wholes("widths", widths)
+        self.blocks = wholes("blocks", blocks)
+        self.attention = wholes("attention", attention, 0)
+        self.patch = whole("patch", patch)
+        self.head = whole("head", head)
+        self.dropout = fraction("dropout", dropout)
+        self._refuse()
+        self._build(len(self.shape) - 1)
+
+    def _refuse(self) -> None:
+        if not 2 <= len(self.shape) <= 4:
+            raise ConfigError(
+                f"a U-Net takes items of shape (C, L), (C, H, W) or (C, D, H, W), not "
+                f"{self.shape}; use the net 'mlp' for plain vectors."
+            )
+        if not self.widths or len(self.widths) != len(self.blocks):
+            raise ConfigError(
+                f"widths and blocks need one number per level, not {len(self.widths)} widths "
+                f"and {len(self.blocks)} blocks."
+            )
+        for level in self.attention:
+            if level >= len(self.widths):
+                raise ConfigError(
+                    f"attention names level {level}, but there are only {len(self.widths)} "
+                    "levels, counted from 0."
+                )
+
+    def _build(self, rank: int) -> None:
+        folded = self.shape[0] * self.patch**rank
+        vector = 2 * self.widths[0] + 128
+        self.embed = Embedding(vector, self.classes)
+        self.stem = convolution(rank, folded, self.widths[0], 3)
+        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
+        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
+        for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
+            for _ in range(blocks):
+                self.down.append(self._stage(rank, width, vector, level, joined=False))
+            if level + 1 < len(self.widths):
+                below = self.widths[level + 1]
+                self.shrink.append(convolution(rank, width, below, 3, stride=2))
+                self.grow.append(convolution(rank, below, width, 1))
+        for level in reversed(range(len(self.widths))):
+            for _ in range(self.blocks[level]):
+                width = self.widths[level]
+                self.up.append(self._stage(rank, width, vector, level, joined=True))
+        self.norm = group_norm(self.widths[0])
+        self.out = silent(convolution(rank, self.widths[0], folded, 3))
+
+    def _stage(self, rank: int, width: int, vector: int, level: int, *, joined: bool) -> Stage:
+        head = self.head if level in self.attention else None
+        return Stage(rank, width, vector, dropout=self.dropout, head=head, joined=joined)
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
+        """Map x (B, *shape), with the noise number (B,) and the condition, to its own shape."""
+        space = tuple(x.shape[2:])
+        # Sizes that the patch does not divide are filled up with copies of the last place.
+        short = [-size % self.patch for size in space]
+        if any(short):
+            x = functional.pad(x, [p for s in reversed(short) for p in (0, s)], mode="replicate")
+        vector = self.embed(noise, cond)
+        y = self._paths(self.stem(to_patches(x, self.patch)), vector)
+        y = self.out(functional.silu(self.norm(y)))
+        return crop(from_patches(y, self.patch), space)
+
+    def _paths(self, y: Tensor, vector: Tensor) -> Tensor:
+        """Go down and up again; each block of the way up sees its twin of the way down."""
+        skips: list[Tensor] = []
+        down, up = iter(self.down), iter(self.up)
+        for level, blocks in enumerate(self.blocks):
+            for _ in range(blocks):
+                y = next(down)(y, vector)
+                skips.append(y)
+            if level < len(self.shrink):
+                y = self.shrink[level](y)
+        for level in reversed(range(len(self.blocks))):
+            if level < len(self.grow):
+                y = functional.interpolate(self.grow[level](y), scale_factor=2, mode="nearest")
+                y = crop(y, tuple(skips[-1].shape[2:]))
+            for _ in range(self.blocks[level]):
+                y = next(up)(y, vector, skips.pop())
+        return y
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that build this network again, fit for JSON."""
+        return {
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "widths": list(self.widths),
+            "blocks": list(self.blocks),
+            "attention": list(self.attention),
+            "patch": self.patch,
+            "head": self.head,
+            "dropout": self.dropout,
+        }
