@@ -1,0 +1,104 @@
+"""Budgets: a number of steps, or minutes that are turned into steps by measuring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from ornstein.errors import OrnsteinError
+
+
+def pace(step: Callable[[], object], seconds: float = 2.0, most: int = 12) -> float:
+    """Measure seconds per call of ``step``, the median after one call to warm up.
+
+    Args:
+        step: Does one training step.
+        seconds: Stop measuring after about this long.
+        most: Measure at most so many calls.
+    """
+    step()
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < most and (len(times) < 2 or time.perf_counter() - start < seconds):
+        before = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - before)
+    return median(times)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network size that the planner may choose.
+
+    Attributes:
+        name: Its name in the size table.
+        cost: Time per item relative to the other sizes.
+        items: Items that it must see before it is better than the next smaller one.
+    """
+
+    name: str
+    cost: float
+    items: float
+
+
+def choose(sizes: Sequence[Size], known: Size, seconds_per_item: float, seconds: float) -> Size:
+    """Choose the largest size that sees enough items in the time given.
+
+    Args:
+        sizes: Candidates, small to large.
+        known: The one that was measured.
+        seconds_per_item: What it needs for one item, forward and backward.
+        seconds: The budget.
+
+    Returns:
+        The last size whose share of items is met; the first if none is.
+    """
+    if not sizes:
+        raise OrnsteinError(
+            "there is no network size to choose from; name one with --set net.size=small."
+        )
+    rate = 1 / seconds_per_item
+    fitting = [size for size in sizes if rate * known.cost / size.cost * seconds >= size.items]
+    return fitting[-1] if fitting else sizes[0]
+
+
+class Budget:
+    """How many steps the training has in all.
+
+    A number of steps is kept as it is. A time budget is turned into steps, and again at each
+    ``replan``, as long as steps are left: a slower or faster machine changes the number of steps, not
+    the time. The total is part of a checkpoint, so what follows one is a function of it.
+
+    Args:
+        steps: Total steps, first estimate for a time budget.
+        seconds: Time budget for training, None to train a number of steps.
+        elapsed: Training time already spent, from a checkpoint.
+    """
+
+    def __init__(self, steps: int, seconds: float | None = None, elapsed: float = 0.0) -> None:
+        self.total = max(1, steps)
+        self.seconds = seconds
+        self._before = elapsed
+        self._start = time.monotonic()
+        self._mark: tuple[float, int] | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Training time spent, over all sessions."""
+        return self._before + time.monotonic() - self._start
+
+    def left(self, done: int, per_step: float) -> float:
+        """Seconds left to the end, for display."""
+        if self.seconds is not None:
+            return max(0.0, self.seconds - self.elapsed)
+        return (self.total - done) * per_step
+
+    def replan(self, done: int) -> None:
+        """Measure the pace since the last call and set the total so that the time is kept."""
+        now = (self.elapsed, done)
+        if self.seconds is not None and self._mark is not None and done > self._mark[1]:
+            per_step = (now[0] - self._mark[0]) / (done - self._mark[1])
+            self.total = max(done, done + round((self.seconds - now[0]) / per_step))
+        self._mark = now

@@ -1,0 +1,263 @@
+"""The training loop, to be read from top to bottom.
+
+A step is a function of (weights, optimiser, seed, step number): which items, which noise, which levels,
+which labels are dropped, all follow from counters. So a stopped run goes on bit for bit, and nothing
+random is ever saved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ornstein.core import generator, key
+from ornstein.errors import DivergedError
+from ornstein.model import Model
+from ornstein.train.ema import PowerEMA
+from ornstein.train.objective import Objective, stratified
+
+
+class Items(Protocol):
+    """What training needs of a data set; ``ornstein.data.Dataset`` is one, tensors wrap easily."""
+
+    @property
+    def train(self) -> Tensor:
+        """Indices of the items to train on, (n,) int64."""
+
+    @property
+    def heldout(self) -> Tensor:
+        """Indices of the items kept aside, (m,) int64, may be empty."""
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Standardised items, (B, *D) float32."""
+
+    def label_batch(self, indices: Tensor) -> Tensor:
+        """Class numbers, (B,) int64; asked only when the network knows classes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained; every default is sane for a first run.
+
+    Attributes:
+        batch: Items per step, over all pieces.
+        accumulate: Pieces a batch is computed in, to save memory.
+        learning_rate: Peak rate of AdamW.
+        betas: AdamW's averaging.
+        weight_decay: AdamW's decoupled decay.
+        clip: Bound on the gradient norm.
+        warmup: Share of the training over which the rate rises.
+        decay: Share of the training over which the rate falls to zero, at the end.
+        ema: Relative width of the weight average.
+        class_dropout: Share of the labels hidden, so that guidance is possible.
+        flip: Mirror half of the pictures left to right.
+        seed: Where all randomness comes from.
+    """
+
+    batch: int = 128
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    warmup: float = 0.02
+    decay: float = 0.5
+    ema: float = 0.1
+    class_dropout: float = 0.1
+    flip: bool = False
+    seed: int = 0
+
+
+class Report(NamedTuple):
+    """What one step did.
+
+    Attributes:
+        step: Steps done, this one included.
+        loss: Mean over the batch.
+        grad_norm: Before clipping.
+        rate: Learning rate used.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    rate: float
+
+
+class Trainer:
+    """One training: model, average, optimiser, and the step that moves them.
+
+    Args:
+        model: Trained in place.
+        items: The data.
+        objective: What is minimised.
+        settings: How.
+        classes: Number of classes the network knows; 0 trains without labels.
+        device: Where the model lives.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        items: Items,
+        objective: Objective,
+        settings: Settings,
+        classes: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model = model.to(device).train()
+        self.items = items
+        self.objective = objective
+        self.settings = settings
+        self.classes = classes
+        self.device = torch.device(device)
+        self.ema = PowerEMA(model, settings.ema)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.done = 0
+        self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def run(self, steps: Callable[[], int]) -> Iterator[Report]:
+        """Train until ``steps()`` steps are done, yielding after each.
+
+        The total is asked before every step, since a time budget may change its mind.
+        """
+        while self.done < steps():
+            yield self.step(steps())
+
+    def step(self, total: int) -> Report:
+        """Do one step of a training of ``total`` steps.
+
+        Raises:
+            DivergedError: the loss or a gradient is not finite; the weights are those before the step.
+        """
+        rate = self.rate(self.done, total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(self.done)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergedError(
+                f"the loss became {loss:g} (gradient norm {norm:g}) at step {self.done + 1}; nothing of it was kept. "
+                f"Lower the learning rate: --set learning_rate={self.settings.learning_rate / 3:.1g}."
+            )
+        self.optimizer.step()
+        self.done += 1
+        self.ema.update(self.model, self.done)
+        return Report(self.done, loss, norm, rate)
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of a step: a linear rise, a plateau, a linear fall to zero."""
+        s = self.settings
+        rise = (step + 1) / max(1.0, s.warmup * total)
+        fall = (total - step) / max(1.0, s.decay * total)
+        return s.learning_rate * min(1.0, rise, fall)
+
+    def _backward(self, step: int) -> float:
+        """Accumulate the gradient of step number ``step`` and return its loss."""
+        s = self.settings
+        indices = self.order(step)
+        clean = self.items.batch(indices)
+        labels = self.items.label_batch(indices) if self.classes else None
+        source = generator(s.seed, "step", step)
+        eps = torch.randn(clean.shape, generator=source)
+        u = stratified(len(clean), source)
+        hidden = torch.rand(len(clean), generator=source) < s.class_dropout
+        if s.flip:
+            mirrored = torch.rand(len(clean), generator=source) < 0.5
+            clean = torch.where(
+                mirrored.reshape(-1, *(1,) * (clean.ndim - 1)), clean.flip(-1), clean
+            )
+        if labels is not None:
+            labels = torch.where(hidden, self.classes, labels)
+        torch.manual_seed(key(s.seed, "dropout", step))  # dropout inside the network
+        total = 0.0
+        for piece in torch.arange(len(clean)).chunk(s.accumulate):
+            part = self.loss(
+                clean[piece], eps[piece], u[piece], None if labels is None else labels[piece]
+            )
+            part = part.sum() / len(clean)
+            part.backward()
+            total += part.item()
+        return total
+
+    def loss(self, clean: Tensor, eps: Tensor, u: Tensor, labels: Tensor | None) -> Tensor:
+        """Loss of each item at quantile u of the level law, (B,)."""
+        cond = {} if labels is None else {"class": labels.to(self.device)}
+        level = self.objective.levels(u).to(self.device)
+        return self.objective.loss(
+            self.model, clean.to(self.device), eps.to(self.device), level, cond
+        )
+
+    def order(self, step: int) -> Tensor:
+        """Indices of the items of a step: each epoch is a permutation of its own, (batch,)."""
+        pool = torch.as_tensor(self.items.train)
+        places = torch.arange(step * self.settings.batch, (step + 1) * self.settings.batch)
+        epochs, inside = places // len(pool), places % len(pool)
+        picked = torch.empty_like(places)
+        for epoch in epochs.unique().tolist():
+            if self._epoch[0] != epoch:
+                source = generator(self.settings.seed, "order", epoch)
+                self._epoch = (epoch, torch.randperm(len(pool), generator=source))
+            here = epochs == epoch
+            picked[here] = pool[self._epoch[1][inside[here]]]
+        return picked
+
+    @torch.no_grad()
+    def heldout_loss(self, model: Model, limit: int = 512) -> float | None:
+        """Loss of ``model`` on held-out items at fixed noise and levels, None without held-out items."""
+        pool = torch.as_tensor(self.items.heldout)[:limit]
+        if len(pool) == 0:
+            return None
+        clean = self.items.batch(pool).to(self.device)
+        labels = self.items.label_batch(pool) if self.classes else None
+        source = generator(self.settings.seed, "heldout")
+        eps = torch.randn(clean.shape, generator=source).to(self.device)
+        level = self.objective.levels(
+            stratified(len(pool), source)[torch.randperm(len(pool), generator=source)]
+        )
+        cond = {} if labels is None else {"class": labels.to(self.device)}
+        losses = [
+            self.objective.loss(
+                model,
+                clean[i],
+                eps[i],
+                level[i].to(self.device),
+                {k: v[i] for k, v in cond.items()},
+            )
+            for i in torch.arange(len(pool)).split(128)
+        ]
+        return float(torch.cat(losses).mean())
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Everything a checkpoint holds, besides the step number."""
+        optim = {}
+        for name, parameter in self.model.named_parameters():
+            for part, value in self.optimizer.state.get(parameter, {}).items():
+                optim[f"{name}/{part}"] = value
+        return {
+            "model": {name: p.detach() for name, p in self.model.state_dict().items()},
+            "ema": dict(self.ema.average),
+            "optim": optim,
+        }
+
+    def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
+        """Go on from a checkpoint's tensors after ``step`` steps."""
+        self.model.load_state_dict(dict(tensors["model"]))
+        self.ema.load(dict(tensors["ema"]))
+        parameters = dict(self.model.named_parameters())
+        for key_, value in tensors["optim"].items():
+            name, _, part = key_.rpartition("/")
+            self.optimizer.state[parameters[name]][part] = value.to(self.device)
+        self.done = step

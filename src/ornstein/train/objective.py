@@ -1,0 +1,148 @@
+"""What training minimises: a law of noise levels and one weight on the error of x0.
+
+Every known objective is a pair of these (arXiv:2303.00848): the weight is written once, as a function
+of the level, on the squared error of x0, and divided by (dF/dx0)² it becomes the weight on the
+network's own output. So the same weight means the same objective for every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ornstein.core import Level, Process, spread
+from ornstein.model import Conditions, Model
+
+Weight = Callable[[Level], Tensor]
+"""Weight on the squared x0-error, of the level's shape. Data are taken to have unit variance."""
+
+
+def simple(level: Level) -> Tensor:
+    """Unit weight on the eps-error, L_simple of DDPM (arXiv:2006.11239, eq. 14)."""
+    return level.rho**-2
+
+
+def x0(level: Level) -> Tensor:
+    """Unit weight on the x0-error."""
+    return torch.ones_like(level.rho)
+
+
+def edm(level: Level) -> Tensor:
+    """Unit weight on EDM's F (arXiv:2206.00364, table 1) and on v: SNR + 1."""
+    return 1 + level.rho**-2
+
+
+def flow(level: Level) -> Tensor:
+    """Unit weight on the flow velocity eps - x0 (arXiv:2210.02747)."""
+    return (1 + 1 / level.rho) ** 2
+
+
+def min_snr(level: Level) -> Tensor:
+    """min(SNR, 5) (arXiv:2303.09556)."""
+    return (level.rho**-2).clamp(max=5)
+
+
+WEIGHTS: dict[str, Weight] = {
+    "simple": simple,
+    "x0": x0,
+    "edm": edm,
+    "flow": flow,
+    "min-snr": min_snr,
+}
+
+
+class Law(Protocol):
+    """A law of noise levels, given by its quantile function."""
+
+    def __call__(self, u: Tensor, process: Process) -> Level:
+        """Map u, (B,) in (0, 1), to levels."""
+        ...
+
+
+@dataclass(frozen=True)
+class UniformTime:
+    """Time uniform over what the process spans."""
+
+    def __call__(self, u: Tensor, process: Process) -> Level:
+        """Map u to levels."""
+        low, high = process.span
+        first, last = process.time(high), process.time(low)
+        return process(first + u * (last - first))
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """Log of rho = sigma/alpha normal (arXiv:2206.00364, section 5).
+
+    The logit-normal time of rectified flow (arXiv:2403.03206, section 3.1) is the same law, since
+    there rho = t/(1 - t).
+
+    Attributes:
+        location: Mean of log rho.
+        scale: Its standard deviation.
+    """
+
+    location: float = -0.5
+    scale: float = 1.2
+
+    def __call__(self, u: Tensor, process: Process) -> Level:
+        """Map u to levels."""
+        log_rho = self.location + self.scale * torch.special.ndtri(u)
+        return process.level(-2 * log_rho)
+
+
+LAWS: dict[str, Callable[[float, float], Law]] = {
+    "uniform": lambda location, scale: UniformTime(),
+    "log-normal": LogNormal,
+}
+"""Laws by name; each is made from (location, scale), which the uniform one does not use."""
+
+
+def stratified(count: int, generator: torch.Generator) -> Tensor:
+    """One uniform draw in each of ``count`` equal cells of (0, 1), (count,) float64.
+
+    All levels are met in every batch, which lowers the variance of the loss (arXiv:2107.00630,
+    appendix I.1).
+    """
+    offset = torch.rand(count, dtype=torch.float64, generator=generator)
+    return ((torch.arange(count) + offset) / count).clamp(1e-12, 1 - 1e-12)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A law of levels and a weight on the x0-error.
+
+    Attributes:
+        process: Gives the law its levels.
+        law: Which levels are trained, and how often.
+        weight: How much an error of x0 counts at each level.
+    """
+
+    process: Process
+    law: Law
+    weight: Weight
+
+    def levels(self, u: Tensor) -> Level:
+        """Map u, (B,) in (0, 1), to levels on the variance-preserving scale."""
+        return self.law(u, self.process).unit()
+
+    def loss(
+        self, model: Model, clean: Tensor, eps: Tensor, level: Level, cond: Conditions
+    ) -> Tensor:
+        """Weighted squared error of each item, mean over its dimensions, (B,).
+
+        Args:
+            model: Its network's output is compared with its target's.
+            clean: Data x0, (B, *D).
+            eps: Standard normal noise, (B, *D).
+            level: (B,), on the variance-preserving scale.
+            cond: Conditions of the items.
+        """
+        output = model.output(level.mix(clean, eps), level, cond)
+        error = output - model.target.of(clean, eps, level)
+        scale = self.weight(level) / model.target.gain2(level)
+        return scale.to(error) * error.flatten(1).square().mean(1)

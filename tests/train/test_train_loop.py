@@ -1,0 +1,176 @@
+"""The loop: order, resuming, accumulation, rate and refusal of what is not finite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ornstein.core import EDM, EDMTarget
+from ornstein.errors import DivergedError
+from ornstein.model import Model
+from ornstein.train.budget import Budget, Size, choose
+from ornstein.train.loop import Settings, Trainer
+from ornstein.train.objective import WEIGHTS, LogNormal, Objective
+
+OBJECTIVE = Objective(EDM(), LogNormal(), WEIGHTS["edm"])
+
+
+class Small(nn.Module):
+    """A network with dropout and classes, on two numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classed = nn.Embedding(4, 8)
+        self.body = nn.Sequential(nn.Linear(11, 16), nn.SiLU(), nn.Dropout(0.2), nn.Linear(16, 2))
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        self.seen.append(cond["class"])
+        return self.body(torch.cat([x, noise[:, None], self.classed(cond["class"])], 1))
+
+
+class Points:
+    """103 points around three corners, labelled by corner, 10 of them held out."""
+
+    def __init__(self) -> None:
+        spread = 0.1 * torch.randn(103, 2, generator=torch.Generator().manual_seed(1))
+        corners = torch.tensor([[1.2, 0.0], [-0.6, 1.2], [-0.6, -1.2]])
+        self.x = corners[torch.arange(103) % 3] + spread
+        self.train, self.heldout = torch.arange(93), torch.arange(93, 103)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return self.x[indices]
+
+    def label_batch(self, indices: Tensor) -> Tensor:
+        return indices % 3
+
+
+def trainer(**options: object) -> Trainer:
+    torch.manual_seed(0)
+    model = Model(Small(), EDMTarget())
+    return Trainer(model, Points(), OBJECTIVE, Settings(**{"batch": 32, **options}), classes=3)
+
+
+def losses(made: Trainer, steps: int, total: int = 40) -> list[float]:
+    return [made.step(total).loss for _ in range(steps)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    stop=st.integers(1, 19),
+    batch=st.integers(1, 200),
+    accumulate=st.integers(1, 4),
+    ema=st.sampled_from([0.0, 0.05, 0.2]),
+    flip=st.booleans(),
+)
+def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
+    stop: int, batch: int, accumulate: int, ema: float, flip: bool
+) -> None:
+    options = {"batch": batch, "accumulate": accumulate, "ema": ema, "flip": flip}
+    straight = trainer(**options)
+    before = losses(straight, stop)
+    saved = {part: {k: v.clone() for k, v in t.items()} for part, t in straight.tensors().items()}
+    after = losses(straight, 20 - stop)
+
+    torch.manual_seed(99)  # another process: another global state, other initial weights
+    resumed = Trainer(
+        Model(Small(), EDMTarget()), Points(), OBJECTIVE, Settings(**options), classes=3
+    )
+    resumed.restore(saved, stop)
+    assert losses(resumed, 20 - stop) == after
+    assert before != after
+    for name, value in straight.ema.average.items():
+        assert torch.equal(resumed.ema.average[name], value)
+
+
+def test_every_epoch_meets_each_item_once_in_a_new_order() -> None:
+    made = trainer(batch=31)
+    epochs = [torch.cat([made.order(3 * e + k) for k in range(3)]) for e in range(3)]
+    for epoch in epochs:
+        assert torch.equal(epoch.sort().values, torch.arange(93))
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_a_batch_larger_than_the_data_takes_whole_epochs() -> None:
+    counts = trainer(batch=93 * 4).order(5).bincount()
+    assert counts.tolist() == [4] * 93
+
+
+def test_accumulated_pieces_give_the_gradient_of_the_whole_batch() -> None:
+    whole, pieces = trainer(), trainer(accumulate=5)
+    for made in (whole, pieces):
+        made.model.eval()  # dropout masks depend on the pieces; the gradient without them must not
+        made._backward(0)
+    for a, b in zip(whole.model.parameters(), pieces.model.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_labels_are_hidden_at_the_stated_rate() -> None:
+    made = trainer(batch=4000, class_dropout=0.25)
+    made.step(1)
+    labels = made.model.net.seen[0]
+    assert float((labels == 3).float().mean()) == pytest.approx(
+        0.25, abs=4 * (0.25 * 0.75 / 4000) ** 0.5
+    )
+
+
+def test_the_rate_rises_stays_and_falls_to_zero() -> None:
+    made = trainer(learning_rate=1.0, warmup=0.1, decay=0.5)
+    assert made.rate(0, 100) == pytest.approx(0.1)
+    assert made.rate(9, 100) == 1.0
+    assert made.rate(50, 100) == 1.0
+    assert made.rate(75, 100) == pytest.approx(0.5)
+    assert made.rate(99, 100) == pytest.approx(0.02)
+
+
+def test_r18_a_loss_that_is_not_finite_changes_no_weight() -> None:
+    made = trainer()
+    losses(made, 2)
+    weights = [p.detach().clone() for p in made.model.parameters()]
+    made.items.x[:] = float("nan")
+    with pytest.raises(DivergedError, match=r"step 3.*learning_rate"):
+        made.step(10)
+    assert made.done == 2
+    for now, then in zip(made.model.parameters(), weights, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_training_lowers_the_heldout_loss() -> None:
+    made = trainer(learning_rate=1e-2)
+    made.model.eval()
+    start = made.heldout_loss(made.model)
+    assert made.heldout_loss(made.model) == start  # a fixed draw
+    made.model.train()
+    losses(made, 200, 200)
+    made.model.eval()
+    assert made.heldout_loss(made.model) < 0.95 * start
+
+
+def test_the_planner_takes_the_largest_size_that_sees_enough() -> None:
+    sizes = [Size("s", 1, 1_000), Size("m", 4, 10_000), Size("l", 16, 100_000)]
+    # 1 ms per item for "s": in 60 s it sees 60,000 items, "m" 15,000, "l" 3,750.
+    assert choose(sizes, sizes[0], 1e-3, 60).name == "m"
+    assert choose(sizes, sizes[0], 1e-3, 30).name == "s"
+    assert choose(sizes, sizes[0], 1e-3, 0.1).name == "s"
+    assert choose(sizes, sizes[1], 4e-3, 60).name == "m"
+
+
+def test_a_time_budget_is_replanned_and_a_step_budget_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("ornstein.train.budget.time.monotonic", lambda: now[0])
+    timed, counted = Budget(1000, seconds=60), Budget(1000)
+    for budget in (timed, counted):
+        budget.replan(0)
+    now[0] += 20  # 100 steps took 20 s: 40 s are left for 200 more
+    for budget in (timed, counted):
+        budget.replan(100)
+    assert timed.total == 300
+    assert counted.total == 1000
+    now[0] += 41  # late: stop
+    timed.replan(299)
+    assert timed.total == 299
