@@ -1,0 +1,187 @@
+"""The few file operations that all saving goes through: durable, atomic, no link followed.
+
+All writing of the package's own files is here, so that a test can stand between it and the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ornstein.errors import DiskError, ModelFileError
+
+BLOCK = 1 << 22
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LEFT = re.compile(r"\.tmp-.+-\d+-[0-9a-f]{8}")
+
+
+def megabytes(size: int) -> str:
+    """Return a size in words, such as ``12 MB`` or ``0.3 MB``."""
+    mb = size / 1e6
+    return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes left for us on the disk of ``folder`` or its nearest existing parent."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextmanager
+def explained(action: str, folder: Path, needed: int, advice: str = "") -> Iterator[None]:
+    """Turn an ``OSError`` of the block into a DiskError that says what was saved, and where."""
+    try:
+        yield
+    except OSError as error:
+        tail = f" {advice}" if advice else ""
+        if error.errno in FULL:
+            free = free_bytes(folder)
+            raise DiskError(
+                f"disk is full: {action} needs {megabytes(needed)}, {megabytes(free)} free in "
+                f"{folder}.{tail}"
+            ) from error
+        raise DiskError(
+            f"{action} in {folder} failed: {error.strerror or error}.{tail}"
+        ) from error
+
+
+def check_space(folder: Path, needed: int, action: str = "training") -> None:
+    """Refuse to start what cannot be saved.
+
+    Raises:
+        DiskError: fewer than ``needed`` bytes are free.
+    """
+    free = free_bytes(folder)
+    if free < needed:
+        raise DiskError(
+            f"the disk is too full: {action} needs {megabytes(needed)}, {megabytes(free)} free in "
+            f"{folder}. "
+            "Make room, or choose a smaller model or another folder."
+        )
+
+
+def aside(path: Path) -> Path:
+    """Return a fresh name beside ``path`` for unfinished work: .tmp-<name>-<pid>-<random>."""
+    return path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with its parents."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            try:
+                os.mkdir(folder)  # noqa: PTH102 - one name for all operations of this module: os
+            except FileExistsError:
+                continue
+            sync_folder(folder.parent)
+
+
+def write_file(path: Path, data: bytes | memoryview) -> str:
+    """Write a file that must not exist yet, to the platter, and return its SHA-256."""
+    digest = hashlib.sha256()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags, 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            written = os.write(handle, view[:BLOCK])
+            digest.update(view[:written])
+            view = view[written:]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return digest.hexdigest()
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable; Windows has no such call."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename within a folder, durably."""
+    os.rename(old, new)  # noqa: PTH104
+    sync_folder(new.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file as a whole: after any crash it is the old or the new one.
+
+    Raises:
+        DiskError: the disk is full, read-only or gone; the old file is untouched.
+    """
+    new = aside(path)
+    with explained(f"saving {path.name}", path.parent, len(data)):
+        try:
+            write_file(new, data)
+            os.replace(new, path)  # noqa: PTH105
+        except OSError:
+            remove(new)
+            raise
+        sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder if it is there; links are not followed."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(kind):
+        os.unlink(path)  # noqa: PTH108
+        return
+    for entry in sorted(os.listdir(path)):  # noqa: PTH208
+        remove(path / entry)
+    os.rmdir(path)  # noqa: PTH106
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a crash left half written in ``folder``."""
+    for entry in sorted(os.listdir(folder)):  # noqa: PTH208
+        if _LEFT.fullmatch(entry):
+            remove(folder / entry)
+
+
+def read_file(path: Path, cap: int) -> bytes:
+    """Read a regular file of at most ``cap`` bytes; links and pipes are refused, not followed.
+
+    Raises:
+        ModelFileError: not a regular file, too large, or not there.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path.name}: missing") from error
+    except OSError as error:
+        raise ModelFileError(f"{path.name}: {_why_not(path, error)}") from error
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ModelFileError(f"{path.name}: not a regular file")
+        if found.st_size > cap:
+            raise ModelFileError(f"{path.name}: larger than {megabytes(cap)}")
+        try:
+            return file.read(cap + 1)
+        except OSError as error:
+            raise ModelFileError(f"{path.name}: {error.strerror}") from error
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    return "a link, not a file" if path.is_symlink() else str(error.strerror)

@@ -1,0 +1,152 @@
+"""One training per run directory: a lock that dies with its holder."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import weakref
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ornstein.errors import RunLockedError
+from ornstein.train.disk import explained
+
+try:
+    import fcntl
+except ImportError:  # Windows; there the heartbeat decides alone
+    fcntl = None  # type: ignore[assignment]
+
+HEARTBEAT_SECONDS = 60.0
+_NAME = "run.lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a run.
+
+    Attributes:
+        host: Name of the machine.
+        pid: Process there.
+        start: When it took the run, in seconds since 1970.
+    """
+
+    host: str
+    pid: int
+    start: float
+
+    def __str__(self) -> str:
+        here = "this machine" if self.host == socket.gethostname() else self.host
+        day = time.strftime("%Y-%m-%d", time.localtime(self.start))
+        clock = time.strftime("%H:%M", time.localtime(self.start))
+        since = clock if day == time.strftime("%Y-%m-%d") else f"{day} {clock}"
+        return f"pid {self.pid} on {here} since {since}"
+
+
+def holder(run: Path) -> Holder | None:
+    """Return who took the run last and did not give it back: the holder, dead or alive."""
+    try:
+        found = json.loads((run / _NAME).read_text())
+        return Holder(str(found["host"]), int(found["pid"]), float(found["start"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class RunLock:
+    """Holds a run directory while the ``with`` block lasts.
+
+    The kernel's ``flock`` frees it when the process ends, however it ends. Where another machine
+    shares the disk and ``flock`` does not reach it, a heartbeat of at most 60 s decides: call
+    :meth:`beat` now and then.
+
+    Args:
+        run: The run directory; it must exist.
+
+    Raises:
+        RunLockedError: another training has it; it is named.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.path = run / _NAME
+        self._handle = -1
+
+    def __enter__(self) -> RunLock:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        with explained("taking the run", self.run, 0):
+            handle = os.open(self.path, flags, 0o666)
+        try:
+            self._take(handle)
+        except BaseException:
+            os.close(handle)
+            raise
+        self._handle = handle
+        _HELD.add(self)
+        return self
+
+    def _take(self, handle: int) -> None:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise self._locked() from error
+        other = holder(self.run)
+        elsewhere = other is not None and (fcntl is None or other.host != socket.gethostname())
+        if elsewhere and time.time() - os.fstat(handle).st_mtime < HEARTBEAT_SECONDS:
+            raise self._locked()
+        with explained("taking the run", self.run, 0):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(asdict(_myself())).encode(), 0)
+
+    def _locked(self) -> RunLockedError:
+        # The winner of a close race may not have written its name yet.
+        until = time.monotonic() + 1.0
+        while (other := holder(self.run)) is None and time.monotonic() < until:
+            time.sleep(0.02)
+        by = str(other) if other else "another process"
+        return RunLockedError(
+            f'run "{self.run.name}" is being trained by {by}.\n'
+            f"  Wait for it, or start another:  --name {self.run.name}2"
+        )
+
+    def beat(self) -> None:
+        """Say that the holder is alive, for machines that ``flock`` does not reach."""
+        if self._handle >= 0:
+            with explained("keeping the run", self.run, 0):
+                os.utime(self._handle)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle >= 0:
+            # The file stays: deleting it would let two holders have locks on two files of one
+            # name.
+            os.ftruncate(self._handle, 0)
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _myself() -> Holder:
+    return Holder(socket.gethostname(), os.getpid(), round(time.time(), 3))
+
+
+# A forked worker that outlives a killed trainer must not keep its lock.
+_HELD: weakref.WeakSet[RunLock] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for lock in list(_HELD):
+        lock._drop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
