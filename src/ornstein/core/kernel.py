@@ -19,15 +19,23 @@ class Transition(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """Law of x_s given x_t and x0: mean (B, *D), and two bounds of the variance, of the level's shape.
+    """Law of x_s given x_t and x0: mean (B, *D), and two bounds of the variance, like the level.
 
-    ``lower`` is the variance for a known x0 (beta-tilde of DDPM), ``upper`` the one that is right for
-    data of unit variance (its beta).
+    ``lower`` is the variance for a known x0 (beta-tilde of DDPM), ``upper`` the one that is right
+    for data of unit variance (its beta).
     """
 
     mean: Tensor
     lower: Tensor
     upper: Tensor
+
+    def between(self, share: Tensor) -> Tensor:
+        """Variance at ``share``, (B, *D) in [0, 1], of the way from lower to upper in the log.
+
+        (arXiv:2102.09672, eq. 15.) At a clean s, where lower is 0, so is this for any share < 1.
+        """
+        low, high = spread(self.lower, share), spread(self.upper, share)
+        return low ** (1 - share) * high**share
 
 
 def transition(s: Level, t: Level) -> Transition:

@@ -39,9 +39,9 @@ class Level:
 
     def __post_init__(self) -> None:
         alpha, sigma = as_clock(self.alpha), as_clock(self.sigma)
-        shape = torch.broadcast_shapes(alpha.shape, sigma.shape)  # type: ignore[no-untyped-call]
-        object.__setattr__(self, "alpha", alpha.expand(shape))
-        object.__setattr__(self, "sigma", sigma.expand(shape))
+        alpha, sigma = torch.broadcast_tensors(alpha, sigma)
+        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "sigma", sigma)
 
     @property
     def log_snr(self) -> Tensor:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ornstein.core import Denoiser, Draw, FreshNoise, Level, Noise, check_descent
+from ornstein.core import Denoiser, Draw, Estimate, FreshNoise, Level, Noise, check_descent
 from ornstein.errors import DivergedError
 
 State = Any
-"""What a solver remembers between steps; it comes in and goes out, nothing is kept on the solver."""
+"""What a solver remembers between steps; it comes in and goes out, the solver keeps nothing."""
 
 
 class Solver(Protocol):
@@ -64,7 +64,7 @@ class _Listening:
         self.denoise = denoise
         self.first: Tensor | None = None
 
-    def __call__(self, x: Tensor, level: Level) -> Any:
+    def __call__(self, x: Tensor, level: Level, /) -> Estimate:
         answer = self.denoise(x, level)
         if self.first is None:
             self.first = answer.x0
@@ -74,7 +74,7 @@ class _Listening:
 def trace(
     denoise: Denoiser, x: Tensor, levels: Level, solver: Solver, noise: Noise | None = None
 ) -> Iterator[Step]:
-    """Walk from levels[0] to levels[-1], yielding every step: for previews, films, progress, cancelling.
+    """Walk from levels[0] to levels[-1] and yield every step: for previews, films, progress.
 
     Args:
         denoise: Answers (x, level) with an Estimate.
@@ -97,8 +97,8 @@ def trace(
         if not bool(torch.isfinite(x).all()):
             raise DivergedError(
                 f"the sample is no longer finite after step {i} (rho {levels.rho[i]:.4g} to "
-                f"{levels.rho[i + 1]:.4g}). The denoiser's answer there is too large: look at the model "
-                "with 'ornstein show', or use more steps."
+                f"{levels.rho[i + 1]:.4g}). The denoiser's answer there is too large: look at the "
+                "model with 'ornstein show', or use more steps."
             )
         yield Step(i, x, levels[i + 1], x if listening.first is None else listening.first)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,13 +16,17 @@ from ornstein.solvers.base import State
 class DDIM:
     """DDIM (arXiv:2010.02502, eq. 12 and 16): x_s = alpha_s·x0 + sigma_s·eps.
 
-    Without fresh noise (eta = 0) it is the same step as Euler on EDM's ODE, as rectified flow's Euler and
-    as DPM-Solver-1. With eta = 1 it is DDPM's ancestral step with the smaller variance.
+    Without fresh noise (eta = 0) it is the same step as Euler on EDM's ODE, as the Euler of
+    rectified flow and as DPM-Solver-1. With eta = 1 it is DDPM's ancestral step with the smaller
+    variance.
+
+    Args:
+        eta: Fresh noise as a share of the bridge's lower standard deviation, 0 to 1.
     """
 
     eta: float = 0.0
-    order: int = 1
-    evaluations: int = 1
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
 
     def init(self) -> State:
         """No memory."""
