@@ -23,9 +23,9 @@ class Net(Protocol):
 class Model(nn.Module):
     """A denoiser made of any network and a prediction target.
 
-    The network sees x scaled to unit variance and one number per item, log_snr/8 (within ±2.5). Both
-    depend on the noise-to-signal ratio alone, so the model answers on every process:
-    D(c·x; c·alpha, c·sigma) = D(x; alpha, sigma).
+    The network sees x scaled to unit variance and one number per item, log_snr/8 (within ±2.5).
+    Both depend on the noise-to-signal ratio alone, so the model answers on every process: D(c·x;
+    c·alpha, c·sigma) = D(x; alpha, sigma).
 
     Args:
         net: Called as net(x, noise, cond): x (B, *D), noise (B,), cond a mapping; returns (B, *D).
@@ -40,7 +40,7 @@ class Model(nn.Module):
         self.data_std = data_std
 
     def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Tensor:
-        """The network's F for x on the variance-preserving scale, (B, *D); level must be ``unit()``."""
+        """The network's F, (B, *D), for x at a level on the variance-preserving scale."""
         scale = torch.hypot(level.alpha * self.data_std, level.sigma)
         noise = (level.log_snr / 8).clamp(-2.5, 2.5).to(x).expand(len(x))
         answer: Tensor = self.net(x * spread(1 / scale, x), noise, cond or {})
@@ -50,8 +50,7 @@ class Model(nn.Module):
         """Estimate x0 and eps at x, (B, *D); level is () or (B,), on any scale."""
         unit = level.unit()
         x = x * spread(1 / level.norm, x)
-        estimate = self.target.estimate(self.output(x, unit, cond), x, unit)
-        return estimate
+        return self.target.estimate(self.output(x, unit, cond), x, unit)
 
     def given(self, cond: Conditions) -> Denoiser:
         """Bind a condition: the denoiser of p(x0 | cond)."""

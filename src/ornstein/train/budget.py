@@ -68,8 +68,8 @@ class Budget:
     """How many steps the training has in all.
 
     A number of steps is kept as it is. A time budget is turned into steps, and again at each
-    ``replan``, as long as steps are left: a slower or faster machine changes the number of steps, not
-    the time. The total is part of a checkpoint, so what follows one is a function of it.
+    ``replan``, as long as steps are left: a slower or faster machine changes the number of steps,
+    not the time. The total is part of a checkpoint, so what follows one is a function of it.
 
     Args:
         steps: Total steps, first estimate for a time budget.

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 
 def exponent(width: float) -> float:
-    """Exponent gamma of the power function whose relative width is ``width`` (arXiv:2312.02696, eq. 123).
+    """Exponent gamma of the power function of relative width ``width``.
 
-    The averaging weight at time tau of a training of length t grows as (tau/t)^gamma.
+    (arXiv:2312.02696, eq. 123.) The weight of time tau in the average over a training of
+    length t grows as (tau/t)^gamma.
     """
     # width² = (g + 1)/((g + 2)²(g + 3)) falls in g > -1/2, so bisection finds the one root.
     low, high = 0.0, 1e6
@@ -25,12 +26,13 @@ def exponent(width: float) -> float:
 class PowerEMA:
     """Power-function average of a module's parameters (arXiv:2312.02696, eq. 127).
 
-    After n steps it covers about the last ``width`` share of them, whatever n is: no decay to choose, no
-    trace of the initial weights. Buffers are not averaged.
+    After n steps it covers about the last ``width`` share of them, whatever n is: no decay to
+    choose, no trace of the initial weights. Buffers are not averaged.
 
     Args:
         module: Whose parameters are followed.
-        width: Relative standard deviation of the averaging window, 0.05 to 0.25; 0 follows the weights.
+        width: Relative standard deviation of the averaging window, 0.05 to 0.25; 0 follows the
+            weights.
     """
 
     def __init__(self, module: nn.Module, width: float = 0.1) -> None:

@@ -1,8 +1,8 @@
 """The training loop, to be read from top to bottom.
 
-A step is a function of (weights, optimiser, seed, step number): which items, which noise, which levels,
-which labels are dropped, all follow from counters. So a stopped run goes on bit for bit, and nothing
-random is ever saved.
+A step is a function of (weights, optimiser, seed, step number): which items, which noise, which
+levels, which labels are dropped, all follow from counters. So a stopped run goes on bit for bit,
+and nothing random is ever saved.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Settings:
         class_dropout: Share of the labels hidden, so that guidance is possible.
         flip: Mirror half of the pictures left to right.
         seed: Where all randomness comes from.
+        precision: "float32", or "bfloat16" for the network's inner arithmetic (autocast); weights,
+            optimiser and averages stay in float32.
     """
 
     batch: int = 128
@@ -71,6 +73,7 @@ class Settings:
     class_dropout: float = 0.1
     flip: bool = False
     seed: int = 0
+    precision: str = "float32"
 
 
 class Report(NamedTuple):
@@ -139,7 +142,8 @@ class Trainer:
         """Do one step of a training of ``total`` steps.
 
         Raises:
-            DivergedError: the loss or a gradient is not finite; the weights are those before the step.
+            DivergedError: the loss or a gradient is not finite; the weights are those before the
+                step.
         """
         rate = self.rate(self.done, total)
         for group in self.optimizer.param_groups:
@@ -149,8 +153,9 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergedError(
-                f"the loss became {loss:g} (gradient norm {norm:g}) at step {self.done + 1}; nothing of it was kept. "
-                f"Lower the learning rate: --set learning_rate={self.settings.learning_rate / 3:.1g}."
+                f"the loss became {loss:g} (gradient norm {norm:g}) at step {self.done + 1}; "
+                "nothing of it was kept. Lower the learning rate: "
+                f"--set learning_rate={self.settings.learning_rate / 3:.1g}."
             )
         self.optimizer.step()
         self.done += 1
@@ -196,9 +201,11 @@ class Trainer:
         """Loss of each item at quantile u of the level law, (B,)."""
         cond = {} if labels is None else {"class": labels.to(self.device)}
         level = self.objective.levels(u).to(self.device)
-        return self.objective.loss(
-            self.model, clean.to(self.device), eps.to(self.device), level, cond
-        )
+        half = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return self.objective.loss(
+                self.model, clean.to(self.device), eps.to(self.device), level, cond
+            )
 
     def order(self, step: int) -> Tensor:
         """Indices of the items of a step: each epoch is a permutation of its own, (batch,)."""
@@ -216,7 +223,7 @@ class Trainer:
 
     @torch.no_grad()
     def heldout_loss(self, model: Model, limit: int = 512) -> float | None:
-        """Loss of ``model`` on held-out items at fixed noise and levels, None without held-out items."""
+        """Loss of ``model`` on held-out items at fixed noise and levels; None without any."""
         pool = torch.as_tensor(self.items.heldout)[:limit]
         if len(pool) == 0:
             return None

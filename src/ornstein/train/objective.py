@@ -1,8 +1,8 @@
 """What training minimises: a law of noise levels and one weight on the error of x0.
 
-Every known objective is a pair of these (arXiv:2303.00848): the weight is written once, as a function
-of the level, on the squared error of x0, and divided by (dF/dx0)² it becomes the weight on the
-network's own output. So the same weight means the same objective for every target.
+Every known objective is a pair of these (arXiv:2303.00848): the weight is written once, as a
+function of the level, on the squared error of x0, and divided by (dF/dx0)² it becomes the weight
+on the network's own output. So the same weight means the same objective for every target.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ornstein.core import Level, Process, spread
+from ornstein.core import Level, Process
 from ornstein.model import Conditions, Model
 
 Weight = Callable[[Level], Tensor]

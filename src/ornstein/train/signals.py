@@ -15,7 +15,7 @@ STOPPING = (
 
 
 class StopRequest:
-    """Within it, the first Ctrl-C, SIGTERM or SIGHUP asks to stop; a second Ctrl-C ends at once (130).
+    """Within it, Ctrl-C, SIGTERM or SIGHUP asks to stop; a second Ctrl-C ends at once (130).
 
     Outside the main thread, where Python allows no handlers, it only stays silent.
     """
