@@ -1,0 +1,48 @@
+"""Quality of samples: arrays in, stamped numbers out; never a model.
+
+judge = cached_features(...); reference = Reference.of(judge, ...); print(score(samples, reference))
+"""
+
+from ornstein.evaluate.features import (
+    ClassifierFeatures,
+    Features,
+    Reading,
+    cached_features,
+    load_features,
+    save_features,
+    train_features,
+)
+from ornstein.evaluate.frechet import (
+    Moments,
+    Number,
+    frechet,
+    frechet_gaussian,
+    frechet_with_error,
+    moments,
+)
+from ornstein.evaluate.metrics import METRICS, Metric
+from ornstein.evaluate.reference import Reference
+from ornstein.evaluate.report import Quality, Row, Stamp, score
+
+__all__ = [
+    "METRICS",
+    "ClassifierFeatures",
+    "Features",
+    "Metric",
+    "Moments",
+    "Number",
+    "Quality",
+    "Reading",
+    "Reference",
+    "Row",
+    "Stamp",
+    "cached_features",
+    "frechet",
+    "frechet_gaussian",
+    "frechet_with_error",
+    "load_features",
+    "moments",
+    "save_features",
+    "score",
+    "train_features",
+]

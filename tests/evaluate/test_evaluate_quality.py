@@ -1,0 +1,220 @@
+"""The judge, the report, and that the numbers rank what they should (digits of scikit-learn)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from ornstein.errors import DataError, ModelFileError, UsageError
+from ornstein.evaluate import (
+    Quality,
+    Reference,
+    cached_features,
+    load_features,
+    save_features,
+    score,
+    train_features,
+)
+from ornstein.evaluate.classifier import Classifier, train_classifier
+from ornstein.evaluate.neighbours import precision_recall
+
+NAMES = tuple("0123456789")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    raw = load_digits()
+    items, labels = raw.images[:, None].astype(np.uint8), raw.target.astype(np.int64)
+    order = np.random.default_rng(1).permutation(len(items))
+    return items, labels, order[:1200], order[1200:]
+
+
+@pytest.fixture(scope="module")
+def judge(digits):
+    items, labels, train, heldout = digits
+    return train_features(items, labels, 10, train, heldout, fingerprint="d1", seed=0)
+
+
+@pytest.fixture(scope="module")
+def reference(digits, judge):
+    items, _, train, heldout = digits
+    return Reference.of(judge, items, train, heldout, fingerprint="d1", classes=NAMES)
+
+
+def test_the_classifier_of_digits_recognises_97_percent_of_unseen_ones(judge):
+    assert judge.accuracy >= 0.97
+    assert judge.heldout == 597
+
+
+def test_training_twice_gives_the_same_judge_and_another_seed_another(digits):
+    items, labels, train, _ = digits
+    small = train[:200]
+    one, two, other = (
+        train_classifier(items[small], labels[small], 10, seed=s, passes=2) for s in (3, 3, 4)
+    )
+    probe = torch.from_numpy(items[:50])
+    with torch.inference_mode():
+        assert torch.equal(one(probe), two(probe))
+        assert not torch.equal(one(probe), other(probe))
+
+
+def test_training_the_judge_leaves_the_global_random_state_alone(digits):
+    items, labels, train, _ = digits
+    torch.manual_seed(5)
+    truth = torch.rand(3)
+    torch.manual_seed(5)
+    train_classifier(items[train[:64]], labels[train[:64]], 10, passes=1)
+    assert torch.equal(torch.rand(3), truth)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8), (3, 9, 14), (1, 28, 28), (3, 130, 97), (2, 50), (5,)]
+)
+def test_the_classifier_takes_any_shape_of_item(shape):
+    net = Classifier(shape, 3).eval()
+    items = torch.zeros(2, *shape, dtype=torch.uint8)
+    assert net(items).shape == (2, 3)
+    assert net.features(items).shape == (2, 128)
+
+
+def test_a_judge_is_the_same_after_saving_and_loading(judge, digits, tmp_path):
+    items = digits[0][:40]
+    save_features(judge, tmp_path / "judge.safetensors")
+    back = load_features(tmp_path / "judge.safetensors")
+    assert back.digest == judge.digest
+    assert (back.accuracy, back.heldout, back.trained_on) == (judge.accuracy, 597, "d1")
+    assert torch.equal(back.read(items).features, judge.read(items).features)
+
+
+def test_a_damaged_or_foreign_judge_is_refused_with_what_to_do(judge, tmp_path):
+    path = tmp_path / "judge.safetensors"
+    save_features(judge, path)
+    raw = bytearray(path.read_bytes())
+    raw[-1000] ^= 0x55
+    path.write_bytes(raw)
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_features(path)
+    path.write_bytes(b"not a file of tensors")
+    with pytest.raises(ModelFileError, match="delete it"):
+        load_features(path)
+
+
+def test_the_judge_is_trained_once_for_the_same_data(digits, tmp_path):
+    items, labels, train, heldout = digits
+    batches = []
+    made = [
+        cached_features(
+            items,
+            labels,
+            10,
+            train[:80],
+            heldout[:40],
+            fingerprint="few",
+            folder=tmp_path,
+            progress=lambda done, whole: batches.append((done, whole)),
+        )
+        for _ in range(2)
+    ]
+    assert made[0].digest == made[1].digest
+    assert batches == [(i + 1, len(batches)) for i in range(len(batches))]
+
+
+def test_data_without_labels_are_refused_with_what_to_do(digits):
+    items, _, train, heldout = digits
+    with pytest.raises(DataError, match="sub-folder per class"):
+        train_features(items, None, 0, train, heldout, fingerprint="x")
+
+
+def test_real_data_score_at_the_floor_and_every_fault_scores_worse(digits, reference):
+    """DATA.md's ranking: fresh data, then noise, lost classes, repeats and plain noise."""
+    items, _, train, _ = digits
+    labels = digits[1][train]
+    rng = np.random.default_rng(0)
+    real = items[train][:600]
+
+    def distance(samples):
+        return score(samples, reference).rows["frechet_heldout"]
+
+    fresh = distance(real)
+    noisy = np.clip(real + rng.normal(0, 4, real.shape), 0, 16).astype(np.uint8)
+    three = items[train][labels < 3][:300]
+    repeated = np.repeat(real[:12], 50, axis=0)
+    noise = rng.integers(0, 17, real.shape).astype(np.uint8)
+    assert distance(noisy).value > 2 * fresh.floor
+    for fault in (repeated, three, noise):
+        assert distance(fault).value > 10 * fresh.floor
+    assert fresh.value < 1.5 * fresh.floor
+
+
+def test_accuracy_counts_the_classes_asked_for(digits, reference):
+    items, labels, _, heldout = digits
+    asked = labels[heldout].copy()
+    right = score(items[heldout], reference, asked=asked)
+    assert right.accuracy == pytest.approx(right.judge_accuracy)
+    assert sum(right.found) == right.stamp.n == 597
+    asked[:200] = (asked[:200] + 1) % 10
+    wrong = score(items[heldout], reference, asked=asked)
+    assert wrong.accuracy == pytest.approx(right.accuracy - 200 / 597, abs=0.02)
+    assert wrong.asked == tuple(np.bincount(asked).tolist())
+
+
+def test_numbers_of_unlike_protocols_refuse_to_be_compared(digits, reference):
+    items, _, train, _ = digits
+    one = score(items[train[:300]], reference)
+    two = score(items[train[300:600]], reference, made={"solver": "ddim"})
+    assert one.ratio(two) == pytest.approx(
+        one.rows["frechet_train"].value / two.rows["frechet_train"].value
+    )
+    fewer = score(items[train[:200]], reference)
+    with pytest.raises(UsageError, match="n 300 and 200"):
+        one.ratio(fewer)
+    other = replace(two, stamp=replace(two.stamp, digest="0" * 16))
+    with pytest.raises(UsageError, match="digest"):
+        one.ratio(other)
+    with pytest.raises(UsageError, match="Did you mean 'precision'"):
+        one.ratio(two, "precison")
+
+
+def test_a_report_survives_json_and_prints_its_numbers(digits, reference):
+    items, labels, _, heldout = digits
+    made = {"solver": "ddim", "steps": 50, "seed": 7}
+    whole = score(items[heldout], reference, asked=labels[heldout], made=made)
+    assert Quality.from_json(whole.to_json()) == whole
+    text = str(whole)
+    assert "solver ddim, steps 50, seed 7" in text
+    assert whole.stamp.digest in text
+    with pytest.raises(DataError, match="not a quality report"):
+        Quality.from_json("[]")
+
+
+def test_samples_unlike_the_data_are_refused(digits, reference):
+    items = digits[0][:20]
+    with pytest.raises(UsageError, match=r"\(n, 1, 8, 8\)"):
+        score(items[:, :, :7], reference)
+    with pytest.raises(UsageError, match="float32 and the data uint8"):
+        score(items.astype(np.float32), reference)
+    with pytest.raises(UsageError, match="asked classes"):
+        score(items, reference, asked=np.full(20, 10))
+    with pytest.raises(UsageError, match="unknown metric 'recal'"):
+        score(items, reference, metrics=("recal",))
+
+
+def test_overlapping_training_and_heldout_items_are_refused(digits, judge):
+    items, _, train, heldout = digits
+    with pytest.raises(DataError, match="overlap"):
+        Reference.of(judge, items, train, np.append(heldout, train[0]), fingerprint="d1")
+
+
+def test_precision_and_recall_of_half_a_support_are_one_and_a_half():
+    """Samples from one of two far clusters: all are plausible, half of the data is missing."""
+    rng = np.random.default_rng(0)
+    left, right, own = (torch.from_numpy(rng.normal(m, 1, (400, 3))) for m in (0, 100, 0))
+    precision, recall = precision_recall(own, torch.cat([left, right]))
+    assert precision > 0.9
+    assert recall == pytest.approx(0.5, abs=0.05)
+    backward = precision_recall(torch.cat([left, right]), own)
+    assert backward == pytest.approx((0.5, 1.0), abs=0.1)
