@@ -1,0 +1,82 @@
+"""The documentation is run: its Python, and the options of its command lines."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# A block that cannot run here is preceded by <!-- not run: and the reason -->.
+BLOCK = re.compile(r"(<!-- not run: [^>]+-->\n+)?^```(\w+)\n(.*?)^```$", re.M | re.S)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Return the code blocks of a page that are to be run."""
+    found = BLOCK.findall(page.read_text("utf-8"))
+    return [code for skipped, language, code in found if language in languages and not skipped]
+
+
+def with_code(*languages: str) -> list[Path]:
+    """Return the pages that have such blocks."""
+    return [page for page in PAGES if blocks(page, *languages)]
+
+
+@pytest.mark.parametrize("page", with_code("python"), ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    for number, code in enumerate(blocks(page, "python"), 1):
+        place = f"{page.name}, block {number}"
+        exec(compile(code, place, "exec", dont_inherit=True), module.__dict__)
+
+
+def command_lines(page: Path) -> list[str]:
+    """Return every command line of a page that calls ornstein."""
+    lines = [
+        line.removeprefix("$ ").split("  #")[0].strip()
+        for code in blocks(page, "sh", "console")
+        for line in code.replace("\\\n", " ").splitlines()
+    ]
+    return [line for line in lines if line.startswith("ornstein ")]
+
+
+@pytest.mark.parametrize("page", with_code("sh", "console"), ids=lambda page: page.name)
+def test_every_command_line_of_a_page_uses_options_that_exist(page: Path) -> None:
+    import click
+
+    from ornstein.cli import main
+
+    assert isinstance(main, click.Group)
+    unknown = []
+    for line in command_lines(page):
+        command: click.Command = main
+        for word in shlex.split(line)[1:]:
+            if isinstance(command, click.Group) and not word.startswith("-"):
+                context = click.Context(command)
+                found = command.get_command(context, word)
+                if found is None:
+                    unknown.append(line)
+                    break
+                command = found
+            elif word.startswith("-") and not re.fullmatch(r"-\d.*", word):
+                options = {name for option in command.params for name in option.opts}
+                options |= {name for option in command.params for name in option.secondary_opts}
+                if word.split("=")[0] not in options | {"--help"}:
+                    unknown.append(f"{line}: {word}")
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
