@@ -2,17 +2,20 @@
 
 from ornstein.core.denoiser import Denoiser, Estimate, from_x0
 from ornstein.core.exact import FiniteData, Gaussian, Mixture
+from ornstein.core.families import DDPM, EDM, PROCESSES, VE, VP, Flow, SubVP
 from ornstein.core.grid import GRIDS
 from ornstein.core.kernel import Bridge, Transition, bridge, transition
 from ornstein.core.level import Level, check_descent, spread
 from ornstein.core.noise import Draw, FreshNoise, ItemNoise, Noise, generator, item_normal, key
-from ornstein.core.process import DDPM, EDM, PROCESSES, VE, VP, Flow, Process, SubVP
-from ornstein.core.target import TARGETS, V, X0, EDMTarget, Eps, Score, Target, Velocity
+from ornstein.core.path import forward_path
+from ornstein.core.prior import prior_kl
+from ornstein.core.process import Process
+from ornstein.core.target import TARGETS, X0, EDMTarget, Eps, Score, Target, V, Velocity
 
 __all__ = [
-    "DDPM", "EDM", "GRIDS", "PROCESSES", "TARGETS", "VE", "VP", "X0", "Bridge", "Denoiser", "Draw",
-    "EDMTarget", "Eps", "Estimate", "FiniteData", "Flow", "FreshNoise", "Gaussian", "ItemNoise", "Level",
-    "Mixture", "Noise", "Process",
-    "Score", "SubVP", "Target", "Transition", "V", "Velocity", "bridge", "check_descent", "from_x0",
-    "generator", "item_normal", "key", "spread", "transition",
+    "DDPM", "EDM", "GRIDS", "PROCESSES", "TARGETS", "VE", "VP", "X0",
+    "Bridge", "Denoiser", "Draw", "EDMTarget", "Eps", "Estimate", "FiniteData", "Flow",
+    "FreshNoise", "Gaussian", "ItemNoise", "Level", "Mixture", "Noise", "Process", "Score",
+    "SubVP", "Target", "Transition", "V", "Velocity", "bridge", "check_descent", "forward_path",
+    "from_x0", "generator", "item_normal", "key", "prior_kl", "spread", "transition",
 ]  # fmt: skip

@@ -27,7 +27,9 @@ class Estimate(NamedTuple):
 class Denoiser(Protocol):
     """Anything that answers (x, level) with an Estimate: a model, an exact law, a guided pair."""
 
-    def __call__(self, x: Tensor, level: Level, /) -> Estimate: ...
+    def __call__(self, x: Tensor, level: Level, /) -> Estimate:
+        """Estimate x0 and eps at x, (B, *D), of a level that is not clean, () or (B,)."""
+        ...
 
 
 def from_x0(x0: Tensor, x: Tensor, level: Level) -> Estimate:

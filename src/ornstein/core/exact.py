@@ -1,7 +1,7 @@
-"""Laws whose denoiser, density and score are known exactly: the truth that everything is checked against.
+"""Laws whose denoiser, density and score are known exactly: the truth all else is checked against.
 
-Each law is a denoiser: called with (x, level) it answers E[x0 | x] and E[eps | x]. Vectors only, x is
-(B, D); the arithmetic runs in the precision of x.
+Each law is a denoiser: called with (x, level) it answers E[x0 | x] and E[eps | x]. Vectors only,
+x is (B, D); the arithmetic runs in the precision of x.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ornstein.core.denoiser import Estimate
 from ornstein.core.level import Level, as_clock
-from ornstein.errors import LevelError
+from ornstein.errors import UsageError
 
 CLEAN = Level(torch.tensor(1.0), torch.tensor(0.0))
 
@@ -22,21 +22,25 @@ class Mixture:
     """Mixture of K Gaussians with full covariances, in D dimensions.
 
     Args:
-        weights: Probabilities of the components, (K,).
+        weights: Shares of the components, (K,); scaled to sum to 1.
         means: (K, D).
         covariances: (K, D, D), or (K,) standard deviations of isotropic components.
     """
 
+    eigenvalues: Tensor  # of each covariance, (K, D)
+    axes: Tensor  # its eigenvectors, in columns, (K, D, D)
+
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         self.weights, self.means = as_clock(weights), as_clock(means)
+        self.weights = self.weights / self.weights.sum()
         covariances = as_clock(covariances)
         if covariances.ndim == 1:
             covariances = covariances[:, None, None] ** 2 * torch.eye(
                 self.dim, dtype=torch.float64
             )
-        self.eigenvalues, self.axes = torch.linalg.eigh(covariances)  # (K, D), (K, D, D)
+        self.eigenvalues, self.axes = torch.linalg.eigh(covariances)
         if bool((self.eigenvalues < -1e-12).any()):
-            raise LevelError("a covariance must have no negative eigenvalue.")
+            raise UsageError("a covariance must have no negative eigenvalue.")
         self.eigenvalues = self.eigenvalues.clamp(min=0)
 
     @property
@@ -57,7 +61,7 @@ class Mixture:
         return torch.einsum("k,kij->ij", self.weights, within + off[:, :, None] * off[:, None, :])
 
     def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
-        """Log joint of (x, component) (B, K), offset from each mean on its axes, variances there."""
+        """Log joint of (x, component) (B, K); offset from each mean, and variance, on its axes."""
         alpha, sigma = (s.to(x).reshape(-1, 1, 1) for s in (level.alpha, level.sigma))
         offset = x[:, None, :] - alpha * self.means.to(x)  # (B, K, D)
         along = torch.einsum("bkd,kde->bke", offset, self.axes.to(x))
@@ -103,13 +107,13 @@ class Mixture:
     def transport(self, x: Tensor, t: Level, s: Level) -> Tensor:
         """Exact probability-flow map from level t to level s, in one dimension, (B, 1).
 
-        The flow keeps the distribution function, so x_s = CDF_s^{-1}(CDF_t(x_t)); found by bisection.
+        The flow keeps the distribution function: x_s = CDF_s^{-1}(CDF_t(x_t)), by bisection.
 
         Raises:
-            LevelError: the law has more than one dimension.
+            UsageError: the law has more than one dimension.
         """
         if self.dim != 1:
-            raise LevelError(f"transport is known in one dimension only, this law has {self.dim}.")
+            raise UsageError(f"transport is known in one dimension only, this law has {self.dim}.")
         goal = self._cdf(as_clock(x), t)
         reach = 50 * (s.alpha * (self.means.abs().max() + self.eigenvalues.max().sqrt()) + s.sigma)
         low, high = -reach.expand_as(goal), reach.expand_as(goal)
@@ -122,7 +126,8 @@ class Mixture:
     def _cdf(self, x: Tensor, level: Level) -> Tensor:
         deviation = (level.alpha**2 * self.eigenvalues[:, 0] + level.sigma**2).sqrt()
         z = (x - level.alpha * self.means[:, 0]) / deviation  # (B, K)
-        return (torch.special.ndtr(z) @ self.weights)[:, None]
+        below: Tensor = torch.special.ndtr(z) @ self.weights
+        return below[:, None]
 
 
 class Gaussian(Mixture):
@@ -145,7 +150,7 @@ class Gaussian(Mixture):
 
 
 class FiniteData:
-    """The law that puts equal weight on the items of a finite data set: what perfect memory would do.
+    """The law with equal weight on the items of a finite data set: what perfect memory would do.
 
     Args:
         items: (N, *D).

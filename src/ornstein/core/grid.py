@@ -1,4 +1,4 @@
-"""Grids: lists of n + 1 levels from most noise to clean, the path that a solver walks in n steps."""
+"""Grids: lists of n + 1 levels from most noise to clean, the way a solver walks in n steps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ornstein.core.families import DDPM
 from ornstein.core.level import Level
-from ornstein.core.process import DDPM, Process
+from ornstein.core.process import Process
 from ornstein.errors import LevelError
-
-
-def clean_like(level: Level) -> Level:
-    """Return the clean end (alpha, 0) beside a level."""
-    return Level(level.alpha, torch.zeros_like(level.sigma))
 
 
 def closed(process: Process, levels: Level) -> Level:
@@ -27,14 +23,14 @@ def closed(process: Process, levels: Level) -> Level:
 
 
 def uniform(process: Process, steps: int) -> Level:
-    """Uniform in time from t = 1 to t = 0, the usual grid of flows; tables are read between their levels."""
+    """Uniform in time from t = 1 to 0, the usual grid of flows; tables are read between levels."""
     _check(steps)
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     return closed(process, process(times[:-1]))
 
 
 def karras(process: Process, steps: int, exponent: float = 7.0) -> Level:
-    """Uniform in rho^(1/exponent) over the span of the process, then clean (arXiv:2206.00364, eq. 5)."""
+    """Uniform in rho^(1/exponent) over the span, then clean (arXiv:2206.00364, eq. 5)."""
     _check(steps)
     low, high = process.span
     ends = torch.tensor([-0.5 * low, -0.5 * high], dtype=torch.float64).exp() ** (1 / exponent)
@@ -43,7 +39,7 @@ def karras(process: Process, steps: int, exponent: float = 7.0) -> Level:
 
 
 def log_snr(process: Process, steps: int) -> Level:
-    """Uniform in log-SNR over the span of the process, then clean (arXiv:2206.00927, section 3)."""
+    """Uniform in log-SNR over the span, then clean (arXiv:2206.00927, section 3)."""
     _check(steps)
     low, high = process.span
     ends = torch.tensor([low, high], dtype=torch.float64)
@@ -62,7 +58,7 @@ def subchain(process: Process, steps: int) -> Level:
 
 
 def trailing(process: Process, steps: int) -> Level:
-    """Levels of a DDPM table at equal strides counted from T down (arXiv:2305.08891, section 3.3)."""
+    """Levels of a DDPM table at equal strides from T down (arXiv:2305.08891, section 3.3)."""
     table = _table(process, steps)
     k = (torch.arange(steps, 0, -1, dtype=torch.float64) * table / steps).round()
     return closed(process, process(k / table))

@@ -42,16 +42,16 @@ def transition(s: Level, t: Level) -> Transition:
     """Forward kernel from level s to the noisier level t (arXiv:2107.00630, appendix A)."""
     _check_cleaner(t, s)
     scale = t.alpha / s.alpha
-    # sigma_t² - scale²·sigma_s², without the cancellation: scale²·sigma_s²/sigma_t² is the ratio of
-    # the two SNRs.
+    # sigma_t² - scale²·sigma_s², without the cancellation: scale²·sigma_s²/sigma_t² is the ratio
+    # of the two SNRs.
     return Transition(scale, -(t.sigma**2) * torch.expm1(t.log_snr - s.log_snr))
 
 
 def bridge(x: Tensor, x0: Tensor, t: Level, s: Level) -> Bridge:
     """Law of x_s given x_t = x and x0, for s cleaner than t.
 
-    The q(x_{t-1} | x_t, x_0) of DDPM (arXiv:2006.11239, eq. 6-7) for any two levels, so that a shorter
-    chain needs no table of its own.
+    The q(x_{t-1} | x_t, x_0) of DDPM (arXiv:2006.11239, eq. 6-7) for any two levels, so that a
+    shorter chain needs no table of its own.
 
     Args:
         x: Noisy point at level t, (B, *D).
@@ -60,9 +60,9 @@ def bridge(x: Tensor, x0: Tensor, t: Level, s: Level) -> Bridge:
         s: Level to go to, cleaner than t.
 
     Returns:
-        Mean (B, *D) and the lower and upper variances, shaped like the level. The lower one is 0 at a
-        clean s. The upper one is DDPM's beta on the variance-preserving scale, carried over to the
-        scale of s.
+        Mean (B, *D) and the lower and upper variances, shaped like the level. The lower one is 0
+        at a clean s. The upper one is DDPM's beta on the variance-preserving scale, carried over
+        to the scale of s.
 
     Raises:
         LevelError: s is not cleaner than t.
@@ -76,6 +76,6 @@ def bridge(x: Tensor, x0: Tensor, t: Level, s: Level) -> Bridge:
 def _check_cleaner(t: Level, s: Level) -> None:
     if not bool((s.log_snr > t.log_snr).all()):
         raise LevelError(
-            f"the second level must be cleaner than the first, got rho={t.rho.max():.4g} and then {s.rho.max():.4g}. "
-            "Swap the two."
+            f"the second level must be cleaner than the first, got rho={t.rho.max():.4g} and then "
+            f"{s.rho.max():.4g}. Swap the two."
         )

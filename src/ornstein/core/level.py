@@ -21,7 +21,7 @@ def as_clock(value: Tensor | float) -> Tensor:
 
 
 def spread(scale: Tensor, x: Tensor) -> Tensor:
-    """Shape a scale, () or (B,), so that it multiplies x, (B, *D), in the precision and on the device of x."""
+    """Shape a scale, () or (B,), so that it multiplies x, (B, *D), in the precision of x."""
     if scale.ndim == 0:
         return scale.to(x.dtype)
     return scale.to(x).reshape(-1, *(1,) * (x.ndim - 1))
@@ -29,7 +29,7 @@ def spread(scale: Tensor, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Signal scale alpha and noise scale sigma: one level (), one per item (B,), or a grid (n + 1,).
+    """Signal and noise scale alpha, sigma: one level (), one per item (B,), or a grid (n + 1,).
 
     The ends are legal: alpha = 0 is pure noise, sigma = 0 is clean data.
     """
@@ -45,7 +45,7 @@ class Level:
 
     @property
     def log_snr(self) -> Tensor:
-        """Log of alpha²/sigma², +inf when clean and -inf for pure noise (twice the lambda of DPM-Solver)."""
+        """Log of alpha²/sigma², +inf when clean, -inf for pure noise; 2·lambda of DPM-Solver."""
         return 2 * (self.alpha.log() - self.sigma.log())
 
     @property
@@ -63,7 +63,7 @@ class Level:
         return spread(self.alpha, x0) * x0 + spread(self.sigma, x0) * eps
 
     def unit(self) -> Level:
-        """Return the same noise-to-signal ratio on the variance-preserving scale alpha² + sigma² = 1."""
+        """Return the same ratio on the variance-preserving scale, alpha² + sigma² = 1."""
         return Level(self.alpha / self.norm, self.sigma / self.norm)
 
     def to(self, device: torch.device | str) -> Level:

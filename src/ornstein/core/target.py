@@ -40,22 +40,28 @@ class Target(ABC):
         return Estimate(x0, eps)
 
     def gain2(self, level: Level) -> Tensor:
-        """(dF/dx0)² at fixed x: a weight on the x0-error divided by this is the weight on the F-error."""
+        """(dF/dx0)² at fixed x.
+
+        A weight on the x0-error divided by this is the weight on the F-error.
+        """
         a, b = self.coefficients(level)
         return ((a * level.sigma - b * level.alpha) / level.sigma) ** 2
 
     def check(self, level: Level, name: str = "this process") -> None:
-        """Refuse levels where x0 cannot be had from F (eps-prediction at alpha = 0, for one).
+        """Refuse levels where F does not give x0 and eps (eps-prediction at alpha = 0, for one).
 
         Raises:
             TargetError: the determinant vanishes at one of the levels.
         """
         a, b = self.coefficients(level)
         d = level.alpha * b - level.sigma * a
-        if bool((d == 0).any() | ~torch.isfinite(d).all()):
+        if bool(((d == 0) | ~torch.isfinite(d)).any()):
+            noise = bool((level.alpha == 0).any())
             raise TargetError(
-                f"{type(self).__name__} prediction says nothing about x0 at pure noise, which {name} reaches. "
-                "Use V, X0, Velocity or EDMTarget, or a process that keeps a little signal."
+                f"{type(self).__name__} prediction says nothing about "
+                f"{'x0 at pure noise' if noise else 'eps at clean data'}, which {name} reaches. "
+                "Use V, Velocity or EDMTarget, or a process that keeps a little "
+                f"{'signal' if noise else 'noise'}."
             )
 
 
@@ -64,6 +70,7 @@ class X0(Target):
     """The clean data."""
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(1, 0)."""
         return torch.ones_like(level.alpha), torch.zeros_like(level.alpha)
 
 
@@ -72,6 +79,7 @@ class Eps(Target):
     """The noise."""
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(0, 1)."""
         return torch.zeros_like(level.alpha), torch.ones_like(level.alpha)
 
 
@@ -80,6 +88,7 @@ class Score(Target):
     """Gradient of the log density of x: -eps/sigma in the mean."""
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(0, -1/sigma)."""
         return torch.zeros_like(level.alpha), -1 / level.sigma
 
 
@@ -88,6 +97,7 @@ class V(Target):
     """alpha·eps - sigma·x0 on the variance-preserving scale."""
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(-sigma, alpha)/norm."""
         return -level.sigma / level.norm, level.alpha / level.norm
 
 
@@ -96,16 +106,22 @@ class Velocity(Target):
     """The rectified flow's velocity eps - x0."""
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(-1, 1)."""
         return -torch.ones_like(level.alpha), torch.ones_like(level.alpha)
 
 
 @dataclass(frozen=True)
 class EDMTarget(Target):
-    """EDM's preconditioned output: unit variance at every level for data of standard deviation data_std."""
+    """EDM's preconditioned output: unit variance at every level.
+
+    Args:
+        data_std: Standard deviation of the data.
+    """
 
     data_std: float = 1.0
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(sigma/(data_std·r), -alpha·data_std/r), with r the standard deviation of x."""
         r = torch.hypot(level.alpha * self.data_std, level.sigma)
         return level.sigma / (self.data_std * r), -level.alpha * self.data_std / r
 

@@ -2,7 +2,7 @@
 
 With lambda = log(alpha/sigma) the flow is solved by x_s = (sigma_s/sigma_t)·x + alpha_s·I, where I
 is the integral over u in (0, h) of exp(u - h)·x0(lambda_t + u). A constant x0 gives the
-first-order step; earlier answers give its slope and bend, ``D1`` and ``D2`` in units of the step h.
+first-order step; earlier answers give its slope and bend, ``D1`` and ``D2``, in units of h.
 """
 
 from __future__ import annotations

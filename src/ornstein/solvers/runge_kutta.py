@@ -14,7 +14,7 @@ from ornstein.solvers.frame import RHO, Frame
 
 @dataclass(frozen=True)
 class Heun:
-    """Heun's method (arXiv:2206.00364, algorithm 1): the mean of the slopes at both ends of a step.
+    """Heun's method (arXiv:2206.00364, algorithm 1): the mean of the slopes at both ends.
 
     A step to clean data, or from pure noise in a frame that has no place for it, is one of Euler
     and asks once.
