@@ -1,0 +1,98 @@
+"""Schedules beside each other: curves against time, and the same picture noised by each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ornstein.core import DDPM, Process
+from ornstein.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CURVES_AT = 1000  # steps into which a process of continuous time is cut to have betas
+
+
+def curves(process: Process, steps: int = CURVES_AT) -> dict[str, np.ndarray]:
+    """Values of a schedule at t = 1/steps, 2/steps, ..., 1.
+
+    Any process has betas once it is cut into steps and put on the variance-preserving scale:
+    1 - beta is the ratio of successive alpha² there, which for a DDPM table is the table.
+
+    Returns:
+        "t", "beta", "keep" (√(1 - beta), the factor that keeps x from growing), "alpha2" (the ᾱ of
+        DDPM), "log_snr" and "norm" (standard deviation of x for data of unit variance, on the
+        process's own scale), each (steps,).
+    """
+    if isinstance(process, DDPM):
+        steps = process.steps
+    t = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    level = process(t)
+    alpha2 = level.unit().alpha ** 2
+    keep2 = alpha2[1:] / alpha2[:-1]
+    named = {
+        "t": t[1:],
+        "beta": 1 - keep2,
+        "keep": keep2.sqrt(),
+        "alpha2": alpha2[1:],
+        "log_snr": level.log_snr[1:],
+        "norm": level.norm[1:],
+    }
+    return {name: values.numpy() for name, values in named.items()}
+
+
+PANELS = (
+    ("beta", "beta of a step", "log"),
+    ("keep", "√(1 − beta): what a step keeps", "linear"),
+    ("alpha2", "signal left: alpha² (ᾱ of DDPM)", "linear"),
+    ("log_snr", "log-SNR", "linear"),
+    ("norm", "standard deviation of x", "log"),
+)
+
+
+def compare(processes: Mapping[str, Process], path: str | Path) -> Path:
+    """Draw the curves of several processes in one figure.
+
+    Args:
+        processes: Name to process.
+        path: Where to write; the suffix names the format (.png, .svg, .pdf).
+
+    Raises:
+        UsageError: matplotlib is not installed, or there is nothing to draw.
+    """
+    if not processes:
+        raise UsageError("name at least one schedule to draw.")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(
+            "this figure needs matplotlib, which is not installed: pip install matplotlib."
+        ) from error
+    figure = Figure(figsize=(14, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(PANELS))
+    for name, process in processes.items():
+        values = curves(process)
+        for axis, (key, _, _) in zip(axes, PANELS, strict=True):
+            finite = np.isfinite(values[key])
+            axis.plot(values["t"][finite], values[key][finite], label=name, linewidth=1.6)
+    for axis, (_, title, scale) in zip(axes, PANELS, strict=True):
+        _dress(axis, title, scale)
+    axes[3].set_ylim(-20, 20)
+    axes[0].legend(frameon=False, fontsize=8)
+    path = Path(path)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _dress(axis: Axes, title: str, scale: str) -> None:
+    axis.set_title(title, fontsize=9)
+    axis.set_yscale(scale)
+    axis.set_xlabel("t", fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ornstein.core import DDPM, GRIDS, PROCESSES, FiniteData, ItemNoise, Level, item_normal
+from ornstein.errors import LevelError, UsageError
+from ornstein.solvers import DDIM, trace
+from ornstein.viz import ascent, joint_path, record
+from ornstein.viz.schedule import compare, curves
+
+COUNT = 20_000
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_path_has_the_joint_law_and_not_independent_marginals(name: str) -> None:
+    """A3: Cov(x_s, x_t | x0) = alpha_t/alpha_s · sigma_s², and the mean is alpha·x0."""
+    levels = ascent(PROCESSES[name](), 6)
+    x0 = torch.full((1, COUNT), 1.5, dtype=torch.float64)
+    path = joint_path(x0, levels, seed=3)[:, 0].numpy()
+    alpha, sigma = levels.alpha.numpy(), levels.sigma.numpy()
+    for s in range(6):
+        scale = max(float(sigma[s]), 1e-12)
+        assert abs(path[s].mean() - 1.5 * alpha[s]) <= 4.5 * scale / COUNT**0.5
+        for t in range(max(s, 1), 6):
+            expected = (alpha[t] / alpha[s] if s < t else 1) * sigma[s] ** 2
+            found = ((path[s] - 1.5 * alpha[s]) * (path[t] - 1.5 * alpha[t])).mean()
+            # Standard error of a covariance of Gaussians.
+            error = ((sigma[s] ** 2 * sigma[t] ** 2 + expected**2) / COUNT) ** 0.5
+            assert abs(found - expected) <= 4.5 * error + 1e-12, (name, s, t)
+    # The check can tell a path from independent draws: for neighbours the covariance is not small.
+    assert alpha[2] / alpha[1] * sigma[1] > 0.1 * sigma[2]
+
+
+def test_a_path_of_an_item_is_the_same_in_any_batch() -> None:
+    levels = ascent(PROCESSES["cosine"](), 9)
+    x0 = torch.randn(6, 3, 4, generator=torch.Generator().manual_seed(0))
+    whole = joint_path(x0, levels, seed=7)
+    assert torch.equal(joint_path(x0[4:], levels, seed=7, items=[4, 5]), whole[:, 4:])
+    assert not torch.equal(joint_path(x0, levels, seed=8), whole)
+
+
+def test_a_path_starts_at_the_data_and_refuses_to_go_back() -> None:
+    process = PROCESSES["linear"]()
+    x0 = torch.ones(2, 3)
+    assert torch.equal(joint_path(x0, ascent(process, 3))[0], x0)
+    down = ascent(process, 4)[torch.tensor([3, 2, 1])]
+    with pytest.raises(LevelError):
+        joint_path(x0, down)
+    with pytest.raises(LevelError, match="only its first"):
+        joint_path(x0, ascent(process, 4)[torch.tensor([3, 0])])
+    with pytest.raises(LevelError, match="at least 2"):
+        ascent(process, 1)
+
+
+@pytest.mark.parametrize("most", [49, 4])
+def test_a_recorded_moment_pairs_x_with_what_was_seen_in_it(most: int) -> None:
+    """For a law with a single item, x0 is that item at every moment and x the straight mix."""
+    item = torch.tensor([[0.3, -1.2]], dtype=torch.float64)
+    levels = GRIDS["uniform"](PROCESSES["edm"](), 10)
+    start = 80 * item_normal(1, [0], (2,)).double() + item
+    eps = (start - item) / float(levels.sigma[0])
+    seen = record(start, levels, trace(FiniteData(item), start, levels, DDIM()), most)
+    assert len(seen.levels) == len(seen.x) == len(seen.x0) == min(most, 11)
+    for k in range(len(seen.levels)):
+        level = seen.levels[k]
+        unit = (level.alpha * item + level.sigma * eps) / torch.hypot(level.alpha, level.sigma)
+        torch.testing.assert_close(seen.x[k], unit, rtol=0, atol=1e-9)
+        torch.testing.assert_close(seen.x0[k], item, rtol=0, atol=1e-9)
+    assert float(seen.levels.sigma[-1]) == 0
+
+
+def test_the_last_recorded_moment_is_the_sample() -> None:
+    data = torch.randn(5, 2, generator=torch.Generator().manual_seed(2))
+    levels = GRIDS["karras"](PROCESSES["linear"](), 7)
+    noise = ItemNoise(4, [0, 1, 2])
+    walk = list(trace(FiniteData(data), noise.start((2,)), levels, DDIM(), noise))
+    seen = record(noise.start((2,)), levels, walk)
+    assert torch.equal(seen.x[-1], walk[-1].x)
+
+
+def test_curves_have_the_published_values() -> None:
+    """A4, A5: the seeds' tables of linear and cosine betas."""
+    linear, cosine = curves(DDPM.linear()), curves(DDPM.cosine())
+    assert linear["alpha2"][499] == pytest.approx(0.07859, abs=5e-6)
+    assert linear["alpha2"][999] == pytest.approx(4.04e-5, abs=5e-8)
+    assert linear["log_snr"][999] == pytest.approx(-10.12, abs=5e-3)
+    assert cosine["alpha2"][499] == pytest.approx(0.49384, abs=5e-6)
+    np.testing.assert_allclose(linear["beta"], np.linspace(1e-4, 0.02, 1000), rtol=1e-9)
+    np.testing.assert_allclose(linear["keep"] ** 2, 1 - linear["beta"], rtol=1e-12)
+
+
+def test_the_scale_of_a_step_keeps_x_from_growing() -> None:
+    """A7: with √(1 - beta) the deviation stays 1; without it, as in VE, it explodes to 50."""
+    np.testing.assert_allclose(curves(DDPM.linear())["norm"], 1, rtol=1e-12)
+    assert curves(PROCESSES["ve"]())["norm"][-1] == pytest.approx(50.01, abs=0.005)
+
+
+def test_schedules_are_drawn_beside_each_other(tmp_path: Path) -> None:
+    path = compare({name: make() for name, make in PROCESSES.items()}, tmp_path / "all.png")
+    with Image.open(path) as opened:
+        opened.load()
+        assert opened.width > 1000
+    with pytest.raises(UsageError, match="at least one"):
+        compare({}, tmp_path / "none.png")
+
+
+def test_without_matplotlib_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UsageError, match="pip install matplotlib"):
+        compare({"linear": DDPM.linear()}, tmp_path / "a.png")
+
+
+def test_a_level_beyond_the_data_scale_is_shown_at_unit_variance() -> None:
+    levels = Level(torch.tensor([1.0, 1.0]), torch.tensor([50.0, 0.0]))
+    start = torch.full((1, 1), 50.0)
+    seen = record(start, levels, trace(FiniteData(torch.zeros(1, 1)), start, levels, DDIM()))
+    assert float(seen.x[0]) == pytest.approx(1.0, abs=1e-3)
