@@ -1,8 +1,6 @@
-"""The forward process as one path per item: the same noise grows, as q(x_1..x_T | x_0) says.
+"""The forward process for the eye: one path per item, in which the same noise grows.
 
-Drawing each level on its own would give the right marginals and a film that flickers; neighbouring
-levels of one path are correlated, Cov(x_s, x_t | x0) = alpha_t/alpha_s · sigma_s² for s
-cleaner than t.
+Drawing each level on its own would give the right marginals and a film that flickers.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ornstein.core import Level, Process, item_normal, spread, transition
+from ornstein.core import ItemNoise, Level, Process, forward_path, spread
 from ornstein.errors import LevelError
 
 
@@ -26,7 +24,7 @@ def ascent(process: Process, count: int) -> Level:
 def joint_path(
     x0: Tensor, levels: Level, seed: int = 0, items: Sequence[int] | None = None
 ) -> Tensor:
-    """Draw x at every level from the joint law, step by step with the forward kernel (A3).
+    """Draw x at every level from the joint law q(x_1..x_T | x_0), from data to noise (A3).
 
     Args:
         x0: Clean points, (B, *D).
@@ -41,19 +39,11 @@ def joint_path(
         LevelError: the levels do not grow noisier.
     """
     items = list(range(len(x0))) if items is None else items
-    path = torch.empty(len(levels), *x0.shape, dtype=x0.dtype)
-    x, level = x0, Level(torch.tensor(1.0), torch.tensor(0.0))
-    for k in range(len(levels)):
-        if float(levels[k].sigma) == 0:
-            if k > 0:
-                raise LevelError(
-                    "a path leads from clean to noisy; only its first level can be clean."
-                )
-            x = spread(levels[k].alpha, x0) * x0
-        else:
-            scale, variance = transition(level, levels[k])
-            z = item_normal(seed, items, x0.shape[1:], step=k, stream="path").to(x0)
-            x = spread(scale, x) * x + spread(variance.sqrt(), x) * z
-        path[k] = x
-        level = levels[k]
-    return path
+    down = Level(levels.alpha.flip(0), levels.sigma.flip(0))
+    return forward_path(x0, down, ItemNoise(seed, items)).flip(0)
+
+
+def unit(x: Tensor, level: Level) -> Tensor:
+    """Put x, (B, *D), on the scale where data and noise have unit variance; clean x stays."""
+    norm = level.alpha if float(level.sigma) == 0 else level.norm
+    return x * spread(1 / norm, x)

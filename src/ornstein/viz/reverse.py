@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ornstein.core import Level, spread
+from ornstein.core import Level
 from ornstein.solvers import Step
+from ornstein.viz.forward import unit
 from ornstein.viz.pictures import thin
 
 
@@ -43,16 +44,10 @@ def record(start: Tensor, levels: Level, steps: Iterable[Step], most: int = 49) 
     x = start
     for step in steps:
         if step.number in wanted:
-            points.append(_unit(x, levels[step.number]))
+            points.append(unit(x, levels[step.number]))
             guesses.append(step.x0)
         x = step.x
-    end = _unit(x, levels[len(levels) - 1])
+    end = unit(x, levels[len(levels) - 1])
     return Reversal(
         torch.stack([*points, end]), torch.stack([*guesses, end]), levels[torch.tensor(kept)]
     )
-
-
-def _unit(x: Tensor, level: Level) -> Tensor:
-    # A clean level keeps the scale of its data.
-    norm = level.alpha if float(level.sigma) == 0 else level.norm
-    return x * spread(1 / norm, x)
