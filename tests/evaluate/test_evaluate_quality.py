@@ -20,7 +20,7 @@ from ornstein.evaluate import (
     train_features,
 )
 from ornstein.evaluate.classifier import Classifier, train_classifier
-from ornstein.evaluate.neighbours import precision_recall
+from ornstein.evaluate.neighbours import precision_recall, radii
 
 NAMES = tuple("0123456789")
 
@@ -150,6 +150,18 @@ def test_real_data_score_at_the_floor_and_every_fault_scores_worse(digits, refer
     assert fresh.value < 1.5 * fresh.floor
 
 
+def test_each_distance_is_zero_for_the_very_data_it_is_measured_against(digits, reference):
+    items, _, train, heldout = digits
+    for side, name, other in (
+        (train, "frechet_train", "frechet_heldout"),
+        (heldout, "frechet_heldout", "frechet_train"),
+    ):
+        rows = score(items[side], reference).rows
+        assert rows[name].value == pytest.approx(0, abs=1e-6)
+        assert rows[other].value == pytest.approx(rows[name].floor, rel=0.5)
+        assert rows[other].value > 0.1
+
+
 def test_accuracy_counts_the_classes_asked_for(digits, reference):
     items, labels, _, heldout = digits
     asked = labels[heldout].copy()
@@ -207,6 +219,11 @@ def test_overlapping_training_and_heldout_items_are_refused(digits, judge):
     items, _, train, heldout = digits
     with pytest.raises(DataError, match="overlap"):
         Reference.of(judge, items, train, np.append(heldout, train[0]), fingerprint="d1")
+
+
+def test_the_radius_reaches_to_the_third_neighbour():
+    line = torch.arange(7.0).unsqueeze(1)
+    assert radii(line, 3).tolist() == [3, 2, 2, 2, 2, 2, 3]
 
 
 def test_precision_and_recall_of_half_a_support_are_one_and_a_half():
