@@ -43,7 +43,7 @@ types:  ## type check
 
 docs:  ## the documentation as web pages, in site/
 	@$(SETUP) docs
-	@$(PY) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "docs: open site/index.html"
 
 bench:  ## time of a training step and of sampling on this machine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -80,3 +81,33 @@ def test_every_command_line_of_a_page_uses_options_that_exist(page: Path) -> Non
 def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", page.read_text("utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_table_of_settings_is_the_one_in_the_code() -> None:
+    """Put right by ``python tools/settings_table.py``."""
+    place = ROOT / "tools" / "settings_table.py"
+    spec = spec_from_file_location("settings_table", place)
+    assert spec is not None
+    assert spec.loader is not None
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.PAGE.read_text("utf-8") == tool.page()
+
+
+def test_the_notation_lists_every_name_of_every_table() -> None:
+    from ornstein.core import GRIDS, PROCESSES, TARGETS
+    from ornstein.solvers import SOLVERS
+
+    text = (ROOT / "docs" / "notation.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`([^`]+)`", "".join(rows)))
+    assert {*PROCESSES, *TARGETS, *SOLVERS, *GRIDS} - named == set()
+
+
+def test_every_exit_code_is_explained() -> None:
+    from ornstein import errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.OrnsteinError)}
+    text = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    assert codes - {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.M)} == set()
