@@ -1,0 +1,34 @@
+"""Settings: what can be set, how layers of it are merged, and how it is written down."""
+
+from __future__ import annotations
+
+from ornstein.config.about import Field, fields
+from ornstein.config.resolve import RECIPES, Resolved, load_config, recipe_about, resolve
+from ornstein.config.schema import (
+    Config,
+    DataSettings,
+    ModelSettings,
+    NetSettings,
+    ObjectiveSettings,
+    SampleSettings,
+    TrainSettings,
+)
+from ornstein.config.toml import to_toml
+
+__all__ = [
+    "RECIPES",
+    "Config",
+    "DataSettings",
+    "Field",
+    "ModelSettings",
+    "NetSettings",
+    "ObjectiveSettings",
+    "Resolved",
+    "SampleSettings",
+    "TrainSettings",
+    "fields",
+    "load_config",
+    "recipe_about",
+    "resolve",
+    "to_toml",
+]

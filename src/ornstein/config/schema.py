@@ -1,0 +1,342 @@
+"""Every setting of a training: its section, type, bounds, default and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ornstein.config.options import bind, check_options
+
+if TYPE_CHECKING:
+    from ornstein.core import Process, Target
+
+AUTO = "auto"  # what TOML, which knows no null, says for None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that is a name from a table, which is imported when it is needed.
+
+    Attributes:
+        names: Returns the names.
+    """
+
+    names: Callable[[], Iterable[str]]
+
+    def __call__(self, value: str | None) -> str | None:
+        """Refuse a name that is not in the table."""
+        if value is not None and value not in self.names():
+            raise ValueError(value)
+        return value
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a setting may be, in words, where that does not follow from its type."""
+
+    words: str
+
+
+def _nets() -> Iterable[str]:
+    from ornstein.nets import NETS
+
+    return NETS
+
+
+def _processes() -> Iterable[str]:
+    from ornstein.core import PROCESSES
+
+    return PROCESSES
+
+
+def _targets() -> Iterable[str]:
+    from ornstein.core import TARGETS
+
+    return TARGETS
+
+
+def _laws() -> Iterable[str]:
+    from ornstein.train.objective import LAWS
+
+    return LAWS
+
+
+def _weights() -> Iterable[str]:
+    from ornstein.train.objective import WEIGHTS
+
+    return WEIGHTS
+
+
+def _solvers() -> Iterable[str]:
+    from ornstein.solvers import SOLVERS
+
+    return SOLVERS
+
+
+def _grids() -> Iterable[str]:
+    from ornstein.core import GRIDS
+
+    return GRIDS
+
+
+def _or_none(value: object) -> object:
+    return None if value == AUTO else value
+
+
+def _pair(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _writable(value: str) -> str:
+    value.encode()  # a lone surrogate, from a file name that is not UTF-8, is a ValueError here
+    return value
+
+
+Auto = BeforeValidator(_or_none)
+NetName = Annotated[str, AfterValidator(Choice(_nets))]
+NetSize = Annotated[str, AfterValidator(Choice(lambda: ("tiny", "small", "medium", "large")))]
+ProcessName = Annotated[str, AfterValidator(Choice(_processes))]
+TargetName = Annotated[str, AfterValidator(Choice(_targets))]
+LawName = Annotated[str, AfterValidator(Choice(_laws))]
+WeightName = Annotated[str, AfterValidator(Choice(_weights))]
+SolverName = Annotated[str, AfterValidator(Choice(_solvers))]
+GridName = Annotated[str, AfterValidator(Choice(_grids))]
+Precision = Annotated[str, AfterValidator(Choice(lambda: ("float32", "bfloat16")))]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Sides = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+Cadence = Annotated[Annotated[int, Field(ge=1, le=10**9)] | None, Auto]
+
+
+class Section(BaseModel):
+    """Settings that belong together: frozen, strict about types, no unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """What is learnt."""
+
+    source: Annotated[str, AfterValidator(_writable)] = Field(
+        default="", description="Built-in name, folder of pictures, or .npy/.npz file."
+    )
+    size: Annotated[
+        Side | Sides | None, Auto, Said("a whole number from 1 to 4,096, or two of them")
+    ] = Field(
+        default=None,
+        description="Side of the pictures in pixels, or [height, width]; auto keeps theirs.",
+    )
+    limit: Annotated[Count | None, Auto] = Field(
+        default=None, description="Use at most so many items; auto takes all."
+    )
+    flip: bool = Field(default=False, description="Mirror half of the pictures left to right.")
+
+
+class NetSettings(Section):
+    """The network."""
+
+    name: Annotated[NetName | None, Auto] = Field(
+        default=None, description="Architecture; auto takes the one for the kind of data."
+    )
+    size: Annotated[NetSize | None, Auto] = Field(
+        default=None, description="Size of the network; auto plans it from the time and the data."
+    )
+    options: Annotated[dict[str, Any], Said("a table of options")] = Field(
+        default={},
+        description="Arguments of the architecture that are not left to the size.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> NetSettings:
+        if self.options and self.name is None:
+            raise ValueError("net.options need net.name, the architecture they are for.")
+        if self.name is not None:
+            from ornstein.nets import NETS
+
+            check_options(
+                "net.options", f"net '{self.name}'", NETS[self.name], self.options, _GIVEN
+            )
+        return self
+
+
+_GIVEN = frozenset({"shape", "classes"})  # these come from the data
+
+
+class ModelSettings(Section):
+    """What the network predicts, and the forward process."""
+
+    target: TargetName = Field(default="edm", description="What the network predicts.")
+    process: ProcessName = Field(
+        default="edm", description="Forward process that turns data into noise."
+    )
+    process_options: Annotated[dict[str, Any], Said("a table of options")] = Field(
+        default={},
+        description="Arguments of the process.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSettings:
+        from ornstein.core import PROCESSES
+
+        what, make = f"process '{self.process}'", PROCESSES[self.process]
+        check_options("model.process_options", what, make, self.process_options)
+        bind("model.process_options", make, self.process_options)
+        return self
+
+    def make_process(self) -> Process:
+        """Build the forward process."""
+        from ornstein.core import PROCESSES
+
+        made: Process = bind(
+            "model.process_options", PROCESSES[self.process], self.process_options
+        )
+        return made
+
+    def make_target(self) -> Target:
+        """Build the prediction target."""
+        from ornstein.core import TARGETS
+
+        return TARGETS[self.target]()
+
+
+class ObjectiveSettings(Section):
+    """What training minimises."""
+
+    law: LawName = Field(
+        default="log-normal", description="Law of the noise levels that are trained."
+    )
+    location: Annotated[float, Field(ge=-20, le=20)] = Field(
+        default=-0.5, description="Mean of log(sigma/alpha) under the log-normal law."
+    )
+    scale: Annotated[float, Field(gt=0, le=20)] = Field(
+        default=1.2, description="Its standard deviation."
+    )
+    weight: WeightName = Field(default="edm", description="Weight of the error at each level.")
+
+
+class TrainSettings(Section):
+    """How long and how. At most one of minutes, steps and images is set."""
+
+    minutes: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, Auto] = Field(
+        default=None, description="Time for the training; net, batch and steps are planned to fit."
+    )
+    steps: Annotated[Count | None, Auto] = Field(
+        default=None, description="Steps of the optimiser."
+    )
+    images: Annotated[Count | None, Auto] = Field(
+        default=None, description="Items seen, with repeats."
+    )
+    batch: Annotated[Annotated[int, Field(ge=1, le=1_000_000)] | None, Auto] = Field(
+        default=None, description="Items per step; auto measures what this machine does well."
+    )
+    accumulate: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1,
+        description="Pieces a batch is computed in, to save memory; the result is the same.",
+    )
+    learning_rate: Annotated[Annotated[float, Field(gt=0, le=10)] | None, Auto] = Field(
+        default=None, description="Peak rate of AdamW; auto follows from net and batch."
+    )
+    warmup: Share = Field(
+        default=0.02, description="Share of the training over which the rate rises."
+    )
+    decay: Share = Field(
+        default=0.5, description="Share over which it falls to 0, at the end; 0 keeps it constant."
+    )
+    betas: Annotated[
+        tuple[_Beta, _Beta], BeforeValidator(_pair), Said("two numbers from 0 and below 1")
+    ] = Field(
+        default=(0.9, 0.99),
+        description="AdamW's averaging of the gradient and of its square.",
+    )
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0, description="AdamW's decoupled decay."
+    )
+    clip: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        default=1.0, description="Bound on the norm of the gradient; 0 for none."
+    )
+    ema: Annotated[float, Field(ge=0, le=0.25)] = Field(
+        default=0.1,
+        description="Relative width of the average of the weights; 0 follows the weights.",
+    )
+    class_dropout: Share = Field(
+        default=0.1,
+        description="Share of the labels hidden in training, so that guidance is possible.",
+    )
+    seed: Seed = Field(default=0, description="Where all randomness of the training comes from.")
+    precision: Annotated[Precision | None, Auto] = Field(
+        default=None,
+        description="Precision of the network's arithmetic; auto takes what is fast here.",
+    )
+    save_every: Cadence = Field(
+        default=None, description="Steps between checkpoints; auto goes by time."
+    )
+    sample_every: Cadence = Field(default=None, description="Steps between sample grids.")
+    log_every: Cadence = Field(default=None, description="Steps between lines of the log.")
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainSettings:
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"train.{given[0]} and train.{given[1]} are both set; set only one of "
+                f"{', '.join(LENGTHS)}."
+            )
+        if self.warmup + self.decay > 1:
+            raise ValueError(
+                f"train.warmup ({self.warmup:g}) and train.decay ({self.decay:g}) are shares of "
+                f"one "
+                "training; together they must not exceed 1."
+            )
+        return self
+
+
+LENGTHS = ("minutes", "steps", "images")
+
+
+class SampleSettings(Section):
+    """How samples are made when nothing else is said; the model file keeps it."""
+
+    solver: SolverName = Field(default="dpmpp-2m", description="Solver.")
+    grid: GridName = Field(default="karras", description="How the noise levels are spaced.")
+    schedule: Annotated[ProcessName | None, Auto] = Field(
+        default=None,
+        description="Process whose levels are walked; auto takes the one of training.",
+    )
+    steps: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=20, description="Steps of the solver."
+    )
+    count: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=64, description="Items on the sample grids during training."
+    )
+    seed: Seed = Field(default=0, description="Seed of those grids.")
+
+
+class Config(Section):
+    """All settings of a training."""
+
+    recipe: str = Field(default="default", description="Recipe that the settings started from.")
+    data: DataSettings = Field(default_factory=DataSettings)
+    net: NetSettings = Field(default_factory=NetSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    sample: SampleSettings = Field(default_factory=SampleSettings)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its full name, such as "train.batch"."""
+        flat: dict[str, Any] = {"recipe": self.recipe}
+        for section, values in self:
+            if isinstance(values, Section):
+                flat.update({f"{section}.{name}": value for name, value in values})
+        return flat
+
+    def changes(self, other: Config) -> dict[str, tuple[Any, Any]]:
+        """Settings that differ: full name to (mine, the other's)."""
+        mine, theirs = self.flat(), other.flat()
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
