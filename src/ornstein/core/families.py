@@ -43,7 +43,8 @@ class VP(Process):
     def _time_of(self, total: Tensor) -> Tensor:
         # The root of a quadratic, in the form that keeps its digits for small totals.
         slope = self.beta_max - self.beta_min
-        return 2 * total / ((self.beta_min**2 + 2 * slope * total).sqrt() + self.beta_min)
+        first = self.beta_min / total
+        return 2 / ((first**2 + 2 * slope / total).sqrt() + first)
 
 
 @dataclass(frozen=True)
