@@ -1,0 +1,21 @@
+"""Data sets: built-in ones, folders of pictures, arrays; opened once, split and standardised."""
+
+from __future__ import annotations
+
+from ornstein.data.coding import Coding
+from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
+from ornstein.data.opening import names, open_data
+from ornstein.data.sources import SOURCES
+from ornstein.data.toys import TOYS
+
+__all__ = [
+    "SOURCES",
+    "TOYS",
+    "Coding",
+    "Dataset",
+    "Refused",
+    "Source",
+    "make_dataset",
+    "names",
+    "open_data",
+]

@@ -1,0 +1,194 @@
+"""Arrays as data sets: numpy arrays, .npy and .npz files. Pickled objects are never read.
+
+What the axes mean
+    2 axes (N, D): vectors.
+    3 axes: uint8 or bool are grey pictures (N, H, W). Numbers are grey pictures when H = W, series
+    (N, C, L) when L is at least 4 C, and refused in between.
+    4 axes: pictures. The channel axis is the one of 1 to 4 entries: (N, H, W, C) or (N, C, H, W).
+    When both fit, the array is refused; when neither does, the channel axis is the one shorter
+    than both others, and otherwise it is refused.
+An .npz may settle it: kind = "image", "series" or "vector", layout = "NHWC" or "NCHW".
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ornstein.data.coding import AXES
+from ornstein.data.dataset import Dataset, Source, make_dataset
+from ornstein.errors import DataError
+
+DATA_KEYS = ("x", "data", "images")
+LABEL_KEYS = ("y", "labels")
+SPLIT_KEYS = ("x_train", "y_train", "x_test", "y_test")  # the usual form of mnist.npz
+_MOST_CLASSES = 10_000
+
+
+def open_file(path: Path) -> Dataset:
+    """Data set of a .npy or .npz file; a .npy of uint8 pictures stays memory-mapped."""
+    source = Source(str(path))
+    try:
+        if path.suffix.lower() == ".npy":
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return from_arrays({"x": array}, name=path.stem, source=source)
+        with np.load(path, allow_pickle=False) as file:
+            wanted = (*DATA_KEYS, *LABEL_KEYS, *SPLIT_KEYS, "classes", "kind", "layout")
+            keys = [k for k in file.files if k in wanted or len(file.files) == 1]
+            arrays = {key: file[key] for key in keys}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        why = "it holds pickled Python objects, which are never read"
+        pickled = "allow_pickle" in str(error) or "pickle" in str(error).lower()
+        raise DataError(
+            f"'{path}' cannot be read as a numpy file: "
+            f"{why if pickled else 'it is damaged or no such file'}; "
+            "save plain numbers with numpy.save or numpy.savez."
+        ) from error
+    return from_arrays(arrays, name=path.stem, source=source)
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], *, name: str, source: Source) -> Dataset:
+    """Data set of named arrays, the keys as in an .npz file."""
+    heldout = None
+    if "x_train" in arrays and "x_test" in arrays:
+        parts = [arrays["x_train"], arrays["x_test"]]
+        if parts[0].shape[1:] != parts[1].shape[1:]:
+            raise DataError(f"'{name}': x_train and x_test hold items of different shapes.")
+        raw = np.concatenate(parts)
+        heldout = np.arange(len(parts[0]), len(raw), dtype=np.int64)
+        both = "y_train" in arrays and "y_test" in arrays
+        given = np.concatenate([arrays["y_train"], arrays["y_test"]]) if both else None
+    else:
+        raw = _data_of(arrays, name)
+        given = next((arrays[key] for key in LABEL_KEYS if key in arrays), None)
+    kind, items = interpret(raw, name, _word(arrays, "kind"), _word(arrays, "layout"))
+    labels, classes = (None, ()) if given is None else _labels(given, len(items), arrays, name)
+    return make_dataset(
+        name, kind, items, labels=labels, classes=classes, heldout=heldout, source=source
+    )
+
+
+def _data_of(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    found = [key for key in DATA_KEYS if key in arrays] or (
+        list(arrays) if len(arrays) == 1 else []
+    )
+    if len(found) != 1:
+        keys = ", ".join(arrays) or "none of them"
+        raise DataError(
+            f"'{name}' must hold one data array called x, data or images (or one array only), "
+            f"and labels called y; it holds {keys}."
+        )
+    return arrays[found[0]]
+
+
+def _word(arrays: Mapping[str, np.ndarray], key: str) -> str:
+    return str(arrays[key]) if key in arrays and arrays[key].dtype.kind == "U" else ""
+
+
+def interpret(
+    raw: np.ndarray, name: str, kind: str = "", layout: str = ""
+) -> tuple[str, np.ndarray]:
+    """Kind of an array, and its items channels first as uint8 or float32.
+
+    Raises:
+        DataError: the meaning of the axes cannot be told, or a value is not a finite number.
+    """
+    if raw.dtype.kind not in "buif":
+        raise DataError(
+            f"'{name}' is an array of type {raw.dtype}; it must hold real numbers or integers."
+        )
+    kind = kind or _kind_of(raw, name)
+    if kind not in AXES:
+        raise DataError(f"'{name}': kind is '{kind}'; it must be one of {', '.join(AXES)}.")
+    items = raw[:, None] if kind == "image" and raw.ndim == 3 else raw
+    if items.ndim != AXES[kind]:
+        raise DataError(f"'{name}' of shape {raw.shape} has too few or many axes for '{kind}'.")
+    if kind == "image" and raw.ndim == 4 and _channels_last(raw.shape, name, layout):
+        items = items.transpose(0, 3, 1, 2)
+    return kind, _numbers(items, kind, name)
+
+
+def _kind_of(raw: np.ndarray, name: str) -> str:
+    shape = raw.shape
+    if raw.ndim == 2:
+        return "vector"
+    if raw.ndim == 4:
+        return "image"
+    if raw.ndim != 3:
+        raise DataError(
+            f"'{name}' has shape {shape}; arrays have 2, 3 or 4 axes, the first of them items: "
+            "make single numbers (N, 1), and cut a long series into windows (N, 1, L)."
+        )
+    if raw.dtype.kind == "b" or raw.dtype == np.uint8 or shape[1] == shape[2]:
+        return "image"
+    if shape[2] >= 4 * shape[1]:
+        return "series"
+    raise DataError(
+        f"'{name}' has shape {shape}, which could be grey pictures or series of {shape[1]} "
+        "channels; for pictures make it (N, 1, H, W) with x[:, None], for series save an .npz "
+        "with kind='series'."
+    )
+
+
+def _channels_last(shape: tuple[int, ...], name: str, layout: str) -> bool:
+    if layout in ("NHWC", "NCHW"):
+        return layout == "NHWC"
+    _, first, middle, last = shape
+    if (first <= 4) != (last <= 4):
+        return last <= 4
+    if first > 4 and (first < min(middle, last) or last < min(first, middle)):
+        return last < first
+    raise DataError(
+        f"'{name}' has shape {shape}: the channel axis cannot be told from it; make pictures "
+        "(N, H, W, C) with 1 to 4 channels, x.transpose(0, 2, 3, 1), or save an .npz with "
+        "layout='NCHW' or 'NHWC'."
+    )
+
+
+def _numbers(items: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """uint8 for 8-bit pictures (a memmap stays one), else float32, all finite."""
+    if kind == "image" and items.dtype == np.uint8:
+        return items if items.flags.c_contiguous else np.ascontiguousarray(items)
+    if kind == "image" and items.dtype.kind == "b":
+        return items.astype(np.uint8) * np.uint8(255)
+    with np.errstate(over="ignore"):
+        numbers = np.ascontiguousarray(items, dtype=np.float32)
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        at = [int(i) for i in np.argwhere(~finite)[0]]
+        count = int((~finite).sum())
+        raise DataError(
+            f"'{name}' holds {count:,} values that are not finite, the first in item {at[0]} at "
+            f"{at[1:]}; remove those items or replace the values."
+        )
+    return numbers
+
+
+def _labels(
+    given: np.ndarray, count: int, arrays: Mapping[str, np.ndarray], name: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and names: integers or strings, named by ``classes`` where it is there."""
+    flat = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
+    if flat.ndim != 1 or len(flat) != count:
+        raise DataError(
+            f"'{name}' has {count:,} items, but labels of shape {given.shape}; labels are one "
+            "integer or word for each item (of one-hot rows take labels.argmax(1))."
+        )
+    if flat.dtype.kind == "f" and bool((flat == np.floor(flat)).all()):
+        flat = flat.astype(np.int64)
+    if flat.dtype.kind not in "buiU":
+        raise DataError(f"'{name}' has labels of type {flat.dtype}; use integers or words.")
+    names = arrays.get("classes")
+    if names is not None and names.dtype.kind == "U" and flat.dtype.kind in "bui":
+        if int(flat.min()) < 0 or int(flat.max()) >= len(names):
+            raise DataError(f"'{name}' has a label outside its {len(names)} classes.")
+        return flat.astype(np.int64), tuple(str(word) for word in names)
+    found, index = np.unique(flat, return_inverse=True)
+    if len(found) > _MOST_CLASSES:
+        raise DataError(
+            f"'{name}' has {len(found):,} different labels; there may be {_MOST_CLASSES:,}."
+        )
+    return index.astype(np.int64), tuple(str(word) for word in found)

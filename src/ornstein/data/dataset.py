@@ -1,0 +1,269 @@
+"""A data set in memory or memory-mapped: items, labels, a fixed split and its coding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ornstein.data.coding import Coding, chunks, measure
+from ornstein.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HELDOUT_SHARE = 0.05
+HELDOUT_MOST = 10_000
+HELDOUT_FROM = 20  # smaller sets hold nothing out
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data comes from, for the model file and the report."""
+
+    text: str
+    licence: str = "unknown"
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that was left out, and why, in a few words."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Items with a deterministic split; immutable.
+
+    Attributes:
+        name: Short name, used for the run directory.
+        kind: "image", "series" or "vector".
+        items: (N, C, H, W), (N, C, L) or (N, D); uint8 for 8-bit pictures, else float32.
+            May be a read-only memory map.
+        labels: Class index of each item, (N,) int64, or None.
+        classes: Class names; empty when there are no labels.
+        train: Indices of the training items, ascending.
+        heldout: Indices of the items never trained on, ascending; may be empty.
+        coding: Standardisation measured on the training items.
+        source: Origin, licence, citation.
+        refused: Files that were left out.
+        captions: A short text for each item, or empty.
+        names: A name (file path, emoji name) for each item, or empty.
+        notes: What was done to the data that its owner should know, one sentence each.
+    """
+
+    name: str
+    kind: str
+    items: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    train: np.ndarray
+    heldout: np.ndarray
+    coding: Coding
+    source: Source
+    refused: tuple[Refused, ...] = ()
+    captions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of items, training and held-out ones together."""
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        """Say what is in it on one line."""
+        shape = "x".join(str(n) for n in self.shape)
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return (
+            f"Dataset({self.name}: {len(self):,} of {shape} ({self.kind}){classes}, "
+            f"{len(self.train):,} for training, {len(self.heldout):,} held out)"
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one item, channels first."""
+        return tuple(int(n) for n in self.items.shape[1:])
+
+    @property
+    def dims(self) -> int:
+        """Number of values in one item."""
+        return prod(self.shape)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the raw values are levels (8-bit pictures) and not real numbers."""
+        return self.coding.levels is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of items, labels, class names and split: equal exactly for equal data."""
+        head = (self.kind, self.items.dtype.str, self.items.shape, self.classes)
+        digest = hashlib.sha256(repr(head).encode())
+        digest.update(_content_digest(self.items))
+        for part in (self.labels, self.train, self.heldout):
+            digest.update(b"-" if part is None else np.ascontiguousarray(part, "<i8").tobytes())
+        return digest.hexdigest()
+
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+        """Standardised items at ``indices``, float32 (B, *shape)."""
+        return self.coding.encode(self.raw(indices))
+
+    def raw(self, indices: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+        """Items at ``indices`` in raw units, copied, (B, *shape)."""
+        return np.take(self.items, np.asarray(indices, dtype=np.int64), axis=0)
+
+    def label_batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+        """Class indices of the items at ``indices``, int64 (B,)."""
+        import torch
+
+        if self.labels is None:
+            raise UsageError(f"the data set '{self.name}' has no labels.")
+        return torch.from_numpy(np.take(self.labels, np.asarray(indices, dtype=np.int64)))
+
+
+def make_dataset(
+    name: str,
+    kind: str,
+    items: np.ndarray,
+    *,
+    source: Source,
+    labels: np.ndarray | None = None,
+    classes: tuple[str, ...] = (),
+    heldout: np.ndarray | None = None,
+    refused: tuple[Refused, ...] = (),
+    captions: tuple[str, ...] = (),
+    names: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    """Build a data set: split it where no official split is given, and measure its coding.
+
+    Args:
+        name: Short name.
+        kind: "image", "series" or "vector".
+        items: uint8 or float32, channels first.
+        source: Origin.
+        labels: Class index of each item.
+        classes: Class names.
+        heldout: Indices of an official held-out part; None for our own split.
+        refused: Files left out.
+        captions: Text of each item.
+        names: Name of each item.
+        notes: What its owner should know.
+    """
+    if len(items) == 0 or prod(items.shape[1:]) == 0:
+        raise DataError(f"'{name}' holds no data: its shape is {items.shape}.")
+    held = split(items) if heldout is None else np.sort(heldout.astype(np.int64))
+    train = np.setdiff1d(np.arange(len(items), dtype=np.int64), held, assume_unique=True)
+    return Dataset(
+        name=name,
+        kind=kind,
+        items=items,
+        labels=None if labels is None else labels.astype(np.int64),
+        classes=classes,
+        train=train,
+        heldout=held,
+        coding=measure(items, train, kind),
+        source=source,
+        refused=refused,
+        captions=captions,
+        names=names,
+        notes=notes,
+    )
+
+
+def subset(dataset: Dataset, limit: int) -> Dataset:
+    """At most ``limit`` items, spread over the whole set; each stays on its side of the split."""
+    if limit < 1:
+        raise UsageError(f"limit={limit} is too small; it must be at least 1.")
+    if limit >= len(dataset):
+        return dataset
+    # The random choice is the same for every seed, so that runs can be compared.
+    kept = np.sort(np.random.default_rng(0).permutation(len(dataset))[:limit])
+    held = np.flatnonzero(np.isin(kept, dataset.heldout))
+    if len(held) == limit:
+        held = held[:0]
+    small = make_dataset(
+        dataset.name,
+        dataset.kind,
+        np.take(dataset.items, kept, axis=0),
+        source=dataset.source,
+        labels=None if dataset.labels is None else dataset.labels[kept],
+        classes=dataset.classes,
+        heldout=held,
+        refused=dataset.refused,
+        captions=tuple(dataset.captions[i] for i in kept) if dataset.captions else (),
+        names=tuple(dataset.names[i] for i in kept) if dataset.names else (),
+    )
+    note = f"Limited to {limit:,} of {len(dataset):,} items."
+    return replace(small, notes=(*dataset.notes, note))
+
+
+def split(items: np.ndarray) -> np.ndarray:
+    """Indices of the held-out items, ascending: 5 %, at most 10,000, none of fewer than 20.
+
+    An item's rank comes from a hash of its own content. So the split depends on no seed, order
+    or file name, a set that grows keeps most of its held-out items, and exact copies stay on
+    one side.
+    """
+    n = len(items)
+    if n < HELDOUT_FROM:
+        return np.empty(0, dtype=np.int64)
+    count = min(max(1, round(HELDOUT_SHARE * n)), HELDOUT_MOST)
+    keys = content_keys(items)
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    cut = count
+    while cut > 0 and ranked[cut - 1] == ranked[cut]:  # never between two copies
+        cut -= 1
+    return np.sort(order[: cut or count]).astype(np.int64)
+
+
+def content_keys(items: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of each item's bytes, (N,) uint64, the same on every machine.
+
+    A multilinear hash over 64-bit words with fixed random odd multipliers, then a finaliser
+    (Steele, Lea and Flood 2014); vectorised, because a set may hold millions of items.
+    """
+    size = items[:1].nbytes
+    words = -(-size // 8)
+    odd = np.random.Generator(np.random.PCG64(2014)).integers(
+        0, 1 << 64, size=words, dtype=np.uint64
+    ) | np.uint64(1)
+    keys = np.empty(len(items), dtype=np.uint64)
+    start = 0
+    for part in chunks(items, np.arange(len(items))):
+        rows = np.zeros((len(part), words * 8), dtype=np.uint8)
+        little = part.astype(part.dtype.newbyteorder("<"), copy=False)
+        rows[:, :size] = np.ascontiguousarray(little).view(np.uint8).reshape(len(part), size)
+        # Words are spread before the product: a low bit must reach the whole sum.
+        keys[start : start + len(part)] = (_mix(rows.view("<u8") + odd) * odd).sum(axis=1)
+        start += len(part)
+    return _mix(keys)
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+    """Finaliser of SplitMix64: every bit of the input reaches every bit of the output."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def _content_digest(items: np.ndarray) -> bytes:
+    """SHA-256 over the SHA-256 of each piece of 64 MB, the pieces hashed in parallel."""
+    rows = max(1, (1 << 26) // max(1, items[:1].nbytes))
+
+    def piece(start: int) -> bytes:
+        part = np.ascontiguousarray(items[start : start + rows])
+        return hashlib.sha256(part.data).digest()
+
+    with ThreadPoolExecutor() as pool:
+        return hashlib.sha256(b"".join(pool.map(piece, range(0, len(items), rows)))).digest()

@@ -1,0 +1,148 @@
+"""One door for data: a name, a path or an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ornstein.data.arrays import from_arrays, open_file
+from ornstein.data.dataset import Dataset, Source, make_dataset, subset
+from ornstein.data.pixels import resize_items
+from ornstein.data.sources import SOURCES, places
+from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
+from ornstein.errors import DataError, UsageError, near
+
+Progress = Callable[[int, int], None]
+SIZES = (4, 4096)
+
+
+def open_data(
+    source: str | Path | np.ndarray,
+    *,
+    size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    allow_bad: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Open a data set.
+
+    Args:
+        source: A built-in name (``ornstein.data.names()``), a folder of pictures, one picture, an
+            .npy or .npz file, or an array. Toys take a count (two-moons:50000), emoji a size
+            (emoji:64).
+        size: Height and width to bring pictures to, one number or (height, width).
+        seed: Draws the toys; the split never depends on it.
+        limit: Keep at most this many items, chosen evenly.
+        allow_bad: Go on when more than 1 % of a folder's files cannot be used.
+        progress: Called with files done and files in all while a folder is decoded.
+
+    Raises:
+        DataError: nothing there, or nothing that can be used (exit code 65).
+        UsageError: a size or limit without meaning.
+    """
+    target = _size(size)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit={limit} is too small; it must be at least 1.")
+    dataset = _open(source, target, seed, limit, allow_bad, progress)
+    if target is not None:
+        dataset = _resized(dataset, target)
+    return dataset if limit is None else subset(dataset, limit)
+
+
+def names() -> tuple[str, ...]:
+    """Built-in names, toys first."""
+    return (*TOYS, *SOURCES)
+
+
+def _open(
+    source: str | Path | np.ndarray,
+    size: tuple[int, int] | None,
+    seed: int,
+    limit: int | None,
+    allow_bad: bool,
+    progress: Progress | None,
+) -> Dataset:
+    if isinstance(source, np.ndarray):
+        return from_arrays({"x": source}, name="array", source=Source("an array"))
+    name, _, option = str(source).partition(":")
+    if isinstance(source, str) and name in TOYS:
+        return open_toy(name, min(_count(source, option), limit or _MOST_POINTS), seed)
+    known = isinstance(source, str) and name in SOURCES
+    if known and name == "fashion-mnist":  # its own opener checks the files in ORNSTEIN_DATA
+        return SOURCES[name].open(option)
+    if isinstance(source, str) and "/" not in source and not option:
+        for path in places(source):
+            return replace(open_path(path, size, allow_bad, progress), name=source)
+    if known:
+        return SOURCES[name].open(option)
+    return open_path(Path(source), size, allow_bad, progress, typed=str(source))
+
+
+_MOST_POINTS = 10_000_000
+
+
+def _count(source: str, option: str) -> int:
+    if not option:
+        return TOY_SIZE
+    if not option.isdigit() or not 1 <= int(option) <= _MOST_POINTS:
+        raise UsageError(f"'{source}': after the colon comes a number of points, 1 to 10000000.")
+    return int(option)
+
+
+def open_path(
+    path: Path,
+    size: tuple[int, int] | None = None,
+    allow_bad: bool = False,
+    progress: Progress | None = None,
+    typed: str = "",
+) -> Dataset:
+    """Data set of a path: folder of pictures, folder of IDX files, array file or one picture."""
+    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
+        return open_file(path)
+    if not path.exists():
+        meant = near(typed, names())
+        raise DataError(
+            f"'{typed or path}' is neither a path that exists nor a known data set.{meant} "
+            f"Known: {', '.join(names())}."
+        )
+    raise DataError(f"'{path}' is not a data set that can be read.")
+
+
+def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else size
+    good = len(pair) == 2 and all(isinstance(n, int) and SIZES[0] <= n <= SIZES[1] for n in pair)
+    if not good:
+        raise UsageError(
+            f"size={size} cannot be used; give one whole number or (height, width), each from "
+            f"{SIZES[0]} to {SIZES[1]}."
+        )
+    return pair
+
+
+def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
+    if dataset.kind != "image":
+        raise UsageError(
+            f"size is for pictures; '{dataset.name}' is of kind '{dataset.kind}', leave it out."
+        )
+    if dataset.shape[1:] == size:
+        return dataset
+    note = f"Resized from {dataset.shape[1]}x{dataset.shape[2]} to {size[0]}x{size[1]}."
+    return make_dataset(
+        dataset.name,
+        dataset.kind,
+        resize_items(dataset.items, size),
+        labels=dataset.labels,
+        classes=dataset.classes,
+        heldout=dataset.heldout,
+        source=dataset.source,
+        refused=dataset.refused,
+        captions=dataset.captions,
+        names=dataset.names,
+        notes=(*dataset.notes, note),
+    )

@@ -1,0 +1,101 @@
+"""Decoded pictures to arrays: exact scaling of every mode, alpha on white, resize, crop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Size = tuple[int, int]  # height, width
+_WHITE = 255.0
+
+
+def flatten(picture: Image.Image) -> Image.Image:
+    """Any mode to "L", "RGB" or (16-bit, 32-bit, float pictures) "F" in 0..255, alpha on white.
+
+    Transparent pixels may hold any colour, so alpha is composed before any resizing. 16-bit
+    values are scaled by 255/65535 without rounding and float values in 0..1 by 255; Pillow's
+    own conversion would cut them off at 255.
+    """
+    from PIL import Image
+
+    mode = picture.mode
+    if mode.startswith("I") or mode == "F":
+        return Image.fromarray(_scaled(np.asarray(picture), mode))
+    if mode == "LAB" or mode == "HSV" or mode == "YCbCr" or mode == "CMYK":
+        return picture.convert("RGB")
+    if picture.has_transparency_data:
+        over = picture.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        flat = Image.alpha_composite(white, over)
+        return flat.convert("L" if mode in ("L", "LA", "La", "1") else "RGB")
+    if mode in ("1", "L"):
+        return picture.convert("L")
+    return picture.convert("RGB")
+
+
+def _scaled(values: np.ndarray, mode: str) -> np.ndarray:
+    """Deep grey values as float32 in 0..255.
+
+    "I;16*" is 16 bits wide by definition. "I" holds 16-bit PNGs as well as true 32-bit data, and
+    "F" any real numbers; there the least usual range that holds the picture is its scale.
+    """
+    deep = values.astype(np.float64)
+    if mode.startswith("I;16"):
+        return (deep * (255 / 65535)).astype(np.float32)
+    low, high = (float(deep.min()), float(deep.max())) if deep.size else (0.0, 0.0)
+    tops = [1.0, 255.0, 65535.0] if mode == "F" else [65535.0, float(2**31 - 1)]
+    top = next((t for t in tops if low >= 0 and high <= t), None)
+    if top is None:  # outside every usual range: its own range is the best that can be said
+        return ((deep - low) * (255 / ((high - low) or 1.0))).astype(np.float32)
+    return (deep * (255 / top)).astype(np.float32)
+
+
+def fit(picture: Image.Image, size: Size | None) -> Image.Image:
+    """Resize keeping the aspect so that ``size`` is covered, then crop the centre.
+
+    The part to keep is chosen first and resized in one LANCZOS pass, so no pixel is
+    interpolated twice.
+    """
+    from PIL import Image
+
+    if size is None or (picture.height, picture.width) == size:
+        return picture
+    height, width = size
+    scale = max(height / picture.height, width / picture.width)
+    kept_w, kept_h = width / scale, height / scale
+    left, top = (picture.width - kept_w) / 2, (picture.height - kept_h) / 2
+    box = (
+        max(0.0, left),
+        max(0.0, top),
+        min(float(picture.width), left + kept_w),
+        min(float(picture.height), top + kept_h),
+    )
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
+def to_array(picture: Image.Image) -> np.ndarray:
+    """Channels-first uint8 array of an "L", "RGB" or "F" picture; real values are rounded."""
+    values = np.asarray(picture)
+    if values.dtype != np.uint8:
+        values = np.rint(values.clip(0, _WHITE)).astype(np.uint8)
+    return values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def resize_items(items: np.ndarray, size: Size) -> np.ndarray:
+    """Resize and crop an array of pictures (N, C, H, W), uint8 or float32, keeping its type."""
+    from PIL import Image
+
+    if items.shape[2:] == size:
+        return items
+    out = np.empty((*items.shape[:2], *size), dtype=items.dtype)
+    for n, item in enumerate(items):
+        if items.dtype == np.uint8 and len(item) == 3:
+            out[n] = to_array(fit(Image.fromarray(item.transpose(1, 2, 0)), size))
+            continue
+        for c, plane in enumerate(item):
+            out[n, c] = np.asarray(fit(Image.fromarray(np.ascontiguousarray(plane)), size))
+    return out
