@@ -1,0 +1,87 @@
+"""What several commands share: options, and names checked against tables when they are used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ornstein.errors import UsageError, near
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+DEBUG = "ornstein.debug"
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[DEBUG] = True
+
+
+debug_option: Decorator = click.option(
+    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_remember, hidden=True
+)
+json_option: Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line, for programs."
+)
+quiet_option: Decorator = click.option(
+    "--quiet", is_flag=True, help="Print nothing but errors and the results asked for."
+)
+runs_option: Decorator = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Directory that holds the runs.",
+)
+
+
+class Amount(click.ParamType[int | float]):
+    """A finite number within bounds, whole or not; said in one sentence when it is not."""
+
+    def __init__(self, least: float, most: float, whole: bool = True) -> None:
+        self.least, self.most, self.whole = least, most, whole
+        self.name = "number"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | float:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: no such number.
+        """
+        kind = "whole number" if self.whole else "number"
+        try:
+            number = int(str(value)) if self.whole else float(str(value))
+        except ValueError:
+            number = math.nan
+        if not self.least <= number <= self.most:
+            self.fail(
+                f"'{str(value)[:40]}' is no {kind} from {self.least:,} to {self.most:,}.",
+                param,
+                ctx,
+            )
+        return number
+
+
+ITEMS = Amount(1, 100_000)
+STEPS = Amount(1, 10_000)
+SEED = Amount(0, 2**63 - 1)
+
+
+def chosen(what: str, name: str | None, table: Iterable[str]) -> str | None:
+    """Return a name that is in a table, or None when none was given.
+
+    Raises:
+        UsageError: it is not there; the near one and all others are named.
+    """
+    options = list(table)
+    if name is None or name in options:
+        return name
+    raise UsageError(
+        f"unknown {what} '{name[:60]}'.{near(name, options)} It is one of: {', '.join(options)}."
+    )

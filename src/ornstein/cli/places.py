@@ -1,0 +1,51 @@
+"""Names of runs, and where the output of a command goes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ornstein.errors import UsageError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could leave the directory of runs or that a file system would not take.
+
+    Raises:
+        UsageError: not a plain name.
+    """
+    if not NAME.fullmatch(name) or name.endswith("."):
+        raise UsageError(
+            f"'{name[:60]}' is no name for a run; use up to 64 letters, digits, '-', '_' and '.', "
+            "starting with a letter or digit."
+        )
+
+
+def run_folder(target: str, runs: Path) -> Path | None:
+    """The run directory that ``target`` means, as a path or as a name; None for anything else."""
+    for folder in (Path(target), runs / target):
+        if (folder / "config.toml").is_file():
+            return folder
+    return None
+
+
+def output_folder(target: str, runs: Path, label: str, out: Path | None) -> Path:
+    """Where to put what was made from ``target``.
+
+    Args:
+        target: The run or model file as it was named.
+        runs: Directory that holds the runs.
+        label: Says what was made; the same settings go to the same place.
+        out: What the user asked for, if anything.
+
+    Returns:
+        ``out``; else ``gallery/<label>`` in the run; else ``<stem>-<label>`` here.
+    """
+    if out is not None:
+        return out
+    folder = run_folder(target, runs)
+    if folder is not None:
+        return folder / "gallery" / label
+    return Path(f"{Path(target).stem}-{label}")

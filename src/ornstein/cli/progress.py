@@ -1,0 +1,188 @@
+"""How a training shows itself: a bar in a terminal, plain lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+PLAIN_SECONDS = 30.0  # without a terminal, one line so often
+
+
+class Quiet:
+    """Says nothing and remembers what was saved."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Path] = {}
+        self.last: dict[str, Any] = {}
+
+    def note(self, text: str) -> None:
+        """A line for the head of the display, or a warning."""
+
+    def step(self, info: Mapping[str, Any]) -> None:
+        """The state after a step."""
+        self.last = dict(info)
+
+    def saved(self, path: Path, kind: str) -> None:
+        """Something worth opening was written; the last of each kind is remembered."""
+        self.files[kind] = path
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Lines(Quiet):
+    """A line every half minute, at the first and last step, and when something is saved."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.clock = clock
+        self._shown: float | None = None
+
+    def note(self, text: str) -> None:
+        """Print the line."""
+        click.echo(text)
+
+    def step(self, info: Mapping[str, Any]) -> None:
+        """Print the state if it is time."""
+        super().step(info)
+        now = self.clock()
+        due = self._shown is None or now - self._shown >= PLAIN_SECONDS
+        if due or info["step"] == info["steps"]:
+            self._shown = now
+            click.echo("  ".join([f"step {info['step']:,}/{info['steps']:,}", *facts_of(info)]))
+
+    def saved(self, path: Path, kind: str) -> None:
+        """Print what was saved."""
+        super().saved(path, kind)
+        click.echo(f"saved {kind}  {path}")
+
+
+class Json(Quiet):
+    """One JSON object a line, each with an ``event``."""
+
+    def note(self, text: str) -> None:
+        """Print a note."""
+        self._write("note", {"text": text})
+
+    def step(self, info: Mapping[str, Any]) -> None:
+        """Print a step."""
+        super().step(info)
+        self._write("step", info)
+
+    def saved(self, path: Path, kind: str) -> None:
+        """Print a file."""
+        super().saved(path, kind)
+        self._write("saved", {"path": str(path), "kind": kind})
+
+    def _write(self, event: str, fields: Mapping[str, Any]) -> None:
+        click.echo(json.dumps({"event": event, **fields}))
+
+
+class Live(Quiet):
+    """A bar that stays at the foot of the terminal while notes scroll above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def note(self, text: str) -> None:
+        """Print the line above the bar."""
+        if self._bar is None:
+            click.echo(text)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False)
+
+    def step(self, info: Mapping[str, Any]) -> None:
+        """Move the bar."""
+        super().step(info)
+        bar = self._bar or self._start()
+        bar.update(
+            self._task,
+            completed=info["step"],
+            total=info["steps"],
+            count=f"{info['step']:,}/{info['steps']:,}",
+            facts="  ".join(facts_of(info)),
+        )
+
+    def saved(self, path: Path, kind: str) -> None:
+        """Print what was saved above the bar."""
+        super().saved(path, kind)
+        self.note(f"saved {kind}  {path}")
+
+    def close(self) -> None:
+        """Stop the bar where it is."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start(self) -> Bar:
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
+
+        self._bar = Progress(
+            TextColumn("{task.fields[count]}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[facts]}", markup=False, table_column=Column(no_wrap=True)),
+            refresh_per_second=4,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None, count="", facts="")
+        return self._bar
+
+
+def display(as_json: bool, quiet: bool) -> Quiet:
+    """The display that fits where the output goes."""
+    if as_json:
+        return Json()
+    if quiet:
+        return Quiet()
+    return Live() if sys.stdout.isatty() else Lines()
+
+
+def facts_of(info: Mapping[str, Any]) -> list[str]:
+    """Loss, held-out loss, speed, time left and cost so far, each in a few letters."""
+    parts = []
+    if info.get("loss") is not None:
+        parts.append(f"loss {info['loss']:.4f}")
+    if info.get("heldout") is not None:
+        parts.append(f"held out {info['heldout']:.4f}")
+    if info.get("rate") is not None:
+        parts.append(f"{amount(info['rate'])}/s")
+    if info.get("seconds_left") is not None:
+        parts.append(f"left {duration(info['seconds_left'])}")
+    if info.get("elapsed") is not None:
+        parts.append(cost(info["elapsed"]))
+    return parts
+
+
+def amount(number: float) -> str:
+    """Three digits: 0.98, 12.3, 1,230."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: 45 s, 3 min 20 s, 5 h 40 min, 2 d 3 h."""
+    whole = max(0, round(seconds))
+    for unit, size, lower, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {lower}"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def cost(elapsed: float) -> str:
+    """What was used up so far: time on a device, or time times cores."""
+    torch = sys.modules.get("torch")  # loaded by whoever trains; not worth loading for this
+    if torch is not None and torch.cuda.is_available():
+        return f"cost {duration(elapsed)} of GPU"
+    cores = torch.get_num_threads() if torch is not None else 1
+    return f"cost {duration(elapsed * cores)} of one core"

@@ -1,0 +1,132 @@
+"""``ornstein train``: from a data set to a trained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ornstein.cli.options import (
+    SEED,
+    Amount,
+    debug_option,
+    json_option,
+    quiet_option,
+    runs_option,
+)
+from ornstein.errors import UsageError
+
+EXAMPLES = """\b
+Examples:
+  ornstein train digits --minutes 2
+  ornstein train photos/ --size 64 --minutes 60
+  ornstein train ecg --preset flow net.size=small
+"""
+
+
+@click.command("train", epilog=EXAMPLES)
+@click.argument("source", metavar="DATA")
+@click.argument("settings", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--minutes", type=Amount(0.01, 1e6, whole=False), help="Time budget; default 10.")
+@click.option("--steps", type=Amount(1, 10**9), help="Train so many steps instead.")
+@click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
+@click.option("--preset", help="A recipe: default, ddpm, edm, flow.")
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings."
+)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
+@click.option("--name", help="Name of the run; default from DATA.")
+@click.option("--seed", type=SEED, help="Where all randomness comes from.")
+@click.option("--dry-run", is_flag=True, help="Plan and print, train nothing.")
+@runs_option
+@json_option
+@quiet_option
+@debug_option
+def command(
+    source: str,
+    settings: tuple[str, ...],
+    minutes: float | None,
+    steps: int | None,
+    size: int | None,
+    preset: str | None,
+    config: Path | None,
+    sets: tuple[str, ...],
+    name: str | None,
+    seed: int | None,
+    dry_run: bool,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train a model on DATA, or go on with a run that was stopped.
+
+    DATA is a built-in name (digits, emoji, ecg, two-moons, ...), a folder of pictures whose
+    sub-folders become classes, or an .npy or .npz file. The run is kept in runs/NAME; the same
+    command again goes on where it stopped. Settings may follow as KEY=VALUE (batch=32).
+    """
+    check(minutes, steps, config, (*settings, *sets), name)
+    from ornstein.cli.progress import display
+
+    show = display(as_json, quiet)
+    try:
+        from ornstein.session import train
+
+        run = train(
+            source,
+            name=name,
+            preset=preset,
+            config=config,
+            settings=(*settings, *sets),
+            minutes=minutes,
+            steps=steps,
+            size=size,
+            seed=seed,
+            runs=runs,
+            dry_run=dry_run,
+            progress=show,
+        )
+    finally:
+        show.close()
+    if as_json:
+        click.echo(json.dumps({"event": "done", "run": str(run.folder), "state": run.state}))
+    elif not quiet and not dry_run:
+        for line in worth_opening(run.folder):
+            click.echo(line)
+
+
+def check(
+    minutes: float | None,
+    steps: int | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    name: str | None,
+) -> None:
+    """Refuse what cannot be meant, before anything heavy is loaded.
+
+    Raises:
+        UsageError: two budgets, a setting without a value, or a name that is no name.
+    """
+    if minutes is not None and steps is not None:
+        raise UsageError("give --minutes or --steps, not both: each decides how long to train.")
+    for setting in settings:
+        key, equals, _ = setting.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"'{setting[:60]}' is no setting; write KEY=VALUE, such as batch=32.")
+    if config is not None and not config.is_file():
+        raise UsageError(f"there is no settings file {config}.")
+    if name is not None:
+        from ornstein.cli.places import check_name
+
+        check_name(name)
+
+
+def worth_opening(folder: Path) -> list[str]:
+    """The files of a run that one wants to look at, and what to type next."""
+    grids = sorted((folder / "samples").glob("step-*.png"))
+    films = sorted((folder / "samples").glob("*.webp"))
+    found = [("pictures", p) for p in grids[-1:]] + [("film", p) for p in films[-1:]]
+    model = folder / "model.safetensors"
+    found += [("model", model)] if model.is_file() else []
+    lines = [f"{kind:<10} {path}" for kind, path in found]
+    return [*lines, f"next       ornstein sample {folder.name} -n 64 --film"] if found else []
