@@ -1,7 +1,6 @@
 """Our solvers behind the plain numpy call in which the oracle records are written.
 
-``python check_figures.py figures_public.json --adapter adapter:solve`` of any checker with the same
-contract can use it too.
+Any checker with the same contract can call ``adapter:solve`` too.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def _solver(name: str, order: int, eta: float, large: bool) -> Solver:
 
 def solve(
     denoiser: Callable[[np.ndarray, float, float], np.ndarray],
-    x_T: np.ndarray,
+    start: np.ndarray,
     grid: Sequence[tuple[float, float]],
     solver: str,
     *,
@@ -53,7 +52,7 @@ def solve(
     noise: Callable[[int], np.ndarray] | None = None,
     **_: object,
 ) -> np.ndarray:
-    """Walk from x_T at grid[0] to grid[-1], all in numpy float64.
+    """Walk from ``start`` at grid[0] to grid[-1], all in numpy float64.
 
     Options of solvers that are not offered do not matter, and ``lower_order_final`` needs none of
     ours: a step to clean data is of first order anyway.
@@ -67,4 +66,4 @@ def solve(
     source = None if noise is None else _Given(noise)
     levels = Level(pairs[:, 0], pairs[:, 1])
     chosen = _solver(solver, order, eta, large)
-    return sample(denoise, torch.as_tensor(x_T), levels, chosen, source).numpy()
+    return sample(denoise, torch.as_tensor(start), levels, chosen, source).numpy()

@@ -38,7 +38,7 @@ class VP(Process):
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         """Time of a log-SNR: alpha²/sigma² = 1/(e^total - 1), so alpha² = sigmoid(log_snr)."""
-        return self._time_of(-logsigmoid(as_clock(log_snr)))
+        return self._time_of(logsigmoid(as_clock(log_snr)).abs())
 
     def _time_of(self, total: Tensor) -> Tensor:
         # The root of a quadratic, in the form that keeps its digits for small totals.

@@ -1,0 +1,87 @@
+"""The exact laws among themselves: densities, scores, denoisers, samples."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ornstein.core import FiniteData, Gaussian, Level, Mixture
+from ornstein.errors import UsageError
+
+TWO = Mixture(
+    torch.tensor([3.0, 1.0]),
+    torch.tensor([[0.5, -1.0], [-1.2, 0.4]]),
+    torch.tensor([[[0.5, 0.2], [0.2, 0.3]], [[0.1, -0.05], [-0.05, 0.4]]]),
+)
+POINTS = torch.tensor([[0.1, 0.2], [-2.0, 1.0], [3.0, -2.0]], dtype=torch.float64)
+LEVELS = [(1.0, 0.3), (0.6, 0.8), (0.05, 1.0), (1.0, 30.0)]
+
+
+def level(pair: tuple[float, float]) -> Level:
+    return Level(*torch.tensor(pair, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("pair", LEVELS)
+def test_denoiser_and_score_are_the_gradient_of_the_density(pair: tuple[float, float]) -> None:
+    # Tweedie: alpha·E[x0] = x + sigma²·grad log p, E[eps] = -sigma·grad log p.
+    at, x = level(pair), POINTS.clone().requires_grad_()
+    (score,) = torch.autograd.grad(TWO.log_prob(x, at).sum(), x)
+    torch.testing.assert_close(TWO.score(POINTS, at), score, rtol=1e-9, atol=1e-12)
+    got = TWO(POINTS, at)
+    torch.testing.assert_close(got.eps, -at.sigma * score, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(at.mix(got.x0, got.eps), POINTS, rtol=1e-9, atol=1e-12)
+
+
+def test_pure_noise_says_the_mean() -> None:
+    got = TWO(POINTS, level((0.0, 1.0)))
+    torch.testing.assert_close(got.x0, TWO.mean.expand(3, 2))
+    torch.testing.assert_close(got.eps, POINTS)
+
+
+def test_density_integrates_to_one_with_the_stated_moments() -> None:
+    side = torch.linspace(-6, 6, 401, dtype=torch.float64)
+    grid = torch.cartesian_prod(side, side)
+    p = TWO.log_prob(grid).exp() * float(side[1] - side[0]) ** 2
+    assert float(p.sum()) == pytest.approx(1, abs=1e-9)
+    mean = p @ grid
+    torch.testing.assert_close(mean, TWO.mean, rtol=0, atol=1e-9)
+    off = grid - mean
+    torch.testing.assert_close((off * p[:, None]).T @ off, TWO.covariance, rtol=0, atol=1e-8)
+
+
+def test_samples_have_the_stated_moments() -> None:
+    n = 200_000
+    x = TWO.sample(n, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(x.mean(0), TWO.mean, rtol=0, atol=4 / math.sqrt(n))
+    torch.testing.assert_close(x.T.cov(), TWO.covariance, rtol=0, atol=8 / math.sqrt(n))
+
+
+def test_finite_data_is_the_mixture_of_its_points() -> None:
+    items = torch.tensor([[0.5, -1.0], [-1.2, 0.4], [0.3, 0.9]], dtype=torch.float64)
+    points = Mixture(torch.ones(3), items, torch.zeros(3))
+    for pair in LEVELS:
+        got, want = FiniteData(items)(POINTS, level(pair)), points(POINTS, level(pair))
+        torch.testing.assert_close(got.x0, want.x0, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(got.eps, want.eps, rtol=1e-9, atol=1e-9)
+
+
+def test_transport_of_a_gaussian_is_its_linear_map() -> None:
+    law = Gaussian(*(torch.tensor(part, dtype=torch.float64) for part in ([0.4], [[0.3]])))
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None]
+    t, s = level((0.3, 0.9)), level((0.9, 0.1))
+    stretch = math.sqrt((0.81 * 0.3 + 0.01) / (0.09 * 0.3 + 0.81))
+    want = 0.9 * 0.4 + stretch * (x - 0.3 * 0.4)
+    torch.testing.assert_close(law.transport(x, t, s), want, rtol=0, atol=1e-9)
+    torch.testing.assert_close(law.flow(x, t, s), want, rtol=0, atol=1e-12)
+
+
+def test_transport_in_two_dimensions_is_refused() -> None:
+    with pytest.raises(UsageError, match="one dimension"):
+        TWO.transport(POINTS, level((0.1, 1.0)), level((1.0, 0.1)))
+
+
+def test_a_covariance_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="negative eigenvalue"):
+        Gaussian(torch.zeros(2), torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
