@@ -91,7 +91,7 @@ def test_trailing_levels_are_those_of_the_paper() -> None:
 
 
 def test_fewer_steps_have_larger_betas() -> None:
-    # Erratum E13: beta' = 1 - alpha2_i/alpha2_{i-1} of the kept levels, up to 0.337 for 50 of 1000.
+    # Erratum E13: beta' = 1 - alpha2_i/alpha2_{i-1} of kept levels, up to 0.337 for 50 of 1000.
     alpha2 = subchain(DDPM.linear(), 50).alpha ** 2
     assert float((1 - alpha2[:-1] / alpha2[1:]).max()) == pytest.approx(0.337, abs=0.003)
 

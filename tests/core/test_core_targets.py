@@ -1,8 +1,9 @@
-"""Prediction targets: one 2x2 system against the conversion tables of the papers (MISSION B7, B12)."""
+"""Prediction targets: one 2x2 system against the conversion tables of the papers (B7, B12)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -128,8 +129,8 @@ def test_a_weight_on_x0_gives_equal_gradients_as_weight_on_the_output(name: str)
     x, F_true = at.mix(x0, eps), target.of(x0, eps, at)
     F = (F_true + 0.3 * torch.cos(3 * x0)).requires_grad_()
     in_x0 = (weight * (target.estimate(F, x, at).x0 - x0) ** 2).sum()
-    in_F = (weight / target.gain2(at) * (F - F_true) ** 2).sum()
-    one, other = (torch.autograd.grad(loss, F)[0] for loss in (in_x0, in_F))
+    in_output = (weight / target.gain2(at) * (F - F_true) ** 2).sum()
+    one, other = (torch.autograd.grad(loss, F)[0] for loss in (in_x0, in_output))
     torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
@@ -143,8 +144,8 @@ def test_a_weight_on_x0_gives_equal_gradients_as_weight_on_the_output(name: str)
     ],
 )
 def test_errors_of_one_model_in_other_targets_are_those_of_the_table(
-    target: Target, factor
-) -> None:  # noqa: ANN001
+    target: Target, factor: Callable[[float, float], float]
+) -> None:
     # On the variance-preserving scale: |eps error|² = SNR·|x0 error|² and so on.
     assert float(target.gain2(level((0.6, 0.8)))) == pytest.approx(factor(0.6, 0.8), rel=1e-12)
 
