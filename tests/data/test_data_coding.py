@@ -71,6 +71,7 @@ def test_a_constant_channel_is_encoded_as_0_and_comes_back() -> None:
     items = np.random.default_rng(0).integers(0, 256, (40, 2, 3, 3)).astype(np.uint8)
     items[:, 1] = 17
     data = make_dataset("p", "image", items, source=HERE)
+    assert data.coding.std[1] == 1
     x = data.batch([0, 1, 2])
     assert float(x[:, 1].abs().max()) < 1e-6
     assert (data.coding.decode(x)[:, 1] == 17).all()

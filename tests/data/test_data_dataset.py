@@ -40,7 +40,7 @@ def test_the_split_follows_the_items_when_their_order_changes() -> None:
 
 def test_exact_copies_are_never_on_both_sides() -> None:
     for seed in range(20):
-        items = np.concatenate([pictures(60, seed)] * 4)
+        items = np.concatenate([pictures(50, seed)] * 4)  # 10 of 200: no multiple of 4
         held = split(items)
         inside = {bytes(item) for item in items[held]}
         outside = {bytes(item) for item in np.delete(items, held, axis=0)}
@@ -54,6 +54,12 @@ def test_the_split_looks_random() -> None:
     assert np.abs(points[split(points)].mean(0)).max() < 4 / np.sqrt(500)
     lattice = np.arange(10_000, dtype=np.float32)[:, None]
     assert abs(lattice[split(lattice)].mean() - 5000) < 4 * 2887 / np.sqrt(500)
+
+
+def test_held_out_numbers_of_a_sequence_are_not_evenly_spaced() -> None:
+    """A plain multiplier would leave at most three different gaps (the three-gap theorem)."""
+    words = np.arange(10_000, dtype="<u8").view(np.uint8).reshape(-1, 8)
+    assert len(np.unique(np.diff(split(words)))) > 20
 
 
 def test_content_keys_tell_any_two_items_apart_that_differ_in_one_bit() -> None:

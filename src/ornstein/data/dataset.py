@@ -230,8 +230,9 @@ def split(items: np.ndarray) -> np.ndarray:
 def content_keys(items: np.ndarray) -> np.ndarray:
     """A 64-bit hash of each item's bytes, (N,) uint64, the same on every machine.
 
-    A multilinear hash over 64-bit words with fixed random odd multipliers, then a finaliser
-    (Steele, Lea and Flood 2014); vectorised, because a set may hold millions of items.
+    Each 64-bit word is moved by a fixed random number, spread by the finaliser of SplitMix64
+    (Steele, Lea and Flood 2014) and summed with random odd weights; vectorised, because a set
+    may hold millions of items.
     """
     size = items[:1].nbytes
     words = -(-size // 8)
@@ -244,10 +245,10 @@ def content_keys(items: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(part), words * 8), dtype=np.uint8)
         little = part.astype(part.dtype.newbyteorder("<"), copy=False)
         rows[:, :size] = np.ascontiguousarray(little).view(np.uint8).reshape(len(part), size)
-        # Words are spread before the product: a low bit must reach the whole sum.
+        # Without the spreading, numbers in a row would get evenly spaced keys, not random ones.
         keys[start : start + len(part)] = (_mix(rows.view("<u8") + odd) * odd).sum(axis=1)
         start += len(part)
-    return _mix(keys)
+    return keys
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
