@@ -1,0 +1,21 @@
+"""Sizes of each network, from tiny to large, as plain options; they fit any shape of data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Each size costs about four times the one before, per item, forward and backward.
+SIZES: dict[str, dict[str, dict[str, Any]]] = {
+    "unet": {
+        "tiny": {"widths": [16, 32, 64], "blocks": [1, 1, 1], "attention": [2], "patch": 1},
+        "small": {"widths": [32, 64, 128], "blocks": [1, 1, 1], "attention": [2], "patch": 1},
+        "medium": {"widths": [48, 96, 192], "blocks": [2, 2, 2], "attention": [2], "patch": 1},
+        "large": {"widths": [96, 192, 384], "blocks": [2, 2, 2], "attention": [2], "patch": 1},
+    },
+    "mlp": {
+        "tiny": {"width": 64, "layers": 4},
+        "small": {"width": 128, "layers": 4},
+        "medium": {"width": 256, "layers": 5},
+        "large": {"width": 512, "layers": 6},
+    },
+}
