@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ornstein.core import EDM, EDMTarget
 from ornstein.errors import DivergedError
 from ornstein.model import Model
-from ornstein.train.budget import Budget, Size, choose
+from ornstein.train.budget import Budget, largest
 from ornstein.train.loop import Settings, Trainer
 from ornstein.train.objective import WEIGHTS, LogNormal, Objective
 
@@ -150,12 +150,16 @@ def test_training_lowers_the_heldout_loss() -> None:
 
 
 def test_the_planner_takes_the_largest_size_that_sees_enough() -> None:
-    sizes = [Size("s", 1, 1_000), Size("m", 4, 10_000), Size("l", 16, 100_000)]
-    # 1 ms per item for "s": in 60 s it sees 60,000 items, "m" 15,000, "l" 3,750.
-    assert choose(sizes, sizes[0], 1e-3, 60).name == "m"
-    assert choose(sizes, sizes[0], 1e-3, 30).name == "s"
-    assert choose(sizes, sizes[0], 1e-3, 0.1).name == "s"
-    assert choose(sizes, sizes[1], 4e-3, 60).name == "m"
+    needs = {"s": 0, "m": 10_000, "l": 100_000}
+    cost = {"s": 1e-3, "m": 4e-3, "l": 16e-3}  # seconds per item
+
+    def chosen(seconds: float) -> str:
+        return largest(needs, lambda name: seconds / cost[name])
+
+    assert chosen(60) == "m"
+    assert chosen(39) == "s"
+    assert chosen(0) == "s"
+    assert chosen(1600) == "l"
 
 
 def test_a_time_budget_is_replanned_and_a_step_budget_is_not(

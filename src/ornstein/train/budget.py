@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from statistics import median
-
-from ornstein.errors import OrnsteinError
 
 
 def pace(step: Callable[[], object], seconds: float = 2.0, most: int = 12) -> float:
@@ -28,40 +25,23 @@ def pace(step: Callable[[], object], seconds: float = 2.0, most: int = 12) -> fl
     return median(times)
 
 
-@dataclass(frozen=True)
-class Size:
-    """A network size that the planner may choose.
-
-    Attributes:
-        name: Its name in the size table.
-        cost: Time per item relative to the other sizes.
-        items: Items that it must see before it is better than the next smaller one.
-    """
-
-    name: str
-    cost: float
-    items: float
-
-
-def choose(sizes: Sequence[Size], known: Size, seconds_per_item: float, seconds: float) -> Size:
-    """Choose the largest size that sees enough items in the time given.
+def largest(needs: Mapping[str, float], seen: Callable[[str], float]) -> str:
+    """Choose the largest network size that the budget feeds well enough.
 
     Args:
-        sizes: Candidates, small to large.
-        known: The one that was measured.
-        seconds_per_item: What it needs for one item, forward and backward.
-        seconds: The budget.
+        needs: Size name, small to large, to the items it must see to be better than the one before.
+        seen: Measures how many items a size would see within the budget.
 
     Returns:
-        The last size whose share of items is met; the first if none is.
+        The last size before the first that would see too little; the first one at least.
     """
-    if not sizes:
-        raise OrnsteinError(
-            "there is no network size to choose from; name one with --set net.size=small."
-        )
-    rate = 1 / seconds_per_item
-    fitting = [size for size in sizes if rate * known.cost / size.cost * seconds >= size.items]
-    return fitting[-1] if fitting else sizes[0]
+    names = list(needs)
+    chosen = names[0]
+    for name in names[1:]:
+        if seen(name) < needs[name]:
+            break
+        chosen = name
+    return chosen
 
 
 class Budget:

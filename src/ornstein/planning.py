@@ -1,0 +1,117 @@
+"""Planning: from a budget and measured step times to a network, a batch and a number of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ornstein import build
+from ornstein.config import Config
+from ornstein.data import Dataset
+from ornstein.train.budget import largest, pace
+
+DEFAULT_MINUTES = 10.0
+PREVIEWS = 10
+LOG_SECONDS = 1.0
+
+# What each kind of data is trained with when nothing is said: items per step, learning rate.
+BATCH = {"image": 64, "series": 64, "vector": 512}
+RATE = {"image": 2e-3, "series": 2e-3, "vector": 3e-3}
+
+# Items a size must see within the budget before it beats the next smaller one.
+NEEDS = {
+    "unet": {"tiny": 0.0, "small": 60e3, "medium": 400e3, "large": 4e6},
+    "mlp": {"tiny": 0.0, "small": 100e3, "medium": 2e6, "large": 20e6},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training as it will be done.
+
+    Attributes:
+        config: Every open setting filled in.
+        steps: Total steps; for a time budget a first estimate.
+        seconds: Time budget, None for a number of steps.
+        step_seconds: Measured time of one step; None when the plan was made in an earlier session.
+        parameters: Weights of the network.
+        previews: Sample grids over the training.
+    """
+
+    config: Config
+    steps: int
+    seconds: float | None
+    step_seconds: float | None
+    parameters: int
+    previews: int = PREVIEWS
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of one checkpoint: weights, average and the optimiser's two averages, float32."""
+        return 4 * 4 * self.parameters
+
+
+def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
+    """Fill in what the settings leave open, measuring where it matters.
+
+    A plan is made once: its settings are kept in the run's config.toml, and a resumed run uses
+    them.
+
+    Raises:
+        ConfigError: the settings do not fit the data.
+    """
+    train = config.train
+    if not (train.minutes or train.steps or train.images):
+        config = _with(config, "train", minutes=DEFAULT_MINUTES)
+    seconds = 60 * config.train.minutes if config.train.minutes else None
+    planned = train.log_every is not None
+    if not config.net.name:
+        config = _with(config, "net", name="mlp" if data.kind == "vector" else "unet")
+    if not train.batch:
+        config = _with(config, "train", batch=BATCH[data.kind])
+    if not train.learning_rate:
+        config = _with(config, "train", learning_rate=RATE[data.kind])
+    if not config.net.size and not config.net.options:
+        config = _with(config, "net", size=_size(config, data, where, seconds))
+    measured = None if planned else measure(config, data, where)
+    if measured:
+        config = _with(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
+    return Plan(
+        config,
+        _steps(config, seconds, measured),
+        seconds,
+        measured,
+        sum(p.numel() for p in build.model(config, data).parameters()),
+    )
+
+
+def measure(config: Config, data: Dataset, where: torch.device, seconds: float = 2.0) -> float:
+    """Seconds that one training step takes here, measured on a trial that is thrown away."""
+    trial = build.trainer(config, data, where)
+    return pace(lambda: trial.step(10**6), seconds)
+
+
+def _size(config: Config, data: Dataset, where: torch.device, seconds: float | None) -> str:
+    assert config.net.name is not None
+    assert config.train.batch is not None
+    needs, batch = NEEDS[config.net.name], config.train.batch
+    if seconds is None:
+        items = config.train.images or (config.train.steps or 0) * batch
+        return largest(needs, lambda name: items)
+    return largest(
+        needs,
+        lambda name: seconds * batch / measure(_with(config, "net", size=name), data, where, 1.0),
+    )
+
+
+def _steps(config: Config, seconds: float | None, measured: float | None) -> int:
+    train = config.train
+    if seconds is not None:
+        return max(1, round(seconds / measured)) if measured else 1
+    return train.steps or -(-(train.images or 1) // (train.batch or 1))
+
+
+def _with(config: Config, section: str, **values: object) -> Config:
+    part = getattr(config, section)
+    return config.model_copy(update={section: part.model_copy(update=values)})

@@ -1,0 +1,175 @@
+"""A run: a directory that holds one training, from its settings to the finished model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ornstein.bundle import Bundle
+from ornstein.config import Config, load_config
+from ornstein.errors import DataError, UsageError, near
+from ornstein.samples import Samples
+from ornstein.train.journal import read_log
+
+
+class Progress(Protocol):
+    """Where a training says what it does; the command line draws it."""
+
+    def note(self, text: str) -> None:
+        """A line for the head of the display, or a warning."""
+
+    def step(self, info: Mapping[str, Any]) -> None:
+        """The state after a step: step, steps, images, loss, heldout, rate, seconds_left, elapsed."""
+
+    def saved(self, path: Path, kind: str) -> None:
+        """Something was written that is worth opening: a grid, a film, a model."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def note(self, text: str) -> None:
+        """Ignore."""
+
+    def step(self, info: Mapping[str, Any]) -> None:
+        """Ignore."""
+
+    def saved(self, path: Path, kind: str) -> None:
+        """Ignore."""
+
+
+class Run:
+    """A run directory: its settings, its log, its model.
+
+    Args:
+        folder: The directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def name(self) -> str:
+        """Name of the run: that of its directory."""
+        return self.folder.name
+
+    @property
+    def config(self) -> Config:
+        """Every setting that was used."""
+        return load_config(self.folder / "config.toml")
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The log, one record per logged step."""
+        return read_log(self.folder / "log.jsonl")
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """State, versions and machine, from run.json."""
+        path = self.folder / "run.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    @property
+    def state(self) -> str:
+        """new, training, stopped or finished."""
+        return str(self.record.get("state", "new"))
+
+    @property
+    def grids(self) -> list[Path]:
+        """Sample grids over training, oldest first."""
+        return sorted((self.folder / "samples").glob("step-*.png"))
+
+    def bundle(self) -> Bundle:
+        """Load the current model, the averaged weights of the last checkpoint."""
+        from ornstein.bundle import load
+
+        return load(self.folder)
+
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        grid: str | None = None,
+        schedule: str | None = None,
+        class_name: str | None = None,
+    ) -> Samples:
+        """Make n new items; see :meth:`ornstein.bundle.Bundle.sample`."""
+        return self.bundle().sample(
+            n,
+            seed=seed,
+            steps=steps,
+            solver=solver,
+            grid=grid,
+            schedule=schedule,
+            class_name=class_name,
+        )
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.state}, step {self.record.get('step', 0)})"
+
+    def _repr_html_(self) -> str:
+        from ornstein.notebook import run_html
+
+        return run_html(self)
+
+
+def run_name(source: str) -> str:
+    """Derive a run's name from its data: the last part of a path, in plain letters."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-")
+    return name or "run"
+
+
+def open_run(name: str | Path, runs: str | Path = "runs") -> Run:
+    """Open a run by its name or its directory.
+
+    Raises:
+        UsageError: there is no such run; the ones there are are named.
+    """
+    for folder in (Path(name), Path(runs) / str(name)):
+        if (folder / "config.toml").is_file():
+            return Run(folder)
+    known = [run.name for run in list_runs(runs)]
+    have = f" There are: {', '.join(known)}." if known else f" There is none yet in {runs}/."
+    raise UsageError(f"no run '{name}' here.{near(str(name), known)}{have}")
+
+
+def list_runs(runs: str | Path = "runs") -> list[Run]:
+    """All runs in a directory, by name."""
+    return [Run(path.parent) for path in sorted(Path(runs).glob("*/config.toml"))]
+
+
+def store_array(array: Any, folder: Path) -> str:
+    """Keep an array given from Python beside the run that trains on it, so that it can resume.
+
+    Raises:
+        DataError: the run has other data already.
+    """
+    import numpy as np
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "data.npy"
+    array = np.asarray(array)
+    if path.exists() and not np.array_equal(np.load(path, allow_pickle=False), array):
+        raise DataError(
+            f"{folder} holds a run on other data. Give this one a name of its own: name='other'."
+        )
+    np.save(path, array, allow_pickle=False)
+    return str(path)
+
+
+__all__ = [
+    "Progress",
+    "Run",
+    "Silent",
+    "Sequence",
+    "list_runs",
+    "open_run",
+    "run_name",
+    "store_array",
+]
