@@ -109,7 +109,7 @@ def test_a_new_net_answers_zero(net: UNet | MLP) -> None:
         (UNet, {"shape": (1, 8, 8), "classes": -1}, "classes"),
         (UNet, {"shape": (1, 8, 8), "widths": (8,), "blocks": (1, 1)}, "widths"),
         (UNet, {"shape": (1, 8, 8), "widths": (), "blocks": (), "attention": ()}, "widths"),
-        (UNet, {"shape": (1, 8, 8), "attention": (2,)}, "attention"),
+        (UNet, {"shape": (1, 8, 8), "attention": (3,)}, "attention"),
         (UNet, {"shape": (1, 8, 8), "widths": "88"}, "widths"),
         (UNet, {"shape": (1, 8, 8), "patch": 0}, "patch"),
         (UNet, {"shape": (1, 8, 8), "patch": True}, "patch"),
