@@ -60,16 +60,16 @@ def test_grey_transparent_and_many_channels_are_shown_as_a_viewer_would() -> Non
 
 
 def test_small_pictures_are_enlarged_and_large_ones_left() -> None:
-    assert grid(noise(64, 1, 8, 8)).size == (8 * (48 + 2) + 2,) * 2
+    assert grid(noise(64, 1, 8, 8)).size == (8 * (64 + 2) + 2,) * 2
     assert grid(noise(1, 3, 128, 96)).size == (96 + 4, 128 + 4)
 
 
 def test_labels_stand_under_their_pictures() -> None:
-    plain, labelled = grid(noise(2, 1, 48, 48)), grid(noise(2, 1, 48, 48), labels=["a", "b"])
+    plain, labelled = grid(noise(2, 1, 64, 64)), grid(noise(2, 1, 64, 64), labels=["a", "b"])
     assert labelled.height == plain.height + TEXT_HEIGHT
-    under = np.asarray(labelled)[50:, :, 0]
-    assert under[:, 2:50].min() < 128
-    assert under[:, 52:100].min() < 128
+    under = np.asarray(labelled)[66:, :, 0]
+    assert under[:, 2:66].min() < 128
+    assert under[:, 68:132].min() < 128
 
 
 @pytest.mark.parametrize(
@@ -166,15 +166,15 @@ def test_shared_limits_hold_all_frames_and_keep_round_things_round() -> None:
 
 
 def test_rows_of_a_strip_follow_one_item_each() -> None:
-    frames = [noise(3, 1, 60, 60) for _ in range(4)]
+    frames = [noise(3, 1, 64, 64) for _ in range(4)]
     rows = strip_rows(frames, "image")
     assert len(rows) == 3
     for b, row in enumerate(rows):
         for k in range(4):
             assert (row[k, :, :, 0] == frames[k][b, 0]).all()
     picture = np.asarray(strip(rows, gap=2))
-    assert picture.shape == (3 * 62 + 2, 4 * 62 + 2, 3)
-    assert (picture[64:124, 126:186, 0] == frames[2][1, 0]).all()
+    assert picture.shape == (3 * 66 + 2, 4 * 66 + 2, 3)
+    assert (picture[68:132, 134:198, 0] == frames[2][1, 0]).all()
 
 
 def test_a_strip_of_vectors_is_one_row_of_clouds_and_of_series_one_row_each() -> None:

@@ -14,6 +14,7 @@ from ornstein.errors import LevelError, UsageError
 from ornstein.solvers import DDIM, trace
 from ornstein.viz import ascent, joint_path, record
 from ornstein.viz.schedule import compare, curves
+from ornstein.viz.training import column, draw_training, smooth
 
 COUNT = 20_000
 
@@ -131,3 +132,21 @@ def test_a_level_beyond_the_data_scale_is_shown_at_unit_variance() -> None:
     start = torch.full((1, 1), 50.0)
     seen = record(start, levels, trace(FiniteData(torch.zeros(1, 1)), start, levels, DDIM()))
     assert float(seen.x[0]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_smoothing_averages_the_values_before() -> None:
+    found = smooth(np.array([4.0, 2.0, 0.0, 6.0]), 2)
+    np.testing.assert_allclose(found, [4.0, 3.0, 1.0, 3.0])
+
+
+def test_a_training_is_drawn_from_its_log_even_with_gaps(tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = [
+        {"step": k, "loss": 1 / k, "grad_norm": float("nan") if k == 3 else 1.0, "rate": 1e-3}
+        for k in range(1, 40)
+    ]
+    log.append({"step": 39, "heldout": 0.5})
+    with Image.open(draw_training(log, tmp_path / "loss.png")) as opened:
+        opened.load()
+    assert column(log, "grad_norm")[0].tolist() == [1, 2, *range(4, 40)]
+    with pytest.raises(UsageError, match="nothing has been logged"):
+        draw_training([{"step": 1, "heldout": 1.0}], tmp_path / "none.png")

@@ -14,7 +14,7 @@ from ornstein.errors import UsageError
 
 PAPER = (255, 255, 255)
 INK = (60, 64, 72)
-TILE_SIDE = 48  # a picture smaller than this is enlarged
+TILE_SIDE = 64  # a picture smaller than this is enlarged
 GRID_SIDE = 1024  # ... as long as the whole grid stays within this
 TEXT_HEIGHT = 15
 

@@ -14,6 +14,7 @@ from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CURVES_AT = 1000  # steps into which a process of continuous time is cut to have betas
 
@@ -67,13 +68,7 @@ def compare(processes: Mapping[str, Process], path: str | Path) -> Path:
     """
     if not processes:
         raise UsageError("name at least one schedule to draw.")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "this figure needs matplotlib, which is not installed: pip install matplotlib."
-        ) from error
-    figure = Figure(figsize=(14, 3.2), layout="constrained")
+    figure = new_figure((14, 3.2))
     axes = figure.subplots(1, len(PANELS))
     for name, process in processes.items():
         values = curves(process)
@@ -81,7 +76,8 @@ def compare(processes: Mapping[str, Process], path: str | Path) -> Path:
             finite = np.isfinite(values[key])
             axis.plot(values["t"][finite], values[key][finite], label=name, linewidth=1.6)
     for axis, (_, title, scale) in zip(axes, PANELS, strict=True):
-        _dress(axis, title, scale)
+        dress(axis, title, "t")
+        axis.set_yscale(scale)
     axes[3].set_ylim(-20, 20)
     axes[0].legend(frameon=False, fontsize=8)
     path = Path(path)
@@ -89,10 +85,25 @@ def compare(processes: Mapping[str, Process], path: str | Path) -> Path:
     return path
 
 
-def _dress(axis: Axes, title: str, scale: str) -> None:
+def new_figure(size: tuple[float, float]) -> Figure:
+    """An empty figure of ``size`` inches that belongs to no window.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure as Empty
+    except ImportError as error:
+        raise UsageError(
+            "this figure needs matplotlib, which is not installed: pip install matplotlib."
+        ) from error
+    return Empty(figsize=size, layout="constrained")
+
+
+def dress(axis: Axes, title: str, below: str) -> None:
+    """Give a panel its title, the name of its lower axis and light lines."""
     axis.set_title(title, fontsize=9)
-    axis.set_yscale(scale)
-    axis.set_xlabel("t", fontsize=8)
+    axis.set_xlabel(below, fontsize=8)
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
