@@ -83,15 +83,15 @@ def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_table_of_settings_is_the_one_in_the_code() -> None:
-    """Put right by ``python tools/settings_table.py``."""
-    place = ROOT / "tools" / "settings_table.py"
-    spec = spec_from_file_location("settings_table", place)
+@pytest.mark.parametrize("name", ["settings.md", "command-line.md"])
+def test_the_tables_of_a_page_are_those_of_the_code(name: str) -> None:
+    """Put right by ``python tools/docs_tables.py``."""
+    spec = spec_from_file_location("docs_tables", ROOT / "tools" / "docs_tables.py")
     assert spec is not None
     assert spec.loader is not None
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
-    assert tool.PAGE.read_text("utf-8") == tool.page()
+    assert (ROOT / "docs" / name).read_text("utf-8") == tool.page(name)
 
 
 def test_the_notation_lists_every_name_of_every_table() -> None:

@@ -197,19 +197,3 @@ def test_starting_up_imports_nothing_heavy(statement: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (done.stderr, done.stdout.strip()) == ("", "[]")
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from ornstein.cli import main\n"
-        "sys.argv = ['ornstein', '--help']\n"
-        "try: main()\n"
-        "except SystemExit as stop: assert not stop.code\n"
-        f"print([m for m in {HEAVY!r} if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "train" in done.stdout
