@@ -13,6 +13,7 @@ from ornstein.core import DDPM, GRIDS, PROCESSES, FiniteData, ItemNoise, Level, 
 from ornstein.errors import LevelError, UsageError
 from ornstein.solvers import DDIM, trace
 from ornstein.viz import ascent, joint_path, record
+from ornstein.viz.paths import density, draw_paths, two_peaks, walk
 from ornstein.viz.schedule import compare, curves
 from ornstein.viz.training import column, draw_training, smooth
 
@@ -150,3 +151,34 @@ def test_a_training_is_drawn_from_its_log_even_with_gaps(tmp_path: Path) -> None
     assert column(log, "grad_norm")[0].tolist() == [1, 2, *range(4, 40)]
     with pytest.raises(UsageError, match="nothing has been logged"):
         draw_training([{"step": 1, "heldout": 1.0}], tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("name", ["linear", "flow"])
+def test_paths_in_one_dimension_follow_their_density_both_ways(name: str) -> None:
+    """A11: noising, reverse SDE and flow share the marginal law at every time."""
+    law = two_peaks()
+    assert float(law.mean) == pytest.approx(0, abs=1e-7)
+    assert float(law.covariance) == pytest.approx(1, abs=1e-6)
+    found = walk(PROCESSES[name](), law, count=400, seed=2)
+    x = torch.linspace(-6, 6, 1201, dtype=torch.float64)
+    at = [0, 50, 100, 150, 200]
+    shade = density(PROCESSES[name](), law, x)[at]
+    np.testing.assert_allclose(shade.sum(1) * 0.01, 1, atol=1e-3)
+    below = (shade[:, x.numpy() < 0]).sum(1) * 0.01
+    for points in (found.noising, found.sde, found.ode):
+        share = (points[at] < 0).mean(1)
+        assert np.abs(share - below).max() < 4 * 0.5 / 400**0.5 + 0.01
+        np.testing.assert_allclose(points[at].std(1), 1, atol=0.15)
+
+
+def test_the_flow_keeps_the_order_of_its_paths_and_fresh_noise_does_not() -> None:
+    found = walk(DDPM.linear(), two_peaks(), count=60, seed=1)
+    assert (np.argsort(found.ode[0]) == np.argsort(found.ode[-1])).all()
+    assert (np.argsort(found.sde[0]) != np.argsort(found.sde[-1])).any()
+    np.testing.assert_array_equal(found.sde[-1], found.ode[-1])
+
+
+def test_the_figure_of_paths_is_drawn(tmp_path: Path) -> None:
+    with Image.open(draw_paths(DDPM.linear(), tmp_path / "paths.png")) as opened:
+        opened.load()
+        assert opened.width > 1000
