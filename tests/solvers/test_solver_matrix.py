@@ -1,0 +1,147 @@
+"""The law matrix: every process, target, solver, grid and number of steps (A8, B1, B7).
+
+Two exact laws go through each combination. A Gaussian with full covariance: for it every step is
+an affine map with added noise, so mean and covariance at the end are had without sampling. And
+points of a mixture, with given noise. Both must agree to rounding with the same walk written in
+the variables of the solver's own paper (tests/oracles/papers.py): the discretisation error is the
+method's own, and no more. A new entry of a table takes part by itself; a solver without a paper's
+walk is held to the truth alone, as all are in test_solver_truth.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import papers
+import pytest
+import torch
+from matrix import (
+    AXES,
+    MEAN,
+    SPECTRUM,
+    Given,
+    Law,
+    gaussian,
+    impulses,
+    is_random,
+    law_of,
+    levels,
+    mixture,
+    starting_law,
+    targets,
+    through_targets,
+)
+
+from ornstein.core import GRIDS, PROCESSES, item_normal
+from ornstein.solvers import SOLVERS, Solver, sample
+
+STEPS = (1, 2, 3, 7, 10, 50)
+POINTS = 16
+Case = tuple[str, str, int]  # process, grid, steps
+DATA = torch.tensor(np.random.default_rng(0).normal(0, 0.8, (POINTS, 2)))
+NOISE = [item_normal(3, range(POINTS), (2,), step=k).double() for k in range(max(STEPS) + 1)]
+
+
+def noised(case: Case) -> torch.Tensor:
+    """Points at the start of a grid, (16, 2)."""
+    return levels(*case)[0].mix(DATA, NOISE[-1])
+
+
+@cache
+def walked(make: Callable[[], Solver], case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Where the rows of ``impulses`` and the points of the mixture end: (targets, rows, 2)."""
+    grid, spoken = levels(*case), targets(*case)
+    unit = impulses(case[2], 2, is_random(make))
+    start = torch.zeros_like(unit[0])
+    start[1:3] = torch.eye(2)
+    x = torch.cat([start, noised(case)])
+    draws = [torch.cat(pair) for pair in zip(unit, NOISE, strict=False)]
+    denoise = through_targets(len(start), len(x), spoken)
+    end = sample(denoise, x.repeat(len(spoken), 1), grid, make(), Given(draws, len(spoken)))
+    ends = end.reshape(len(spoken), *x.shape).numpy()
+    return ends[:, : len(start)], ends[:, len(start) :]
+
+
+def pairs(case: Case) -> list[tuple[float, float]]:
+    grid = levels(*case)
+    return list(zip(grid.alpha.tolist(), grid.sigma.tolist(), strict=True))
+
+
+def points_of_the_paper(case: Case, solver: str) -> np.ndarray:
+    return papers.WALKS[solver](
+        mixture, noised(case).numpy(), pairs(case), lambda k: NOISE[k].numpy()
+    )
+
+
+def law_of_the_paper(case: Case, solver: str) -> Law:
+    """The law at the end of the paper's walk, on the axes of the covariance: diagonal there."""
+    mean = MEAN @ AXES
+
+    def D(x: np.ndarray, a: float, s: float) -> np.ndarray:
+        return mean + a * SPECTRUM / (a * a * SPECTRUM + s * s) * (x - a * mean)
+
+    draws = [z.numpy() for z in impulses(case[2], 1, is_random(SOLVERS[solver]))]
+    x = np.zeros((len(draws[0]), 2))
+    x[1] = 1
+    ends = papers.WALKS[solver](D, x, pairs(case), lambda k: draws[k])
+    a, s = pairs(case)[0]
+    stretch, response = ends[1] - ends[0], ends[2:] - ends[0]
+    variance = stretch**2 * (a * a * SPECTRUM + s * s) + (response**2).sum(0)
+    return Law(AXES @ (ends[0] + stretch * a * mean), (AXES * variance) @ AXES.T)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_law_at_the_end_is_that_of_the_paper_for_every_target(
+    process: str, solver: str, grid: str
+) -> None:
+    for steps in STEPS:
+        case = (process, grid, steps)
+        rows, points = walked(SOLVERS[solver], case)
+        if solver not in papers.WALKS:
+            continue
+        want, path = law_of_the_paper(case, solver), points_of_the_paper(case, solver)
+        start = starting_law(levels(*case)[0])
+        for k, target in enumerate(targets(*case)):
+            got = law_of(rows[k], start)
+            gap = max(
+                np.abs(one - other).max() / max(1, np.abs(other).max())
+                for one, other in zip((*got, points[k]), (*want, path), strict=True)
+            )
+            assert gap < 1e-7, f"{type(target).__name__}, {steps} steps"
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_one_step_gives_the_mean_of_x0_given_the_noise(
+    process: str, solver: str, grid: str
+) -> None:
+    case = (process, grid, 1)
+    level, end = levels(*case)
+    a, s = float(level.alpha), float(level.sigma)
+    _, points = walked(SOLVERS[solver], case)
+    want = float(end.alpha) * mixture(noised(case).numpy(), a, s)
+    for block in points:
+        np.testing.assert_allclose(block, want, rtol=0, atol=1e-9)
+
+
+def test_the_matrix_is_the_whole_product() -> None:
+    combinations = len(PROCESSES) * len(GRIDS) * len(SOLVERS)
+    assert combinations >= 7 * 5 * 10
+    # Only pure noise refuses a target, and only two targets at that.
+    for process in PROCESSES:
+        for grid in GRIDS:
+            start = levels(process, grid, 3)[0]
+            assert len(targets(process, grid, 3)) == (4 if float(start.alpha) == 0 else 6)
+
+
+def test_the_gaussian_of_the_matrix_is_the_exact_one() -> None:
+    from ornstein.core import Gaussian, Level
+
+    exact = Gaussian(torch.tensor(MEAN), torch.tensor(starting_law(Level(1.0, 0.0)).covariance))
+    at = Level(*torch.tensor([0.6, 0.8], dtype=torch.float64))
+    np.testing.assert_allclose(exact(DATA, at).x0.numpy(), gaussian(DATA.numpy(), 0.6, 0.8))
