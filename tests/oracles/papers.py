@@ -1,6 +1,7 @@
-"""Each solver once more, in numpy and in the variables of its own paper or of the code everyone uses.
+"""Each solver once more, in numpy and in the variables of its paper or of the code all use.
 
-Nothing here knows the project. Levels are pairs (a, s) of x = a·x0 + s·eps; D(x, a, s) = E[x0 | x].
+Nothing here knows the project. Levels are pairs (a, s) of x = a·x0 + s·eps; D(x, a, s) is
+E[x0 | x].
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
-import numpy as np
 from laws import Array, Denoise
 
 Pairs = Sequence[tuple[float, float]]
@@ -23,8 +24,8 @@ def from_pure_noise(D: Denoise, x: Array, s: float, b: float, r: float) -> Array
 
 
 def euler(D: Denoise, x: Array, pairs: Pairs, draw: Draw, heun: bool = False) -> Array:
-    """EDM, algorithm 1 without churn, in y = x/alpha against sigma/alpha; ``heun`` is its line 6."""
-    for (a, s), (b, r) in zip(pairs, pairs[1:], strict=False):
+    """EDM, algorithm 1 in y = x/alpha against sigma/alpha; ``heun`` is its lines 6 to 8."""
+    for (a, s), (b, r) in pairwise(pairs):
         if a == 0:
             x = from_pure_noise(D, x, s, b, r)
             continue
@@ -40,7 +41,7 @@ def euler(D: Denoise, x: Array, pairs: Pairs, draw: Draw, heun: bool = False) ->
 
 def flow_heun(D: Denoise, x: Array, pairs: Pairs, draw: Draw) -> Array:
     """Heun on rectified flow's dz/dt = u, z = (1 - t)·x0 + t·eps, u = (z - x0)/t."""
-    for (a, s), (b, r) in zip(pairs, pairs[1:], strict=False):
+    for (a, s), (b, r) in pairwise(pairs):
         z, t, after = x / (a + s), s / (a + s), r / (b + r)
         u = (z - D(x, a, s)) / t
         moved = z + (after - t) * u
@@ -53,7 +54,7 @@ def flow_heun(D: Denoise, x: Array, pairs: Pairs, draw: Draw) -> Array:
 
 def ddim(D: Denoise, x: Array, pairs: Pairs, draw: Draw) -> Array:
     """DDIM, eq. 12 with sigma = 0, in the variance-preserving scale of the paper."""
-    for (a, s), (b, r) in zip(pairs, pairs[1:], strict=False):
+    for (a, s), (b, r) in pairwise(pairs):
         n, m = math.hypot(a, s), math.hypot(b, r)
         abar, before = (a / n) ** 2, (b / m) ** 2
         x0 = D(x, a, s)
@@ -63,8 +64,8 @@ def ddim(D: Denoise, x: Array, pairs: Pairs, draw: Draw) -> Array:
 
 
 def ancestral(D: Denoise, x: Array, pairs: Pairs, draw: Draw, large: bool = False) -> Array:
-    """DDPM, eq. 6-7 and algorithm 2, with the betas that the levels imply; z = 0 in the last step."""
-    for k, ((a, s), (b, r)) in enumerate(zip(pairs, pairs[1:], strict=False)):
+    """DDPM, eq. 6-7 and algorithm 2, with the betas the levels imply; z = 0 in the last step."""
+    for k, ((a, s), (b, r)) in enumerate(pairwise(pairs)):
         n, m = math.hypot(a, s), math.hypot(b, r)
         abar, before = (a / n) ** 2, (b / m) ** 2
         alpha = abar / before
@@ -81,9 +82,9 @@ def ancestral(D: Denoise, x: Array, pairs: Pairs, draw: Draw, large: bool = Fals
 def dpmpp(
     D: Denoise, x: Array, pairs: Pairs, draw: Draw, order: int = 2, bend: float = 2.0
 ) -> Array:
-    """DPM-Solver++ (1, 2M of algorithm 2, 3M); ``bend`` is the weight of D2 in 3M, 1 as published."""
+    """DPM-Solver++ 1, 2M (algorithm 2), 3M; ``bend`` weighs D2 in 3M, 1 as published."""
     old: list[tuple[Array, float]] = []
-    for (a, s), (b, r) in zip(pairs, pairs[1:], strict=False):
+    for (a, s), (b, r) in pairwise(pairs):
         clock = math.log(a / s) if a > 0 else -math.inf
         h = (math.log(b / r) if r > 0 else math.inf) - clock
         x0 = D(x, a, s)
@@ -92,14 +93,14 @@ def dpmpp(
         known = [o for o in old if math.isfinite(h)][: order - 1]
         if known:
             r0 = (clock - known[0][1]) / h
-            D10 = (x0 - known[0][0]) / r0
+            near = (x0 - known[0][0]) / r0
             if len(known) == 1:
-                move = move + E1 * D10 / 2
+                move = move + E1 * near / 2
             else:
                 r1 = (known[0][1] - known[1][1]) / h
-                D11 = (known[0][0] - known[1][0]) / r1
-                D1 = D10 + r0 / (r0 + r1) * (D10 - D11)
-                D2 = (D10 - D11) / (r0 + r1)
+                far = (known[0][0] - known[1][0]) / r1
+                D1 = near + r0 / (r0 + r1) * (near - far)
+                D2 = (near - far) / (r0 + r1)
                 phi2 = 1 - E1 / h
                 phi3 = phi2 / h - 0.5
                 move = move + phi2 * D1 - bend * phi3 * D2

@@ -50,13 +50,14 @@ class Every(Target):
 
     def __init__(self, targets: Sequence[Target], rows: int) -> None:
         self.targets, self.rows = targets, rows
+        self.known: tuple[Level, tuple[Tensor, Tensor]] | None = None
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
-        pairs = [target.coefficients(level) for target in self.targets]
-        a, b = (
-            torch.stack(part).repeat_interleave(self.rows) for part in zip(*pairs, strict=True)
-        )
-        return a, b
+        if self.known is None or self.known[0] is not level:  # asked twice about each level
+            a, b = zip(*(target.coefficients(level) for target in self.targets), strict=True)
+            repeated = (torch.stack(part).repeat_interleave(self.rows) for part in (a, b))
+            self.known = level, tuple(repeated)
+        return self.known[1]
 
 
 def through_targets(split: int, rows: int, spoken: Sequence[Target]) -> Denoiser:
