@@ -1,6 +1,7 @@
 """Quality of samples: arrays in, stamped numbers out; never a model.
 
-judge = cached_features(...); reference = Reference.of(judge, ...); print(score(samples, reference))
+reference = reference_of(dataset)     # trains a small classifier once, then reads the data
+print(score(samples, reference, asked=labels, made={"solver": "heun", "steps": 20}))
 """
 
 from ornstein.evaluate.features import (
@@ -21,7 +22,7 @@ from ornstein.evaluate.frechet import (
     moments,
 )
 from ornstein.evaluate.metrics import METRICS, Metric
-from ornstein.evaluate.reference import Reference
+from ornstein.evaluate.reference import Reference, reference_of
 from ornstein.evaluate.report import Quality, Row, Stamp, score
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "frechet_with_error",
     "load_features",
     "moments",
+    "reference_of",
     "save_features",
     "score",
     "train_features",

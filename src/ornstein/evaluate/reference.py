@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from ornstein.errors import DataError, UsageError
-from ornstein.evaluate.features import Features, Reading
+from ornstein.evaluate.classifier import Progress
+from ornstein.evaluate.features import Features, Reading, cached_features
 from ornstein.evaluate.frechet import Moments
 
 
@@ -111,3 +114,70 @@ def shuffled(reading: Reading, seed: int = 0) -> Reading:
     """Return the reading in another, fixed order."""
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(reading)))
     return reading[order]
+
+
+class LabelledData(Protocol):
+    """What a data set must have for its own judge: the attributes of ornstein.data.Dataset."""
+
+    @property
+    def items(self) -> np.ndarray:
+        """Raw items (N, *shape)."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class of each item (N,)."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def train(self) -> np.ndarray:
+        """Indices of the training items."""
+
+    @property
+    def heldout(self) -> np.ndarray:
+        """Indices of the held-out items."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of items, labels and split."""
+
+
+def reference_of(
+    data: LabelledData,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Reference:
+    """Return the reference of a labelled data set, with a judge from the cache or trained now.
+
+    Args:
+        data: The data set.
+        seed: Seed of the judge.
+        folder: Cache folder; default cache_folder().
+        progress: Called with batches done and in all while the judge is trained.
+
+    Raises:
+        DataError: No labels, or too few items.
+    """
+    judge = cached_features(
+        data.items,
+        data.labels,
+        len(data.classes),
+        data.train,
+        data.heldout,
+        fingerprint=data.fingerprint,
+        seed=seed,
+        folder=folder,
+        progress=progress,
+    )
+    return Reference.of(
+        judge,
+        data.items,
+        data.train,
+        data.heldout,
+        fingerprint=data.fingerprint,
+        classes=data.classes,
+    )

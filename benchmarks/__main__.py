@@ -1,0 +1,72 @@
+"""``python -m benchmarks``: measurements against peers and of finished runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ornstein.errors import OrnsteinError
+
+OUT = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group()
+def main() -> None:
+    """Measure ornstein, alone and beside other libraries."""
+
+
+@main.command()
+@click.option("--minutes", default=10.0, show_default=True, help="Training time of each.")
+@click.option("--data", default="fashion-mnist", show_default=True)
+@click.option("--peers", default="", help="Comma-separated: diffusers,lucidrains.")
+@click.option("--peer-python", type=click.Path(path_type=Path), default=Path("peers/bin/python"))
+@click.option("-n", default=10_000, show_default=True, help="Samples of ornstein.")
+@click.option("--peer-n", default=2_000, show_default=True, help="Samples of each peer.")
+@click.option("--steps", type=int, help="Steps of ornstein's sampler; default its own.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=OUT, default=Path("runs/benchmark-quality"), show_default=True)
+@click.option("--score-only", is_flag=True, help="Score what lies in --out, train nothing.")
+def quality(
+    minutes: float,
+    data: str,
+    peers: str,
+    peer_python: Path,
+    n: int,
+    peer_n: int,
+    steps: int | None,
+    seed: int,
+    out: Path,
+    score_only: bool,
+) -> None:
+    """Quality of samples after equal training time."""
+    from benchmarks.contestants import Ask
+    from benchmarks.quality import compete, report
+    from ornstein.data import open_data
+
+    names = tuple(name.strip() for name in peers.split(",") if name.strip())
+    if score_only:
+        click.echo(report(open_data(data), out, ("ornstein", *names)))
+        return
+    click.echo(compete(Ask(data, minutes, out, seed), names, peer_python, n, peer_n, steps))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-n", default=1_000, show_default=True, help="Samples, the same of each class.")
+@click.option("--steps", type=int, help="Steps of the sampler; default its own.")
+@click.option("--seed", default=0, show_default=True)
+def demo(run: Path, n: int, steps: int | None, seed: int) -> None:
+    """Accuracy, class histogram and Fréchet distance of a labelled run's samples."""
+    from benchmarks.quality import demo as measure
+
+    click.echo(str(measure(run, n, steps, seed)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OrnsteinError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,121 @@
+"""Those who train: ornstein by its own command, and peers by their scripts; all as processes.
+
+Each leaves ``samples-*.npy`` (bytes, in the data's own shape) and ``record.json`` in a
+folder of its own, and is not run again while these fit what is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ornstein.errors import OrnsteinError, UsageError, near
+
+SCRIPTS = {"diffusers": "diffusers_unconditional.py", "lucidrains": "lucidrains.py"}
+TITLES = {
+    "ornstein": "ornstein, defaults",
+    "diffusers": "diffusers' unconditional example, scaled down",
+    "lucidrains": "denoising-diffusion-pytorch, scaled down",
+}
+INSTALL = "pip install diffusers accelerate denoising-diffusion-pytorch"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What every contestant is asked for."""
+
+    data: str
+    minutes: float
+    out: Path
+    seed: int
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """Return what is known of a contestant's run, or nothing."""
+    path = folder / "record.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def samples_of(folder: Path) -> np.ndarray | None:
+    """All samples that a contestant has made so far, (n, C, H, W), or None."""
+    pieces = sorted(folder.glob("samples-*.npy"))
+    if not pieces:
+        return None
+    return np.concatenate([np.load(piece, allow_pickle=False) for piece in pieces])
+
+
+def run_peer(name: str, ask: Ask, python: Path, items: np.ndarray, n: int, least: int) -> None:
+    """Train and sample a peer with the Python of its own environment.
+
+    Raises:
+        UsageError: No such peer, or no such Python.
+        OrnsteinError: Its process failed; its log is named.
+    """
+    if name not in SCRIPTS:
+        raise UsageError(
+            f"unknown peer '{name}'; there are {', '.join(SCRIPTS)}.{near(name, SCRIPTS)}"
+        )
+    folder = ask.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    have = samples_of(folder)
+    if have is not None and len(have) >= n:
+        return
+    if not python.exists():
+        raise UsageError(
+            f"no Python at {python}. Make one for the peers: "
+            f"python3 -m venv {python.parent.parent} && {python} -m {INSTALL}"
+        )
+    data = ask.out / "train.npy"
+    np.save(data, items, allow_pickle=False)
+    trained = (folder / "weights.safetensors").exists()
+    script = Path(__file__).parent / "peers" / SCRIPTS[name]
+    command = [str(python), str(script), "--data", str(data), "--out", str(folder)]
+    command += ["--minutes", str(ask.minutes), "--least-steps", str(least)]
+    command += ["--samples", str(n), "--seed", str(ask.seed)]
+    command += ["--stage", "sample" if trained else "both"]
+    _call(command, folder / "log.txt")
+
+
+def run_ornstein(ask: Ask, n: int, steps: int | None) -> None:
+    """Train by the command that a user types, everything at its default, then sample."""
+    import ornstein
+
+    folder = ask.out / "ornstein"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "ornstein", "train", ask.data, "--name", "ornstein"]
+    command += ["--minutes", str(ask.minutes), "--seed", str(ask.seed)]
+    command += ["--runs", str(ask.out.resolve() / "runs")]
+    start = time.monotonic()
+    _call(command, folder / "log.txt")
+    seconds = time.monotonic() - start
+    run = ornstein.open_run("ornstein", ask.out / "runs")
+    record = record_of(folder)
+    if seconds > 30 * ask.minutes:  # else the run was finished before, and said so
+        record |= {"seconds": round(seconds, 1), "load": round(os.getloadavg()[0], 2)}
+    record |= {"steps": run.record.get("step")}
+    have = samples_of(folder)
+    if have is None or len(have) < n:
+        start = time.monotonic()
+        made = run.sample(n, seed=ask.seed + 1, steps=steps)
+        np.save(folder / "samples-0000.npy", np.asarray(made.items), allow_pickle=False)
+        record["sampling_seconds"] = round(time.monotonic() - start, 1)
+    (folder / "record.json").write_text(json.dumps(record, indent=1))
+
+
+def _call(command: list[str], log: Path) -> None:
+    """Run to the end; everything it says goes to the log."""
+    with log.open("a") as file:
+        file.write(" ".join(command) + "\n")
+        file.flush()
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        tail = log.read_text().strip().splitlines()[-1]
+        raise OrnsteinError(f"{command[0]} ended with {done.returncode}: {tail}. All of it: {log}")
