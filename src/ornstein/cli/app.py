@@ -16,6 +16,7 @@ from ornstein.errors import near
 VERBS = {
     "train": "train a model on a data set, or go on with a run",
     "data": "look at a data set before training on it",
+    "viz": "draw the noising, the way back, or the schedules",
     "runs": "list the runs that are here",
 }
 """Verb to its line of help; verb ``x`` is ``command`` of the module ``ornstein.cli.x``."""

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+    from rich.live import Live as Foot
+    from rich.text import Text
 
+BAR_WIDTH = 32
 PLAIN_SECONDS = 30.0  # without a terminal, one line so often
 
 
@@ -88,31 +90,24 @@ class Json(Quiet):
 
 
 class Live(Quiet):
-    """A bar that stays at the foot of the terminal while notes scroll above it."""
+    """Two lines that stay at the foot of the terminal while notes scroll above them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar: Bar | None = None
-        self._task: Any = None
+        self._foot: Foot | None = None
 
     def note(self, text: str) -> None:
         """Print the line above the bar."""
-        if self._bar is None:
+        if self._foot is None:
             click.echo(text)
         else:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._foot.console.print(text, markup=False, highlight=False)
 
     def step(self, info: Mapping[str, Any]) -> None:
         """Move the bar."""
         super().step(info)
-        bar = self._bar or self._start()
-        bar.update(
-            self._task,
-            completed=info["step"],
-            total=info["steps"],
-            count=f"{info['step']:,}/{info['steps']:,}",
-            facts="  ".join(facts_of(info)),
-        )
+        foot = self._foot or self._start()
+        foot.update(_two_lines(info))
 
     def saved(self, path: Path, kind: str) -> None:
         """Print what was saved above the bar."""
@@ -121,23 +116,30 @@ class Live(Quiet):
 
     def close(self) -> None:
         """Stop the bar where it is."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._foot is not None:
+            self._foot.stop()
+            self._foot = None
 
-    def _start(self) -> Bar:
-        from rich.progress import BarColumn, Progress, TextColumn
-        from rich.table import Column
+    def _start(self) -> Foot:
+        from rich.console import Console
+        from rich.live import Live as Foot
 
-        self._bar = Progress(
-            TextColumn("{task.fields[count]}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}", markup=False, table_column=Column(no_wrap=True)),
-            refresh_per_second=4,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("", total=None, count="", facts="")
-        return self._bar
+        self._foot = Foot(console=Console(), refresh_per_second=4)
+        self._foot.start()
+        return self._foot
+
+
+def _two_lines(info: Mapping[str, Any]) -> Text:
+    """A bar with step and time left, and below it the rest, cut to the terminal."""
+    from rich.text import Text
+
+    done = round(BAR_WIDTH * info["step"] / max(1, info["steps"]))
+    left = info.get("seconds_left")
+    head = f" {info['step']:,}/{info['steps']:,}"
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("━" * done, style="cyan").append("━" * (BAR_WIDTH - done), style="bright_black")
+    text.append(head if left is None else f"{head}  left {duration(left)}")
+    return text.append("\n" + "  ".join(facts_of({**info, "seconds_left": None})))
 
 
 def display(as_json: bool, quiet: bool) -> Quiet:
