@@ -178,7 +178,7 @@ def read_file(path: Path, cap: int) -> bytes:
         if found.st_size > cap:
             raise ModelFileError(f"{path.name}: larger than {megabytes(cap)}")
         try:
-            return file.read(cap + 1)
+            return file.read(found.st_size)
         except OSError as error:
             raise ModelFileError(f"{path.name}: {error.strerror}") from error
 

@@ -1,0 +1,8 @@
+"""The trained thing: a model with all that is needed to sample it, in one file."""
+
+from __future__ import annotations
+
+from ornstein.bundle.bundle import Bundle, Sampler, Walk
+from ornstein.bundle.file import load
+
+__all__ = ["Bundle", "Sampler", "Walk", "load"]

@@ -1,0 +1,318 @@
+"""A trained model together with its process, its data coding and the way it is sampled."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from ornstein.core import GRIDS, PROCESSES, Denoiser, ItemNoise, Level, Process
+from ornstein.data.coding import Coding
+from ornstein.errors import UsageError, near
+from ornstein.model import Model
+from ornstein.samples import Samples
+from ornstein.solvers import SOLVERS, Step
+from ornstein.solvers import trace as walk_levels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all) after every step of the solver."""
+
+# Matrix kernels for few rows sum in another order than those for many. Measured on x86 CPUs: from
+# 16 rows on, in multiples of 16, each row has the same bits whatever the other rows and their
+# number.
+ROWS = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How a model is sampled when nothing else is said.
+
+    Attributes:
+        solver: Key of ``SOLVERS``.
+        grid: Key of ``GRIDS``.
+        schedule: Key of ``PROCESSES``, None for the process of training.
+        steps: Steps of the solver.
+    """
+
+    solver: str = "dpmpp-2m"
+    grid: str = "karras"
+    schedule: str | None = None
+    steps: int = 20
+
+
+class Walk(NamedTuple):
+    """A trajectory about to be walked.
+
+    Attributes:
+        start: x at levels[0], (n, *shape).
+        levels: The grid, (steps + 1,).
+        labels: Class of each item, (n,) int64, or None.
+        steps: What the solver yields; walking happens as it is read.
+        settings: All that this walk follows from, fit for JSON.
+        evaluations: Calls of the network for each item.
+    """
+
+    start: Tensor
+    levels: Level
+    labels: Tensor | None
+    steps: Iterator[Step]
+    settings: dict[str, Any]
+    evaluations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model and all that is needed to sample it; on disk it is one file.
+
+    Attributes:
+        model: The denoiser; put into evaluation mode.
+        net: Key of ``NETS`` that rebuilds its network from ``model.net.options()``.
+        target: Key of ``TARGETS``.
+        process: Key of ``PROCESSES``, the process of training.
+        process_options: Arguments of that process.
+        coding: Between data units and the network's.
+        shape: Shape of one item.
+        classes: Names of the classes, empty if there are none.
+        sampler: Defaults of sampling.
+        weights: What the weights are, such as "average of relative width 0.1" or "raw".
+        provenance: Data, licence, steps, versions: JSON values that travel with the model.
+    """
+
+    model: Model
+    net: str
+    target: str
+    process: str
+    coding: Coding
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    process_options: Mapping[str, Any] = field(default_factory=dict)
+    sampler: Sampler = field(default_factory=Sampler)
+    weights: str = "raw"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+
+    @property
+    def kind(self) -> str:
+        """Kind of data: "image", "series" or "vector"."""
+        return self.coding.kind
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return next(self.model.parameters()).device
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 16 digits of the SHA-256 of the weights, which name the model in pictures."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.net.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+    def to(self, device: torch.device | str) -> Bundle:
+        """Move the model to ``device``."""
+        self.model.to(device)
+        return self
+
+    def save(self, path: str | Path) -> Path:
+        """Write the one-file model; see :func:`ornstein.bundle.file.save`."""
+        from ornstein.bundle.file import save
+
+        return save(self, path)
+
+    def make_process(self, schedule: str | None = None) -> Process:
+        """Build the process called ``schedule``, by default the one of training."""
+        name = schedule or self.sampler.schedule or self.process
+        if name == self.process:
+            return PROCESSES[name](**self.process_options)
+        return _choose("schedule", name, PROCESSES)()
+
+    def levels(
+        self, steps: int | None = None, grid: str | None = None, schedule: str | None = None
+    ) -> Level:
+        """Return the grid that is walked, (steps + 1,), from noise to data.
+
+        Raises:
+            UsageError: an unknown grid or schedule.
+            LevelError: the grid has no such number of steps.
+            TargetError: the model's target says nothing at a level of this grid.
+        """
+        process = self.make_process(schedule)
+        grids = _choose("grid", grid or self.sampler.grid, GRIDS)
+        levels = grids(process, self.sampler.steps if steps is None else steps)
+        name = schedule or self.sampler.schedule or self.process
+        self.model.target.check(levels[:-1].unit(), f"the schedule '{name}'")
+        return levels
+
+    def labels(self, n: int, class_name: str | None = None, first: int = 0) -> Tensor | None:
+        """Return the classes of items first..first+n-1, (n,): item k has class k mod C by default.
+
+        Raises:
+            UsageError: there is no such class.
+        """
+        if class_name is not None and class_name not in self.classes:
+            if not self.classes:
+                raise UsageError(
+                    f"this model knows no classes, so there is no '{class_name}'; leave it out."
+                )
+            shown = ", ".join(self.classes[:40]) + (", ..." if len(self.classes) > 40 else "")
+            raise UsageError(
+                f"no class '{class_name}'.{near(class_name, self.classes)} There are: {shown}."
+            )
+        if not self.classes:
+            return None
+        if class_name is not None:
+            return torch.full((n,), self.classes.index(class_name))
+        return torch.arange(first, first + n) % len(self.classes)
+
+    def denoiser(self, labels: Tensor | None = None) -> Denoiser:
+        """Bind classes, (B,) int64, where index C is "no class"; None leaves the class open."""
+        return self.model.given({} if labels is None else {"class": labels.to(self.device)})
+
+    def walk(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        grid: str | None = None,
+        schedule: str | None = None,
+        class_name: str | None = None,
+    ) -> Walk:
+        """Prepare the trajectory of items first..first+n-1, in one batch.
+
+        Item k of a seed starts at the same noise, meets the same noise and has the same class in
+        any batch. On a CPU the batch is filled up to a multiple of 16 rows (the rest are the items
+        that come next, cut off again), so that its bits are the same too, on one kind of machine
+        with one version of torch.
+
+        Args:
+            n: Number of items.
+            seed: Where the noise comes from.
+            first: Number of the first item.
+            steps: Steps of the solver.
+            solver: Key of ``SOLVERS``.
+            grid: Key of ``GRIDS``.
+            schedule: Key of ``PROCESSES``.
+            class_name: Class of all items; default each in turn.
+
+        Raises:
+            UsageError: an unknown name, or no items.
+        """
+        if n < 1 or first < 0:
+            raise UsageError(
+                f"sampling makes at least one item from item 0 on, not {n} at {first}."
+            )
+        way = solver or self.sampler.solver
+        chosen = _choose("solver", way, SOLVERS)()
+        levels = self.levels(steps, grid, schedule)
+        rows = n if self.device.type != "cpu" else -(-n // ROWS) * ROWS
+        noise = ItemNoise(seed, range(first, first + rows))
+        labels = self.labels(rows, class_name, first)
+        start = noise.start(self.shape).to(self.device) * float(levels.sigma[0])
+        settings = {
+            "class": class_name,
+            "grid": grid or self.sampler.grid,
+            "model": self.fingerprint,
+            "schedule": schedule or self.sampler.schedule or self.process,
+            "seed": seed,
+            "solver": way,
+            "steps": len(levels) - 1,
+        }
+        walked = walk_levels(self.denoiser(labels), start, levels, chosen, noise)
+        cut = (step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked)
+        shown = None if labels is None else labels[:n]
+        cost = chosen.evaluations * (len(levels) - 1)
+        return Walk(start[:n], levels, shown, cut, settings, cost)
+
+    def trace(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        grid: str | None = None,
+        schedule: str | None = None,
+        class_name: str | None = None,
+    ) -> Iterator[Step]:
+        """Walk from noise to data and yield every step; see :meth:`walk`."""
+        return self.walk(
+            n, seed=seed, first=first, steps=steps, solver=solver, grid=grid, schedule=schedule,
+            class_name=class_name,
+        ).steps  # fmt: skip
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        grid: str | None = None,
+        schedule: str | None = None,
+        class_name: str | None = None,
+        batch: int = 64,
+        progress: Progress | None = None,
+    ) -> Samples:
+        """Make items first..first+n-1 of a seed, in pieces of ``batch``; see :meth:`walk`."""
+        if batch < 1:
+            raise UsageError(f"a batch holds at least one item, not {batch}.")
+        began = time.monotonic()
+        sizes = [min(batch, n - k) for k in range(0, n, batch)] or [n]
+        ends: list[Tensor] = []
+        labels: list[int | None] = []
+        done = 0
+        for k, size in enumerate(sizes):
+            walk = self.walk(
+                size, seed=seed, first=first + k * batch, steps=steps, solver=solver, grid=grid,
+                schedule=schedule, class_name=class_name,
+            )  # fmt: skip
+            x = walk.start
+            for step in walk.steps:
+                x, done = step.x, done + 1
+                if progress is not None:
+                    progress(done, len(sizes) * walk.settings["steps"])
+            ends.append(x.cpu())
+            labels += [None] * size if walk.labels is None else walk.labels.tolist()
+        return Samples(
+            items=self.coding.decode(torch.cat(ends)),
+            coding=self.coding,
+            seed=seed,
+            numbers=tuple(range(first, first + n)),
+            labels=tuple(None if c is None else self.classes[c] for c in labels),
+            settings=walk.settings,
+            evaluations=walk.evaluations,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _choose(what: str, name: str, table: Mapping[str, T]) -> T:
+    if name not in table:
+        raise UsageError(
+            f"unknown {what} '{name}'.{near(name, table)} There are: {', '.join(table)}."
+        )
+    return table[name]

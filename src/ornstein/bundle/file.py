@@ -1,0 +1,287 @@
+"""The model on disk: one safetensors file whose header describes everything in JSON.
+
+Nothing in a file is code. Names are looked up in our tables, options are checked against
+signatures, and the network is laid out without memory first, so that a file cannot ask for more
+than it brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from ornstein import __version__
+from ornstein.bundle.bundle import Bundle, Sampler
+from ornstein.config.options import bind, check_options
+from ornstein.core import GRIDS, PROCESSES, TARGETS
+from ornstein.data.coding import Coding
+from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
+from ornstein.model import Model
+from ornstein.nets import NETS
+from ornstein.solvers import SOLVERS
+from ornstein.train.disk import explained, make_folder, read_file, write_atomically
+
+FORMAT = 1
+FILE = "model.safetensors"
+MAX_FILE = 1 << 36
+MAX_HEADER = 100_000_000
+MAX_OPTION = 65_536  # no width, depth or count of ours is larger
+PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib", ".npz", ".tar"}
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Made(_Part):
+    """A name from a table, and arguments."""
+
+    name: Name
+    options: dict[str, Any] = {}
+
+
+class _Sampling(_Part):
+    solver: Name
+    grid: Name
+    schedule: Name | None
+    steps: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class _Description(_Part):
+    format: int
+    ornstein: Name
+    net: _Made
+    target: Name
+    process: _Made
+    data_std: Annotated[float, Field(gt=0, le=1e6)]
+    coding: dict[str, Any]
+    shape: Annotated[
+        list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
+    ]
+    classes: Annotated[list[str], Field(max_length=MAX_OPTION)]
+    sampler: _Sampling
+    weights: Annotated[str, Field(max_length=200)]
+    provenance: dict[str, Any]
+
+
+def save(bundle: Bundle, path: str | Path) -> Path:
+    """Write a bundle to one file, whole or not at all.
+
+    Raises:
+        DiskError: the disk is full, read-only or gone.
+    """
+    path = Path(path)
+    described = {
+        "format": FORMAT,
+        "ornstein": __version__,
+        "net": {"name": bundle.net, "options": bundle.model.net.options()},  # type: ignore[operator]
+        "target": bundle.target,
+        "process": {"name": bundle.process, "options": dict(bundle.process_options)},
+        "data_std": float(bundle.model.data_std),
+        "coding": bundle.coding.to_json(),
+        "shape": list(bundle.shape),
+        "classes": list(bundle.classes),
+        "sampler": {
+            "solver": bundle.sampler.solver,
+            "grid": bundle.sampler.grid,
+            "schedule": bundle.sampler.schedule,
+            "steps": bundle.sampler.steps,
+        },
+        "weights": bundle.weights,
+        "provenance": dict(bundle.provenance),
+    }
+    text = json.dumps(described, sort_keys=True, allow_nan=False)
+    weights = bundle.model.net.state_dict()
+    raw = save_tensors({n: t.detach().cpu().contiguous().clone() for n, t in weights.items()})
+    header, body = _split(raw)
+    digest = hashlib.sha256(text.encode() + body).hexdigest()
+    header["__metadata__"] = {"format": "pt", "ornstein": text, "sha256": digest}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with explained(f"saving {path.name}", path.parent, len(raw)):
+        make_folder(path.parent)
+    write_atomically(path, len(head).to_bytes(8, "little") + head + body)
+    return path
+
+
+def load(source: str | Path, runs: str | Path = "runs") -> Bundle:
+    """Load a model from its file, a run directory, or the name of a run in ``runs``.
+
+    Raises:
+        UsageError: there is nothing by that name.
+        ModelFileError: not one of our files, damaged, or written by a newer version.
+    """
+    path = find(source, runs)
+    if path.suffix.lower() in PICKLES:
+        raise _pickle(path)
+    try:
+        data = read_file(path, MAX_FILE)
+    except ModelFileError as error:
+        raise ModelFileError(f"cannot read {path}: {str(error).partition(': ')[2]}.") from error
+    if data[:1] == b"\x80" or data[:4] == b"PK\x03\x04":
+        raise _pickle(path)
+    try:
+        return _parse(path, data)
+    except (OrnsteinError, ValidationError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path} cannot be used: {_reason(error)}") from error
+
+
+def find(source: str | Path, runs: str | Path = "runs") -> Path:
+    """Return the model file that ``source`` means.
+
+    Raises:
+        UsageError: there is nothing by that name; the runs there are are named.
+    """
+    for place in (Path(source), Path(runs) / str(source)):
+        if place.is_dir():
+            if (place / FILE).exists():
+                return place / FILE
+            if (place / "config.toml").exists():
+                raise UsageError(
+                    f"the run {place} has no model yet: nothing was saved. Start it again with "
+                    f"the "
+                    "same command."
+                )
+        elif place.exists():
+            return place
+    known = sorted(p.parent.name for p in Path(runs).glob(f"*/{FILE}"))
+    listed = (
+        f" Runs in {runs}/: {', '.join(known[:20])}." if known else f" No runs in {runs}/ yet."
+    )
+    raise UsageError(f"no model file and no run '{source}'.{near(str(source), known)}{listed}")
+
+
+def _parse(path: Path, data: bytes) -> Bundle:
+    try:
+        header, body = _split(data)
+        meta = header.get("__metadata__") or {}
+        text = meta["ornstein"]
+        described = json.loads(text)
+        number = described["format"]
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelFileError(
+            f"{path} is no model of ornstein, or is cut short. It opens only what it wrote "
+            f"itself; "
+            "train a model with: ornstein train DATA"
+        ) from error
+    if type(number) is int and number > FORMAT:
+        raise ModelFileError(
+            f"{path} was written by ornstein {str(described.get('ornstein'))[:30]} (format "
+            f"{number}); "
+            f"this is {__version__} (format {FORMAT}).  pip install -U ornstein"
+        )
+    if hashlib.sha256(text.encode() + body).hexdigest() != meta.get("sha256"):
+        raise ModelFileError(
+            f"{path} is damaged: its content does not fit its hash. Copy it again."
+        )
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise ModelFileError(f"{path} is damaged: its tensors cannot be read.") from error
+    return _build(_Description.model_validate(described), tensors)
+
+
+def _build(said: _Description, tensors: dict[str, Tensor]) -> Bundle:
+    _known("net", said.net.name, NETS)
+    _known("target", said.target, TARGETS)
+    _known("process", said.process.name, PROCESSES)
+    _known("solver", said.sampler.solver, SOLVERS)
+    _known("grid", said.sampler.grid, GRIDS)
+    _known("schedule", said.sampler.schedule or "edm", PROCESSES)
+    _bounded(said.net.options)
+    _bounded(said.process.options)
+    net = _net(said.net, tensors)
+    make = PROCESSES[said.process.name]
+    check_options("the file", f"process '{said.process.name}'", make, said.process.options)
+    bind("the options of the process in the file", make, said.process.options)
+    options = net.options()
+    if list(options["shape"]) != said.shape or options["classes"] != len(said.classes):
+        raise ModelFileError("the shape or the classes in the file do not fit its network.")
+    return Bundle(
+        model=Model(net, TARGETS[said.target](), said.data_std),
+        net=said.net.name,
+        target=said.target,
+        process=said.process.name,
+        process_options=said.process.options,
+        coding=Coding.from_json(said.coding),
+        shape=tuple(said.shape),
+        classes=tuple(said.classes),
+        sampler=Sampler(**said.sampler.model_dump()),
+        weights=said.weights,
+        provenance=said.provenance,
+    )
+
+
+def _net(said: _Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS
+    """Build the network, after its layout was compared with the tensors that came."""
+    make = NETS[said.name]
+    check_options("the file", f"net '{said.name}'", make, said.options)
+    where = "the options of the net in the file"
+    with torch.device("meta"):
+        expected = {n: t.shape for n, t in bind(where, make, said.options).state_dict().items()}
+    found = {name: value.shape for name, value in tensors.items()}
+    if expected != found:
+        odd = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise ModelFileError(
+            f"the weights in the file do not fit its network: {odd[0][:80]} and {len(odd) - 1} "
+            f"others."
+        )
+    with torch.random.fork_rng(devices=[]):  # loading a model must not move the caller's stream
+        net = bind(where, make, said.options)
+    net.load_state_dict(tensors)
+    return net
+
+
+def _known(what: str, name: str, table: dict[str, Any]) -> None:
+    if name not in table:
+        raise ModelFileError(
+            f"the file names a {what} '{name[:60]}' that this version does not have. It has: "
+            f"{', '.join(table)}. A newer one may: pip install -U ornstein"
+        )
+
+
+def _bounded(value: object, depth: int = 0) -> None:
+    """Refuse options that could ask for endless work: huge numbers, long or deep lists."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list) and len(value) <= 64 and depth < 3:
+        for item in value:
+            _bounded(item, depth + 1)
+    elif isinstance(value, list) or (isinstance(value, int) and abs(value) > MAX_OPTION):
+        raise ModelFileError("an option in the file is larger than anything this version makes.")
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The JSON header and the rest of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):
+        raise ValueError("no safetensors header")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def _pickle(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{path.name} is a pickle file and could run code when opened. ornstein never opens "
+        f"those. "
+        "Models are .safetensors files; train one with: ornstein train DATA"
+    )
+
+
+def _reason(error: OrnsteinError | ValidationError) -> str:
+    if isinstance(error, OrnsteinError):
+        return str(error)
+    fault = error.errors(include_url=False)[0]
+    return f"its description is not ours at '{'.'.join(map(str, fault['loc']))}'."
