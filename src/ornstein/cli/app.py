@@ -15,7 +15,9 @@ from ornstein.errors import near
 
 VERBS = {
     "train": "train a model on a data set, or go on with a run",
+    "sample": "make new pictures, series or vectors with a trained model",
     "data": "look at a data set before training on it",
+    "show": "show a model: settings, layers, parameters, cost, training so far",
     "viz": "draw the noising, the way back, or the schedules",
     "runs": "list the runs that are here",
 }
@@ -24,6 +26,7 @@ VERBS = {
 START = """\
 Start here:
   ornstein train digits --minutes 2     a first model, from pictures that come with the package
+  ornstein sample digits -n 64 --film   what it makes
   ornstein data PHOTOS/                 then your own folder: look, and 'ornstein train PHOTOS/'
 
 'ornstein VERB --help' explains a verb.

@@ -24,8 +24,9 @@ def check_name(name: str) -> None:
 
 
 def run_folder(target: str, runs: Path) -> Path | None:
-    """The run directory that ``target`` means, as a path or as a name; None for anything else."""
-    for folder in (Path(target), runs / target):
+    """The run that ``target`` means: its folder, its name or a file in it; None for others."""
+    inside = [Path(target).parent] if Path(target).is_file() else []
+    for folder in (Path(target), runs / target, *inside):
         if (folder / "config.toml").is_file():
             return folder
     return None

@@ -129,6 +129,40 @@ class Live(Quiet):
         return self._foot
 
 
+class Count:
+    """Counts work done in one line: for sampling, which has no loss to show.
+
+    Args:
+        what: What is being done.
+        shown: Whether to print anything.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, what: str, shown: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.what, self.shown, self.clock = what, shown, clock
+        self._live = Live() if shown and sys.stdout.isatty() else None
+        self._began = self._said = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps are done."""
+        now = self.clock()
+        left = (now - self._began) / max(1, done) * (total - done)
+        if self._live is not None:
+            self._live.step({"step": done, "steps": total, "seconds_left": left})
+        elif self.shown and now - self._said >= PLAIN_SECONDS:
+            self._said = now
+            click.echo(f"{self.what} {done:,}/{total:,}  left {duration(left)}")
+
+    def __enter__(self) -> Count:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.close()
+
+
 def _two_lines(info: Mapping[str, Any]) -> Text:
     """A bar with step and time left, and below it the rest, cut to the terminal."""
     from rich.text import Text

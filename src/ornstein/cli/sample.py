@@ -1,0 +1,158 @@
+"""``ornstein sample``: new items from a trained model."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ornstein.cli.options import (
+    ITEMS,
+    SEED,
+    STEPS,
+    Amount,
+    debug_option,
+    json_option,
+    quiet_option,
+    runs_option,
+)
+
+if TYPE_CHECKING:
+    from ornstein.bundle import Bundle
+    from ornstein.samples import Samples
+
+FILM_ITEMS = 16  # more would make each picture of the film too small
+FILM_POINTS = 1000
+FILM_MOMENTS = 60
+
+
+@click.command("sample")
+@click.argument("target", metavar="RUN-OR-FILE")
+@click.option("-n", "--count", type=ITEMS, default=16, show_default=True, help="How many.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other items.")
+@click.option("--steps", type=STEPS, help="Steps of the solver.")
+@click.option("--solver", help="ddim, heun, ...; a wrong name lists them all.")
+@click.option("--grid", help="Levels that the steps visit: uniform, karras, log-snr, ...")
+@click.option("--schedule", help="Process to sample on; any will do for any model.")
+@click.option("--class", "class_name", help="Class to make; default each in turn.")
+@click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
+)
+@click.option("--batch", type=Amount(1, 100_000), help="Items at a time; changes no picture.")
+@runs_option
+@json_option
+@quiet_option
+@debug_option
+def command(
+    target: str,
+    count: int,
+    seed: int,
+    steps: int | None,
+    solver: str | None,
+    grid: str | None,
+    schedule: str | None,
+    class_name: str | None,
+    film: bool,
+    out: Path | None,
+    batch: int | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Make new items with a trained model: a run's name, its folder, or a model file.
+
+    Item k of a seed is the same in any batch and for any number of items. Written are the items,
+    each picture with its settings inside, one sheet of all, and with --film the way they came
+    about. What is not given is as the model's maker chose it.
+    """
+    from ornstein.cli.walks import check_names, opened
+
+    check_names(solver, grid, schedule)
+    from ornstein.cli.places import output_folder
+    from ornstein.cli.progress import Count
+
+    bundle = opened(target, runs)
+    with Count("sampling", shown=not as_json and not quiet) as counted:
+        made = bundle.sample(
+            count,
+            seed=seed,
+            steps=steps,
+            solver=solver,
+            grid=grid,
+            schedule=schedule,
+            class_name=class_name,
+            batch=batch or 64,
+            progress=counted,
+        )
+    folder = output_folder(target, runs, label_of(made), out)
+    files = {"items": made.save(folder)[0].parent, "grid": made.save_sheet(folder / "grid.png")}
+    if film:
+        files["film"] = write_film(bundle, made, folder / "film.webp")
+    if as_json:
+        facts = {
+            "files": {kind: str(path) for kind, path in files.items()},
+            "count": len(made),
+            "settings": made.settings,
+            "evaluations": made.evaluations,
+            "seconds": round(made.seconds, 3),
+        }
+        click.echo(json.dumps(facts))
+    elif not quiet:
+        for line in told(made, files):
+            click.echo(line)
+
+
+def label_of(made: Samples) -> str:
+    """A folder name that tells the settings, so that other settings go to another folder."""
+    said = made.settings
+    parts = [f"seed{made.seed}", f"n{len(made)}", said["solver"], str(said["steps"]), said["grid"]]
+    parts += [said["schedule"], said.get("class") or ""]
+    return re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(p for p in parts if p))[:120]
+
+
+def told(made: Samples, files: dict[str, Path]) -> list[str]:
+    """What was made, at what cost, and where it is."""
+    from ornstein.cli.progress import duration
+
+    said = made.settings
+    noun = {"image": "pictures", "series": "series", "vector": "vectors"}[made.kind]
+    names = {
+        "items": f"{noun}, settings inside" if made.kind == "image" else noun,
+        "grid": "all on one sheet",
+        "film": "from noise to data",
+    }
+    total = f"{made.evaluations * len(made):,} evaluations of the network"
+    seconds = duration(made.seconds) if made.seconds >= 10 else f"{made.seconds:.1f} s"
+    how = f"{said['solver']}, {said['steps']} steps on {said['schedule']} ({said['grid']} grid)"
+    return [
+        f"made       {len(made):,} {noun} from seed {made.seed}: {how}",
+        f"cost       {made.evaluations} evaluations each, {total}, {seconds}",
+        *(f"{kind:<10} {path}   ({names[kind]})" for kind, path in files.items()),
+    ]
+
+
+def write_film(bundle: Bundle, made: Samples, path: Path) -> Path:
+    """Walk the first of the samples once more and film it."""
+    from ornstein.cli.drawing import displayed, side_by_side
+    from ornstein.cli.walks import walked
+    from ornstein.viz import film
+
+    said = made.settings
+    count = min(len(made), FILM_POINTS if made.kind == "vector" else FILM_ITEMS)
+    seen = walked(
+        bundle,
+        count,
+        made.seed,
+        said["steps"],
+        said["solver"],
+        said["grid"],
+        said["schedule"],
+        said.get("class"),
+        FILM_MOMENTS,
+    )
+    frames = [displayed(x, bundle.coding) for x in seen.x]
+    return film(side_by_side([frames], bundle.kind), path)

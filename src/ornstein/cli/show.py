@@ -1,0 +1,196 @@
+"""``ornstein show``: what a model is, what it costs, and how its training went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ornstein.cli.options import debug_option, json_option, runs_option
+
+if TYPE_CHECKING:
+    from ornstein.bundle import Bundle
+    from ornstein.cli.anatomy import Anatomy
+
+LOG_ROWS = 8
+USUAL_BATCH = 64  # for the memory of a model whose training settings are not at hand
+
+
+@click.command("show")
+@click.argument("target", metavar="RUN-OR-FILE")
+@click.option("--plots", is_flag=True, help="Draw the training and the process (matplotlib).")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the plots."
+)
+@runs_option
+@json_option
+@debug_option
+def command(target: str, plots: bool, out: Path | None, runs: Path, as_json: bool) -> None:
+    """Show a model: settings, layers, parameters, operations, memory, training so far.
+
+    RUN-OR-FILE is a run's name, its folder or a model file; a file knows its own description but
+    not the settings and the log of its training.
+    """
+    from ornstein.bundle import load
+    from ornstein.cli.anatomy import examine
+    from ornstein.cli.places import output_folder, run_folder
+
+    bundle = load(target, runs)
+    folder = run_folder(target, runs)
+    anatomy = examine(bundle.model.net, bundle.shape, len(bundle.classes))
+    facts = facts_of(bundle, anatomy, folder)
+    files: dict[str, Path] = {}
+    if plots:
+        files = draw(bundle, facts["log"], output_folder(target, runs, "plots", out))
+    if as_json:
+        click.echo(json.dumps({**facts, "plots": {k: str(p) for k, p in files.items()}}))
+        return
+    for line in [*head(facts), "", *layers(anatomy), *settings(facts), *training(facts["log"])]:
+        click.echo(line)
+    for kind, path in files.items():
+        click.echo(f"{kind:<10} {path}")
+
+
+def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str, Any]:
+    """All there is to know, as JSON values."""
+    facts: dict[str, Any] = {
+        "net": bundle.net,
+        "options": bundle.model.net.options(),  # type: ignore[operator]
+        "target": bundle.target,
+        "process": bundle.process,
+        "process_options": dict(bundle.process_options),
+        "kind": bundle.kind,
+        "shape": list(bundle.shape),
+        "classes": list(bundle.classes),
+        "sampler": vars(bundle.sampler),
+        "weights": bundle.weights,
+        "fingerprint": bundle.fingerprint,
+        "provenance": dict(bundle.provenance),
+        "parameters": anatomy.parameters,
+        "flops": anatomy.flops,
+        "bytes": anatomy.weights_bytes(),
+        "bytes_per_item": anatomy.kept_bytes,
+        "layers": [row._asdict() for row in anatomy.rows],
+        "run": None,
+        "config": {},
+        "changed": [],
+        "log": [],
+        "batch": USUAL_BATCH,
+    }
+    if folder is not None:
+        facts.update(_of_run(folder))
+    facts["training_bytes"] = anatomy.training_bytes(facts["batch"])
+    return facts
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    from ornstein.config import Config
+    from ornstein.run import Run
+
+    run = Run(folder)
+    config = run.config
+    return {
+        "run": {"folder": str(folder), "name": run.name, **run.record, "state": run.state},
+        "config": config.flat(),
+        "changed": sorted(config.changes(Config())),
+        "log": run.log,
+        "batch": config.train.batch or USUAL_BATCH,
+    }
+
+
+def head(facts: dict[str, Any]) -> list[str]:
+    """What it is, in a few lines."""
+    from ornstein.cli.anatomy import bytes_text, count_text, shape_text
+    from ornstein.cli.progress import duration
+
+    lines = []
+    run, made = facts["run"], facts["provenance"]
+    if run is not None:
+        steps = f"step {run.get('step', 0):,} of {run.get('steps', 0):,}"
+        spent = duration(run.get("seconds", 0))
+        lines.append(f"run        {run['folder']}: {run['state']}, {steps}, {spent}")
+    classes = f", {len(facts['classes'])} classes" if facts["classes"] else ""
+    origin = f"{made.get('source', 'unknown')} (licence: {made.get('licence', 'unknown')})"
+    lines.append(
+        f"data       {facts['kind']} {shape_text(tuple(facts['shape']))}{classes}: {origin}"
+    )
+    trained = f"predicts '{facts['target']}', trained on '{facts['process']}'"
+    lines.append(
+        f"model      {facts['net']}, {trained}; weights: {facts['weights']}; "
+        f"fingerprint {facts['fingerprint']}"
+    )
+    by = facts["sampler"]
+    schedule = by["schedule"] or facts["process"]
+    lines.append(
+        f"sampler    {by['solver']}, {by['steps']} steps on {schedule} ({by['grid']} grid)"
+    )
+    lines.append(
+        f"size       {count_text(facts['parameters'])}parameters, {bytes_text(facts['bytes'])}; "
+        f"{count_text(facts['flops'])}FLOP to look at one item once"
+    )
+    lines.append(
+        f"memory     about {bytes_text(facts['training_bytes'])} to train at batch "
+        f"{facts['batch']} ({bytes_text(facts['bytes_per_item'])} an item)"
+    )
+    return lines
+
+
+def layers(anatomy: Anatomy) -> list[str]:
+    """The parts of the network as a table."""
+    from ornstein.cli.anatomy import shape_text
+
+    table = [("layer", "what it is", "output", "parameters")]
+    table += [(r.name, r.kind, shape_text(r.shape), f"{r.parameters:,}") for r in anatomy.rows]
+    table.append(("all", "", "", f"{anatomy.parameters:,}"))
+    wide = [max(len(row[k]) for row in table) for k in range(4)]
+    return [
+        f"  {a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d:>{wide[3]}}" for a, b, c, d in table
+    ]
+
+
+def settings(facts: dict[str, Any]) -> list[str]:
+    """Every setting; those that are not the default bear a star."""
+    if not facts["config"]:
+        return []
+    lines = ["", "settings   (* differs from the default; all in config.toml)"]
+    for name, value in facts["config"].items():
+        star = "*" if name in facts["changed"] else " "
+        shown = "auto" if value is None else json.dumps(value, default=str)
+        lines.append(f"  {star} {name} = {shown}")
+    return lines
+
+
+def training(log: list[dict[str, Any]]) -> list[str]:
+    """The losses so far, a few rows over the whole training."""
+    losses = [r for r in log if r.get("loss") is not None]
+    if not losses:
+        return []
+    held = [(r["step"], r["heldout"]) for r in log if r.get("heldout") is not None]
+    size = -(-len(losses) // LOG_ROWS)
+    lines = ["", "training   step       loss   held out"]
+    for k in range(0, len(losses), size):
+        group = losses[k : k + size]
+        step = group[-1]["step"]
+        mean = sum(r["loss"] for r in group) / len(group)
+        known = [value for at, value in held if at <= step]
+        lines.append(f"  {step:>13,} {mean:>10.4f} " + (f"{known[-1]:>10.4f}" if known else ""))
+    return lines
+
+
+def draw(bundle: Bundle, log: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
+    """Draw the schedule of training, and the losses if there is a log."""
+    from ornstein.viz.schedule import compare
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "process": compare(
+            {bundle.process: bundle.make_process(bundle.process)}, folder / "process.png"
+        )
+    }
+    if log:
+        from ornstein.viz.training import draw_training
+
+        files["training"] = draw_training(log, folder / "training.png")
+    return files
