@@ -24,6 +24,12 @@ from ornstein.viz import pictures
 STEPS_IN_TEN_MINUTES = {"diffusers": 1798, "lucidrains": 620}
 
 
+HEADER = (
+    "| trained with | steps | training | samples | Fréchet to training | to held-out | "
+    "times ornstein's | precision | recall | samples/s |"
+)
+
+
 def compete(
     ask: Ask,
     peers: tuple[str, ...],
@@ -65,8 +71,7 @@ def report(data: Dataset, out: Path, names: tuple[str, ...]) -> str:
         return f"no samples in {out} yet."
     least = min(len(samples) for samples in sets.values())
     lines = [
-        "| trained with | steps | training | samples | Fréchet to training | to held-out | "
-        "times ornstein's | precision | recall | samples/s |",
+        HEADER,
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     results = {}

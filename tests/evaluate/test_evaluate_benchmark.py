@@ -15,7 +15,7 @@ from ornstein.data import open_data
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_ranks_noisy_copies_behind_clean_ones_at_equal_numbers(tmp_path):
+def test_the_table_ranks_noisy_copies_behind_clean_ones_at_equal_numbers(tmp_path: Path) -> None:
     data = open_data("digits")
     clean = data.items[data.train[:400]]
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from sklearn.datasets import load_digits
 
 from ornstein.errors import DataError, ModelFileError, UsageError
 from ornstein.evaluate import (
+    ClassifierFeatures,
     Quality,
     Reference,
+    Row,
     cached_features,
     load_features,
     save_features,
@@ -23,10 +26,11 @@ from ornstein.evaluate.classifier import Classifier, train_classifier
 from ornstein.evaluate.neighbours import precision_recall, radii
 
 NAMES = tuple("0123456789")
+Digits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> Digits:
     raw = load_digits()
     items, labels = raw.images[:, None].astype(np.uint8), raw.target.astype(np.int64)
     order = np.random.default_rng(1).permutation(len(items))
@@ -34,23 +38,25 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def judge(digits):
+def judge(digits: Digits) -> ClassifierFeatures:
     items, labels, train, heldout = digits
     return train_features(items, labels, 10, train, heldout, fingerprint="d1", seed=0)
 
 
 @pytest.fixture(scope="module")
-def reference(digits, judge):
+def reference(digits: Digits, judge: ClassifierFeatures) -> Reference:
     items, _, train, heldout = digits
     return Reference.of(judge, items, train, heldout, fingerprint="d1", classes=NAMES)
 
 
-def test_the_classifier_of_digits_recognises_97_percent_of_unseen_ones(judge):
+def test_the_classifier_of_digits_recognises_97_percent_of_unseen_ones(
+    judge: ClassifierFeatures,
+) -> None:
     assert judge.accuracy >= 0.97
     assert judge.heldout == 597
 
 
-def test_training_twice_gives_the_same_judge_and_another_seed_another(digits):
+def test_training_twice_gives_the_same_judge_and_another_seed_another(digits: Digits) -> None:
     items, labels, train, _ = digits
     small = train[:200]
     one, two, other = (
@@ -62,7 +68,7 @@ def test_training_twice_gives_the_same_judge_and_another_seed_another(digits):
         assert not torch.equal(one(probe), other(probe))
 
 
-def test_training_the_judge_leaves_the_global_random_state_alone(digits):
+def test_training_the_judge_leaves_the_global_random_state_alone(digits: Digits) -> None:
     items, labels, train, _ = digits
     torch.manual_seed(5)
     truth = torch.rand(3)
@@ -74,14 +80,16 @@ def test_training_the_judge_leaves_the_global_random_state_alone(digits):
 @pytest.mark.parametrize(
     "shape", [(1, 8, 8), (3, 9, 14), (1, 28, 28), (3, 130, 97), (2, 50), (5,)]
 )
-def test_the_classifier_takes_any_shape_of_item(shape):
+def test_the_classifier_takes_any_shape_of_item(shape: tuple[int, ...]) -> None:
     net = Classifier(shape, 3).eval()
     items = torch.zeros(2, *shape, dtype=torch.uint8)
     assert net(items).shape == (2, 3)
     assert net.features(items).shape == (2, 128)
 
 
-def test_a_judge_is_the_same_after_saving_and_loading(judge, digits, tmp_path):
+def test_a_judge_is_the_same_after_saving_and_loading(
+    judge: ClassifierFeatures, digits: Digits, tmp_path: Path
+) -> None:
     items = digits[0][:40]
     save_features(judge, tmp_path / "judge.safetensors")
     back = load_features(tmp_path / "judge.safetensors")
@@ -90,7 +98,9 @@ def test_a_judge_is_the_same_after_saving_and_loading(judge, digits, tmp_path):
     assert torch.equal(back.read(items).features, judge.read(items).features)
 
 
-def test_a_damaged_or_foreign_judge_is_refused_with_what_to_do(judge, tmp_path):
+def test_a_damaged_or_foreign_judge_is_refused_with_what_to_do(
+    judge: ClassifierFeatures, tmp_path: Path
+) -> None:
     path = tmp_path / "judge.safetensors"
     save_features(judge, path)
     raw = bytearray(path.read_bytes())
@@ -103,7 +113,7 @@ def test_a_damaged_or_foreign_judge_is_refused_with_what_to_do(judge, tmp_path):
         load_features(path)
 
 
-def test_the_judge_is_trained_once_for_the_same_data(digits, tmp_path):
+def test_the_judge_is_trained_once_for_the_same_data(digits: Digits, tmp_path: Path) -> None:
     items, labels, train, heldout = digits
     batches = []
     made = [
@@ -123,21 +133,23 @@ def test_the_judge_is_trained_once_for_the_same_data(digits, tmp_path):
     assert batches == [(i + 1, len(batches)) for i in range(len(batches))]
 
 
-def test_data_without_labels_are_refused_with_what_to_do(digits):
+def test_data_without_labels_are_refused_with_what_to_do(digits: Digits) -> None:
     items, _, train, heldout = digits
     with pytest.raises(DataError, match="sub-folder per class"):
         train_features(items, None, 0, train, heldout, fingerprint="x")
 
 
-def test_real_data_score_at_the_floor_and_every_fault_scores_worse(digits, reference):
+def test_real_data_score_at_the_floor_and_every_fault_scores_worse(
+    digits: Digits, reference: Reference
+) -> None:
     """DATA.md's ranking: fresh data, then noise, lost classes, repeats and plain noise."""
     items, _, train, _ = digits
     labels = digits[1][train]
     rng = np.random.default_rng(0)
     real = items[train][:600]
 
-    def distance(samples):
-        return score(samples, reference).rows["frechet_heldout"]
+    def distance(samples: np.ndarray) -> Row:
+        return score(samples, reference, metrics=("frechet_heldout",)).rows["frechet_heldout"]
 
     fresh = distance(real)
     noisy = np.clip(real + rng.normal(0, 4, real.shape), 0, 16).astype(np.uint8)
@@ -150,7 +162,9 @@ def test_real_data_score_at_the_floor_and_every_fault_scores_worse(digits, refer
     assert fresh.value < 1.5 * fresh.floor
 
 
-def test_each_distance_is_zero_for_the_very_data_it_is_measured_against(digits, reference):
+def test_each_distance_is_zero_for_the_very_data_it_is_measured_against(
+    digits: Digits, reference: Reference
+) -> None:
     items, _, train, heldout = digits
     for side, name, other in (
         (train, "frechet_train", "frechet_heldout"),
@@ -162,7 +176,7 @@ def test_each_distance_is_zero_for_the_very_data_it_is_measured_against(digits, 
         assert rows[other].value > 0.1
 
 
-def test_accuracy_counts_the_classes_asked_for(digits, reference):
+def test_accuracy_counts_the_classes_asked_for(digits: Digits, reference: Reference) -> None:
     items, labels, _, heldout = digits
     asked = labels[heldout].copy()
     right = score(items[heldout], reference, asked=asked)
@@ -174,7 +188,9 @@ def test_accuracy_counts_the_classes_asked_for(digits, reference):
     assert wrong.asked == tuple(np.bincount(asked).tolist())
 
 
-def test_numbers_of_unlike_protocols_refuse_to_be_compared(digits, reference):
+def test_numbers_of_unlike_protocols_refuse_to_be_compared(
+    digits: Digits, reference: Reference
+) -> None:
     items, _, train, _ = digits
     one = score(items[train[:300]], reference)
     two = score(items[train[300:600]], reference, made={"solver": "ddim"})
@@ -191,7 +207,9 @@ def test_numbers_of_unlike_protocols_refuse_to_be_compared(digits, reference):
         one.ratio(two, "precison")
 
 
-def test_a_report_survives_json_and_prints_its_numbers(digits, reference):
+def test_a_report_survives_json_and_prints_its_numbers(
+    digits: Digits, reference: Reference
+) -> None:
     items, labels, _, heldout = digits
     made = {"solver": "ddim", "steps": 50, "seed": 7}
     whole = score(items[heldout], reference, asked=labels[heldout], made=made)
@@ -203,7 +221,7 @@ def test_a_report_survives_json_and_prints_its_numbers(digits, reference):
         Quality.from_json("[]")
 
 
-def test_samples_unlike_the_data_are_refused(digits, reference):
+def test_samples_unlike_the_data_are_refused(digits: Digits, reference: Reference) -> None:
     items = digits[0][:20]
     with pytest.raises(UsageError, match=r"\(n, 1, 8, 8\)"):
         score(items[:, :, :7], reference)
@@ -215,18 +233,20 @@ def test_samples_unlike_the_data_are_refused(digits, reference):
         score(items, reference, metrics=("recal",))
 
 
-def test_overlapping_training_and_heldout_items_are_refused(digits, judge):
+def test_overlapping_training_and_heldout_items_are_refused(
+    digits: Digits, judge: ClassifierFeatures
+) -> None:
     items, _, train, heldout = digits
     with pytest.raises(DataError, match="overlap"):
         Reference.of(judge, items, train, np.append(heldout, train[0]), fingerprint="d1")
 
 
-def test_the_radius_reaches_to_the_third_neighbour():
+def test_the_radius_reaches_to_the_third_neighbour() -> None:
     line = torch.arange(7.0).unsqueeze(1)
     assert radii(line, 3).tolist() == [3, 2, 2, 2, 2, 2, 3]
 
 
-def test_precision_and_recall_of_half_a_support_are_one_and_a_half():
+def test_precision_and_recall_of_half_a_support_are_one_and_a_half() -> None:
     """Samples from one of two far clusters: all are plausible, half of the data is missing."""
     rng = np.random.default_rng(0)
     left, right, own = (torch.from_numpy(rng.normal(m, 1, (400, 3))) for m in (0, 100, 0))

@@ -120,7 +120,8 @@ def train_features(
         items: All items (N, *shape), raw.
         labels: Class of each item (N,), or None.
         classes: Number of classes.
-        train: Indices to learn from; heldout: indices to be tried on, disjoint from them.
+        train: Indices to learn from.
+        heldout: Indices to be tried on, disjoint from them.
         fingerprint: Hash of the data, kept in the file.
         seed: Seed of weights and order.
         progress: Called with batches done and batches in all.
@@ -142,7 +143,7 @@ def train_features(
     net = train_classifier(items[train], labels[train], classes, seed=seed, progress=progress)
     judge = ClassifierFeatures(net, 0.0, len(heldout), fingerprint, seed)
     found = judge.read(items[heldout]).classes
-    assert found is not None  # noqa: S101 - a ClassifierFeatures always recognises classes
+    assert found is not None  # a ClassifierFeatures always recognises classes
     right = float((found.numpy() == labels[heldout]).mean())
     return ClassifierFeatures(net, right, len(heldout), fingerprint, seed)
 
@@ -166,7 +167,7 @@ def save_features(judge: ClassifierFeatures, path: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
-        os.replace(aside, path)
+        Path(aside).replace(path)
     except OSError:
         Path(aside).unlink(missing_ok=True)
         raise

@@ -17,11 +17,11 @@ def radii(points: Tensor, k: int = 3, block: int = 1000) -> Tensor:
     """Distance of each point (N, D) to its k-th neighbour in the same set, shape (N,)."""
     if len(points) <= k:
         raise DataError(f"{len(points)} items have no {k}th neighbour each: take more than {k}.")
-    reach = []
-    for part in points.split(block):
-        # The nearest of the k + 1 is the point itself, at distance 0.
-        reach.append(torch.cdist(part, points).topk(k + 1, largest=False).values[:, -1])
-    return torch.cat(reach)
+    # The nearest of the k + 1 is the point itself, at distance 0.
+    near = [
+        torch.cdist(part, points).topk(k + 1, largest=False).values for part in points.split(block)
+    ]
+    return torch.cat(near)[:, -1]
 
 
 def share_within(points: Tensor, centres: Tensor, reach: Tensor, block: int = 1000) -> float:
