@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ornstein.data import Source, make_dataset, open_data
-from ornstein.data.dataset import content_keys, split, subset
+from ornstein.data.dataset import subset
+from ornstein.data.splitting import content_keys, split
 from ornstein.errors import DataError, UsageError
 
 HERE = Source("made in a test")

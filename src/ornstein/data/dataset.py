@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ornstein.data.coding import Coding, chunks, measure
+from ornstein.data.coding import Coding, measure
+from ornstein.data.splitting import split
 from ornstein.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-HELDOUT_SHARE = 0.05
-HELDOUT_MOST = 10_000
-HELDOUT_FROM = 20  # smaller sets hold nothing out
 
 
 @dataclass(frozen=True)
@@ -205,57 +202,6 @@ def subset(dataset: Dataset, limit: int) -> Dataset:
     )
     note = f"Limited to {limit:,} of {len(dataset):,} items."
     return replace(small, notes=(*dataset.notes, note))
-
-
-def split(items: np.ndarray) -> np.ndarray:
-    """Indices of the held-out items, ascending: 5 %, at most 10,000, none of fewer than 20.
-
-    An item's rank comes from a hash of its own content. So the split depends on no seed, order
-    or file name, a set that grows keeps most of its held-out items, and exact copies stay on
-    one side.
-    """
-    n = len(items)
-    if n < HELDOUT_FROM:
-        return np.empty(0, dtype=np.int64)
-    count = min(max(1, round(HELDOUT_SHARE * n)), HELDOUT_MOST)
-    keys = content_keys(items)
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
-    cut = count
-    while cut > 0 and ranked[cut - 1] == ranked[cut]:  # never between two copies
-        cut -= 1
-    return np.sort(order[: cut or count]).astype(np.int64)
-
-
-def content_keys(items: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each item's bytes, (N,) uint64, the same on every machine.
-
-    Each 64-bit word is moved by a fixed random number, spread by the finaliser of SplitMix64
-    (Steele, Lea and Flood 2014) and summed with random odd weights; vectorised, because a set
-    may hold millions of items.
-    """
-    size = items[:1].nbytes
-    words = -(-size // 8)
-    odd = np.random.Generator(np.random.PCG64(2014)).integers(
-        0, 1 << 64, size=words, dtype=np.uint64
-    ) | np.uint64(1)
-    keys = np.empty(len(items), dtype=np.uint64)
-    start = 0
-    for part in chunks(items, np.arange(len(items))):
-        rows = np.zeros((len(part), words * 8), dtype=np.uint8)
-        little = part.astype(part.dtype.newbyteorder("<"), copy=False)
-        rows[:, :size] = np.ascontiguousarray(little).view(np.uint8).reshape(len(part), size)
-        # Without the spreading, numbers in a row would get evenly spaced keys, not random ones.
-        keys[start : start + len(part)] = (_mix(rows.view("<u8") + odd) * odd).sum(axis=1)
-        start += len(part)
-    return keys
-
-
-def _mix(z: np.ndarray) -> np.ndarray:
-    """Finaliser of SplitMix64: every bit of the input reaches every bit of the output."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def _content_digest(items: np.ndarray) -> bytes:

@@ -10,6 +10,8 @@ import numpy as np
 
 from ornstein.data.arrays import from_arrays, open_file
 from ornstein.data.dataset import Dataset, Source, make_dataset, subset
+from ornstein.data.folder import open_folder
+from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
 from ornstein.data.pixels import resize_items
 from ornstein.data.sources import SOURCES, places
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
@@ -103,13 +105,27 @@ def open_path(
     """Data set of a path: folder of pictures, folder of IDX files, array file or one picture."""
     if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
         return open_file(path)
-    if not path.exists():
+    if not _exists(path):
         meant = near(typed, names())
         raise DataError(
             f"'{typed or path}' is neither a path that exists nor a known data set.{meant} "
             f"Known: {', '.join(names())}."
         )
-    raise DataError(f"'{path}' is not a data set that can be read.")
+    if path.is_dir() and (files := find_idx(path)):
+        source = Source(f"IDX files in {path}")
+        arrays = [read_idx(unpack(file), file) for file in files]
+        count = max(int(arrays[i].max(initial=0)) for i in (1, 3)) + 1
+        classes = tuple(str(i) for i in range(count))
+        return open_idx(path.name, arrays, classes=classes, source=source)
+    return open_folder(path, size, allow_bad, progress)
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something; a name too long or with a NUL byte names nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

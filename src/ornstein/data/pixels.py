@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]  # height, width
 _WHITE = 255.0
+
+
+class NotFiniteError(ValueError):
+    """A float picture with NaN or infinity; the caller turns it into a reason."""
 
 
 def flatten(picture: Image.Image) -> Image.Image:
@@ -46,7 +51,9 @@ def _scaled(values: np.ndarray, mode: str) -> np.ndarray:
     deep = values.astype(np.float64)
     if mode.startswith("I;16"):
         return (deep * (255 / 65535)).astype(np.float32)
-    low, high = (float(deep.min()), float(deep.max())) if deep.size else (0.0, 0.0)
+    low, high = float(deep.min()), float(deep.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise NotFiniteError
     tops = [1.0, 255.0, 65535.0] if mode == "F" else [65535.0, float(2**31 - 1)]
     top = next((t for t in tops if low >= 0 and high <= t), None)
     if top is None:  # outside every usual range: its own range is the best that can be said
