@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ornstein.bundle import Bundle, Sampler
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.model import Model
@@ -77,3 +78,21 @@ def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
     """Build a training that has not begun."""
     built = model(config, data)
     return Trainer(built, data, objective(config), settings(config), class_count(data), where)
+
+
+def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, Any]) -> Bundle:
+    """Join a trained model with all that sampling it needs."""
+    chosen = config.sample
+    return Bundle(
+        model=trained,
+        net=config.net.name or "unet",
+        target=config.model.target,
+        process=config.model.process,
+        process_options=config.model.process_options,
+        coding=data.coding,
+        shape=data.shape,
+        classes=data.classes if data.labels is not None else (),
+        sampler=Sampler(chosen.solver, chosen.grid, chosen.schedule, chosen.steps),
+        weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
+        provenance=provenance,
+    )

@@ -72,6 +72,9 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
         config = _with(config, "train", batch=BATCH[data.kind])
     if not train.learning_rate:
         config = _with(config, "train", learning_rate=RATE[data.kind])
+    if data.kind == "vector" and not planned:
+        # Points cost little, and few of them show no shape.
+        config = _with(config, "sample", count=max(1000, config.sample.count))
     if not config.net.size and not config.net.options:
         config = _with(config, "net", size=_size(config, data, where, seconds))
     measured = None if planned else measure(config, data, where)

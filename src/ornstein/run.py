@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ornstein.bundle import Bundle
 from ornstein.config import Config, load_config
 from ornstein.errors import DataError, UsageError, near
 from ornstein.samples import Samples
 from ornstein.train.journal import read_log
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Progress(Protocol):
@@ -22,7 +25,7 @@ class Progress(Protocol):
         """A line for the head of the display, or a warning."""
 
     def step(self, info: Mapping[str, Any]) -> None:
-        """The state after a step: step, steps, images, loss, heldout, rate, seconds_left, elapsed."""
+        """The state: step, steps, images, loss, heldout, rate, seconds_left, elapsed."""
 
     def saved(self, path: Path, kind: str) -> None:
         """Something was written that is worth opening: a grid, a film, a model."""
@@ -144,7 +147,7 @@ def list_runs(runs: str | Path = "runs") -> list[Run]:
     return [Run(path.parent) for path in sorted(Path(runs).glob("*/config.toml"))]
 
 
-def store_array(array: Any, folder: Path) -> str:
+def store_array(array: np.ndarray, folder: Path) -> str:
     """Keep an array given from Python beside the run that trains on it, so that it can resume.
 
     Raises:
@@ -166,8 +169,8 @@ def store_array(array: Any, folder: Path) -> str:
 __all__ = [
     "Progress",
     "Run",
-    "Silent",
     "Sequence",
+    "Silent",
     "list_runs",
     "open_run",
     "run_name",

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 import ornstein
 from ornstein import build
 from ornstein.bundle import Bundle
-from ornstein.config import Config, Resolved, load_config, resolve, to_toml
+from ornstein.config import Config, Resolved, resolve, to_toml
 from ornstein.data import Dataset, names, open_data
 from ornstein.errors import ConfigError, OrnsteinError, StoppedEarly
 from ornstein.planning import Plan, plan
@@ -25,8 +26,9 @@ from ornstein.train.checkpoint import load_latest, save_checkpoint
 from ornstein.train.disk import check_space, write_atomically
 from ornstein.train.journal import Journal, note
 from ornstein.train.lock import RunLock
-from ornstein.train.loop import Report, Trainer
+from ornstein.train.loop import Report
 from ornstein.train.signals import StopRequest
+from ornstein.viz import film
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,6 +130,7 @@ class Session:
         self.journal = Journal(run.folder / "log.jsonl")
         self.budget = Budget(made.steps, made.seconds)
         self.heldout: float | None = None
+        self._pace: tuple[float, int] | None = None
         self._resume(started)
 
     def _resume(self, started: float) -> None:
@@ -146,8 +149,8 @@ class Session:
             self.say.note(f"warning: {warning}")
         if found.state["fingerprint"] != self.data.fingerprint:
             raise OrnsteinError(
-                f"the data of {folder} changed since it was started, so it cannot go on. Restore them, or "
-                "start another run: add --name."
+                f"the data of {folder} changed since it was started, so it cannot go on. Restore "
+                "them, or start another run: add --name."
             )
         self.trainer.restore(found.tensors, found.step)
         self.budget = Budget(int(found.state["total"]), seconds, float(found.state["elapsed"]))
@@ -162,7 +165,7 @@ class Session:
         shown = saved = time.monotonic()
         for report in self.trainer.run(lambda: self.budget.total):
             now = time.monotonic()
-            if report.step % self.plan.log_every == 0:
+            if report.step % (self.config.train.log_every or 1) == 0:
                 self._log(report)
             if now - shown > STEP_SECONDS or report.step in (1, self.budget.total):
                 shown = now
@@ -177,6 +180,7 @@ class Session:
                 self.preview()
         self.save("finished")
         self.preview()
+        self.film()
         note(self.run.folder, f"finished at step {self.trainer.done}")
 
     def _save_due(self, step: int, since: float) -> bool:
@@ -204,7 +208,13 @@ class Session:
 
     def _show(self, report: Report) -> None:
         done, elapsed = report.step, self.budget.elapsed
-        per_step = elapsed / done
+        # The pace of the last moments: a resumed or disturbed training shows what is true now.
+        now, before = (
+            (time.monotonic(), done),
+            self._pace or (time.monotonic() - STEP_SECONDS, done - 1),
+        )
+        per_step = (now[0] - before[0]) / max(1, now[1] - before[1])
+        self._pace = now
         self.say.step(
             {
                 "step": done,
@@ -290,6 +300,13 @@ class Session:
         made.save_sheet(path)
         self.say.saved(path, "grid")
 
+    def film(self) -> None:
+        """Join the sample grids over training into a film."""
+        if len(self.run.grids) > 1:
+            frames = [Image.open(path).convert("RGB") for path in self.run.grids]
+            path = film(frames, self.run.folder / "samples" / "training.webp", fps=4)
+            self.say.saved(path, "film of the training")
+
     def _unless_stopped(self, done: int, total: int) -> None:
         if self.stop.asked:
             raise _Interrupted
@@ -312,8 +329,8 @@ def _agreed(run: Run, asked: Resolved) -> Config:
     for key, origin in asked.origins.items():
         if origin != "default" and not origin.startswith("recipe") and old[key] != new[key]:
             raise ConfigError(
-                f"{run.folder} is a run with {key} = {old[key]}, and {origin} asks for {new[key]}. "
-                f"Leave it out to go on, or start another run: add --name {run.name}-2."
+                f"{run.folder} is a run with {key} = {old[key]}, and {origin} asks for "
+                f"{new[key]}. Leave it out to go on, or start another run with --name."
             )
     return kept
 

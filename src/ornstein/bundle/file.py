@@ -129,7 +129,8 @@ def load(source: str | Path, runs: str | Path = "runs") -> Bundle:
         data = read_file(path, MAX_FILE)
     except ModelFileError as error:
         raise ModelFileError(f"cannot read {path}: {str(error).partition(': ')[2]}.") from error
-    if data[:1] == b"\x80" or data[:4] == b"PK\x03\x04":
+    # Ours begin with a length and a brace; a length may well begin with a pickle's 0x80.
+    if data[8:9] != b"{" and (data[:1] == b"\x80" or data[:4] == b"PK\x03\x04"):
         raise _pickle(path)
     try:
         return _parse(path, data)
