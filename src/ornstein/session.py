@@ -6,7 +6,8 @@ import copy
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ornstein import build
 from ornstein.bundle import Bundle
 from ornstein.config import Config, Resolved, resolve, to_toml
 from ornstein.data import Dataset, names, open_data
-from ornstein.errors import ConfigError, OrnsteinError, StoppedEarly
+from ornstein.errors import ConfigError, DiskError, OrnsteinError, StoppedEarly
 from ornstein.planning import Plan, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.train.budget import Budget
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 45.0
 STEP_SECONDS = 0.5  # how often progress is shown
+LAST_SAVE_TRIES, LAST_SAVE_WAIT = 5, 15.0
 
 
 def train(
@@ -78,9 +80,12 @@ def train(
     started = time.monotonic()
     say = progress or Silent()
     sets = [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else settings
-    named = isinstance(source, (str, Path))
-    run = Run(Path(runs) / (name or (run_name(str(source)) if named else "array")))
-    place = _absolute(str(source)) if named else store_array(source, run.folder)
+    if isinstance(source, (str, Path)):
+        run = Run(Path(runs) / (name or run_name(str(source))))
+        place = _absolute(str(source))
+    else:
+        run = Run(Path(runs) / (name or "array"))
+        place = store_array(source, run.folder)
     flags = {
         "data.source": place,
         "data.size": size,
@@ -104,8 +109,9 @@ def train(
     if dry_run:
         return run
     run.folder.mkdir(parents=True, exist_ok=True)
-    with RunLock(run.folder), StopRequest() as stop:
+    with RunLock(run.folder) as lock, StopRequest() as stop:
         session = Session(run, made, data, where, say, stop, started)
+        session.alive = lock.beat
         session.go()
     return run
 
@@ -130,6 +136,7 @@ class Session:
         self.journal = Journal(run.folder / "log.jsonl")
         self.budget = Budget(made.steps, made.seconds)
         self.heldout: float | None = None
+        self.alive: Callable[[], None] = lambda: None
         self._pace: tuple[float, int] | None = None
         self._resume(started)
 
@@ -166,22 +173,46 @@ class Session:
         for report in self.trainer.run(lambda: self.budget.total):
             now = time.monotonic()
             if report.step % (self.config.train.log_every or 1) == 0:
-                self._log(report)
+                self._if_possible(partial(self._log, report))
             if now - shown > STEP_SECONDS or report.step in (1, self.budget.total):
                 shown = now
                 self._show(report)
             if self._save_due(report.step, now - saved):
-                self.save()
+                self._if_possible(self.save)
+                self.alive()
                 saved = time.monotonic()
                 self.budget.replan(report.step)
             if self.stop.asked:
                 self._stopped(report.step)
             if self._preview_due(report.step):
-                self.preview()
-        self.save("finished")
-        self.preview()
-        self.film()
+                self._if_possible(self.preview)
+        self._save_at_last()
+        self._if_possible(self.preview)
+        self._if_possible(self.film)
         note(self.run.folder, f"finished at step {self.trainer.done}")
+
+    def _if_possible(self, action: Callable[[], None]) -> None:
+        """Do what can be done again later: a full disk is said, and does not end a training."""
+        try:
+            action()
+        except (DiskError, OSError) as error:
+            self.say.note(f"warning: {error} Training goes on.")
+
+    def _save_at_last(self) -> None:
+        """Save the finished training; on a full disk, give its owner a minute to make room.
+
+        Raises:
+            DiskError: there is no room after that minute.
+        """
+        for left in range(LAST_SAVE_TRIES - 1, -1, -1):
+            try:
+                self.save("finished")
+                break
+            except DiskError as error:
+                if left == 0:
+                    raise
+                self.say.note(f"warning: {error} Trying again in {LAST_SAVE_WAIT:g} s.")
+                time.sleep(LAST_SAVE_WAIT)
 
     def _save_due(self, step: int, since: float) -> bool:
         every = self.config.train.save_every
@@ -283,6 +314,7 @@ class Session:
 
     def preview(self) -> None:
         """Measure the held-out loss and draw the fixed seeds, both with averaged weights."""
+        begun = time.monotonic()
         step, folder = self.trainer.done, self.run.folder / "samples"
         bundle = self.bundle()
         self.heldout = self.trainer.heldout_loss(self.average)
@@ -299,6 +331,7 @@ class Session:
         path = folder / f"step-{step:09d}.png"
         made.save_sheet(path)
         self.say.saved(path, "grid")
+        self.budget.reserve = 1.2 * (time.monotonic() - begun)
 
     def film(self) -> None:
         """Join the sample grids over training into a film."""

@@ -29,7 +29,7 @@ def largest(needs: Mapping[str, float], seen: Callable[[str], float]) -> str:
     """Choose the largest network size that the budget feeds well enough.
 
     Args:
-        needs: Size name, small to large, to the items it must see to be better than the one before.
+        needs: Size name, small to large, to the items it must see to beat the one before.
         seen: Measures how many items a size would see within the budget.
 
     Returns:
@@ -55,11 +55,16 @@ class Budget:
         steps: Total steps, first estimate for a time budget.
         seconds: Time budget for training, None to train a number of steps.
         elapsed: Training time already spent, from a checkpoint.
+
+    Attributes:
+        total: Steps in all, as planned now.
+        reserve: Seconds kept back for what comes after the last step.
     """
 
     def __init__(self, steps: int, seconds: float | None = None, elapsed: float = 0.0) -> None:
         self.total = max(1, steps)
         self.seconds = seconds
+        self.reserve = 0.0
         self._before = elapsed
         self._start = time.monotonic()
         self._mark: tuple[float, int] | None = None
@@ -80,5 +85,6 @@ class Budget:
         now = (self.elapsed, done)
         if self.seconds is not None and self._mark is not None and done > self._mark[1]:
             per_step = (now[0] - self._mark[0]) / (done - self._mark[1])
-            self.total = max(done, done + round((self.seconds - now[0]) / per_step))
+            left = self.seconds - self.reserve - now[0]
+            self.total = max(done, done + round(left / per_step))
         self._mark = now
