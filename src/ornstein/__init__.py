@@ -24,16 +24,16 @@ _HOME = {
     "load": "ornstein.bundle",
     "open_data": "ornstein.data",
     "open_run": "ornstein.run",
-    "train": "ornstein.session",
+    "train": "ornstein.launch",
 }
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle, load
     from ornstein.data import Dataset, open_data
     from ornstein.errors import OrnsteinError
+    from ornstein.launch import train
     from ornstein.model import Model
     from ornstein.run import Run, open_run
-    from ornstein.session import train
 
 __all__ = [
     "Bundle", "Dataset", "Model", "OrnsteinError", "Run", "load", "open_data", "open_run", "train",

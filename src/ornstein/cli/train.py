@@ -70,7 +70,7 @@ def command(
 
     show = display(as_json, quiet)
     try:
-        from ornstein.session import train
+        from ornstein.launch import train
 
         run = train(
             source,

@@ -1,0 +1,162 @@
+"""The main job: from a data set to a trained model and pictures, in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ornstein import build
+from ornstein.config import Config, Resolved, resolve
+from ornstein.data import Dataset, names, open_data
+from ornstein.errors import ConfigError
+from ornstein.planning import Plan, plan
+from ornstein.run import Progress, Run, Silent, run_name, store_array
+from ornstein.session import Session
+from ornstein.train.lock import RunLock
+from ornstein.train.signals import StopRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def train(
+    source: str | Path | np.ndarray,
+    *,
+    name: str | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] | Mapping[str, object] = (),
+    minutes: float | None = None,
+    steps: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    seed: int | None = None,
+    runs: str | Path = "runs",
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Train a model on a data set, or go on with a training that was stopped.
+
+    Args:
+        source: A built-in name, a folder of images, an .npy or .npz file, or an array.
+        name: Name of the run; default from the source.
+        preset: A recipe: "default", "ddpm", "edm", "flow".
+        config: A TOML file of settings.
+        settings: More settings, as {"train.batch": 32} or ["batch=32"].
+        minutes: Time budget; net, batch and steps follow from measuring. Default 10 without steps.
+        steps: Train so many steps instead.
+        size: Side of the pictures in pixels, or (height, width).
+        seed: Where all randomness comes from.
+        runs: Directory that holds the runs.
+        dry_run: Plan and print only.
+        progress: Told what happens.
+
+    Returns:
+        The run, finished.
+
+    Raises:
+        StoppedEarly: asked to stop; everything is saved, the same call goes on.
+        OrnsteinError: the data, a setting, the disk or the training itself are at fault.
+    """
+    started = time.monotonic()
+    say = progress or Silent()
+    sets = [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else settings
+    if isinstance(source, (str, Path)):
+        run = Run(Path(runs) / (name or run_name(str(source))))
+        place = _absolute(str(source))
+    else:
+        run = Run(Path(runs) / (name or "array"))
+        place = store_array(source, run.folder)
+    flags = {
+        "data.source": place,
+        "data.size": size,
+        "train.minutes": minutes,
+        "train.steps": steps,
+        "train.seed": seed,
+    }
+    asked = resolve(recipe=preset, file=config, sets=tuple(sets), flags=flags)
+    planned = (run.folder / "config.toml").is_file()
+    settled = _agreed(run, asked) if planned else asked.config
+    if run.state == "finished" and not dry_run:
+        say.note(
+            f"run        {run.folder} is finished: {run.record['step']:,} steps. "
+            f"Sample it: ornstein sample {run.name}. Train another: add --name."
+        )
+        return run
+    data = open_data(settled.data.source, size=settled.data.size, limit=settled.data.limit)
+    where = build.device()
+    made = plan(settled, data, where)
+    _introduce(say, run, data, made, where)
+    if dry_run:
+        return run
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with RunLock(run.folder) as lock, StopRequest() as stop:
+        session = Session(run, made, data, where, say, stop, started)
+        session.alive = lock.beat
+        session.go()
+    return run
+
+
+def _absolute(source: str) -> str:
+    """A path to data holds from any directory; a built-in name stays as it is."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() and source not in names() else source
+
+
+def _agreed(run: Run, asked: Resolved) -> Config:
+    """The settings of a planned run, if nothing that is asked for now contradicts them.
+
+    Raises:
+        ConfigError: something does; it is named, with both values.
+    """
+    kept = run.config
+    old, new = kept.flat(), asked.config.flat()
+    for key, origin in asked.origins.items():
+        if origin != "default" and not origin.startswith("recipe") and old[key] != new[key]:
+            raise ConfigError(
+                f"{run.folder} is a run with {key} = {old[key]}, and {origin} asks for "
+                f"{new[key]}. Leave it out to go on, or start another run with --name."
+            )
+    return kept
+
+
+def _introduce(say: Progress, run: Run, data: Dataset, made: Plan, where: torch.device) -> None:
+    """Say what will be trained on what, and what it will cost."""
+    config, net = made.config, made.config.net
+    shape = "x".join(map(str, data.shape))
+    kinds = {"image": "pictures", "series": "series", "vector": "vectors"}
+    labels = f", {len(data.classes)} classes" if data.labels is not None else ""
+    say.note(f"run        {run.folder}; the same command later goes on with it")
+    say.note(
+        f"data       {data.name}: {len(data.train):,} {kinds[data.kind]} of {shape}{labels}, "
+        f"{len(data.heldout):,} held out"
+    )
+    for remark in data.notes:
+        say.note(f"           {remark}")
+    size = f" {net.size}" if net.size else ""
+    say.note(
+        f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; predicts "
+        f"{config.model.target}, levels of {config.model.process}"
+    )
+    machine = torch.cuda.get_device_name() if where.type == "cuda" else _cpu(where)
+    pace = f", {made.step_seconds:.3g} s/step" if made.step_seconds else ""
+    say.note(f"machine    {machine}; batch {config.train.batch}{pace}")
+    if made.seconds:
+        steps = f", about {made.steps:,} steps" if made.step_seconds else ""
+        say.note(f"budget     {made.seconds / 60:g} min{steps}; change it with --minutes")
+    else:
+        say.note(f"budget     {made.steps:,} steps" + _duration(made))
+
+
+def _cpu(where: torch.device) -> str:
+    return f"{torch.get_num_threads()} CPU threads" if where.type == "cpu" else where.type
+
+
+def _duration(made: Plan) -> str:
+    if not made.step_seconds:
+        return ""
+    minutes = made.steps * made.step_seconds / 60
+    return f", about {minutes:.0f} min" if minutes >= 1.5 else f", about {60 * minutes:.0f} s"
