@@ -70,7 +70,7 @@ def save_checkpoint(
     was rolled back, are deleted: they are not this training's future.
 
     Args:
-        folder: The run's ``checkpoints`` directory; made when missing.
+        folder: The run's ``checkpoints`` directory; made when missing, unlike the run's own.
         step: Steps done.
         tensors: File stem to named tensors.
         state: JSON values.
@@ -90,7 +90,8 @@ def save_checkpoint(
     safe = f"Your last good checkpoint (step {step_of(found[0]):,}) is safe." if found else ""
     final = folder / name_of(step)
     with disk.explained("saving", folder, needed, safe):
-        disk.make_folder(folder)
+        # A run directory that vanished is not made anew: its settings and log would be missing.
+        disk.make_folder(folder, parents=False)
         disk.remove_leftovers(folder)
         fresh = disk.aside(final)
         try:

@@ -74,14 +74,11 @@ def aside(path: Path) -> Path:
     return path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder, with its parents."""
-    for folder in reversed([path, *path.parents]):
+def make_folder(path: Path, *, parents: bool = True) -> None:
+    """Make a folder durably, with its parents where these may be made too."""
+    for folder in reversed([path, *path.parents] if parents else [path]):
         if not folder.exists():
-            try:
-                os.mkdir(folder)  # noqa: PTH102 - one name for all operations of this module: os
-            except FileExistsError:
-                continue
+            os.mkdir(folder)  # noqa: PTH102 - one name for all operations of this module: os
             sync_folder(folder.parent)
 
 
@@ -171,16 +168,18 @@ def read_file(path: Path, cap: int) -> bytes:
         raise ModelFileError(f"{path.name}: missing") from error
     except OSError as error:
         raise ModelFileError(f"{path.name}: {_why_not(path, error)}") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise ModelFileError(f"{path.name}: not a regular file")
         if found.st_size > cap:
             raise ModelFileError(f"{path.name}: larger than {megabytes(cap)}")
-        try:
+        with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(found.st_size)
-        except OSError as error:
-            raise ModelFileError(f"{path.name}: {error.strerror}") from error
+    except OSError as error:
+        raise ModelFileError(f"{path.name}: {error.strerror}") from error
+    finally:
+        os.close(handle)
 
 
 def _why_not(path: Path, error: OSError) -> str:
