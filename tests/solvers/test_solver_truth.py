@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import papers
 import pytest
 import torch
 from matrix import Given, Law, gaussian, impulses, is_random, law_of, starting_law
@@ -278,11 +277,6 @@ def test_published_third_order_is_the_record_of_the_papers_and_ours_is_nearer() 
         for flag in (False, True)
     )
     assert ours < 0.6 * published
-
-
-def test_every_solver_has_a_walk_in_its_papers_variables() -> None:
-    missing = set(SOLVERS) - set(papers.WALKS)
-    assert missing == set(), "write the paper's own form in tests/oracles/papers.py"
 
 
 def swapped(by_index: bool) -> tuple[float, float]:

@@ -1,0 +1,120 @@
+"""Plant plausible mistakes in the mathematics and see whether the tests catch each one.
+
+Every mistake is one changed line in a copy of the package; the tests of core, oracles and solvers
+run against the copy and must fail. Slow: about a quarter of a minute for each.
+
+    python tools/plant.py            all of them
+    python tools/plant.py heun noise the ones whose line or file has such a word
+"""
+
+# ruff: noqa: E501 - one mistake, one line
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = [
+    "tests/oracles",
+    "tests/core",
+    "tests/solvers/test_solver_truth.py",
+    "tests/solvers/test_solver_loop.py",
+]
+
+
+class Mistake(NamedTuple):
+    """One line of one file, before and after."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+
+
+MISTAKES = [
+    Mistake("bridge: t for s", "core/kernel.py", "scale * s.sigma**2 / t.sigma**2", "scale * t.sigma**2 / t.sigma**2"),
+    Mistake("bridge: the printed root of erratum E1", "core/kernel.py", "share * s.sigma**2, variance", "share * s.sigma**2 * t.sigma, variance"),
+    Mistake("bridge: a lost square off the unit scale", "core/kernel.py", "(s.norm / t.norm) ** 2", "(s.norm / t.norm)"),
+    Mistake("transition: upside down", "core/kernel.py", "scale = t.alpha / s.alpha", "scale = s.alpha / t.alpha"),
+    Mistake("learned variance: linear instead of in log", "core/kernel.py", "low ** (1 - share) * high**share", "low * (1 - share) + high * share"),
+    Mistake("target: a sign", "core/target.py", "* output - spread(a / d, x) * x", "* output + spread(a / d, x) * x"),
+    Mistake("gain: a lost square", "core/target.py", "- b * level.alpha) / level.sigma) ** 2", "- b * level.alpha) / level.sigma)"),
+    Mistake("v: right on the unit scale only", "core/target.py", "-level.sigma / level.norm, level.alpha / level.norm", "-level.sigma, level.alpha"),
+    Mistake("score: sigma squared", "core/target.py", "-1 / level.sigma\n", "-1 / level.sigma**2\n"),
+    Mistake("log-SNR: half of it", "core/level.py", "2 * (self.alpha.log()", "1 * (self.alpha.log()"),
+    Mistake("cosine: a lost square", "core/families.py", "math.pi / 2).cos() ** 2", "math.pi / 2).cos()"),
+    Mistake("chain: an index shift", "core/families.py", "(as_clock(t) * self.steps)", "(as_clock(t) * (self.steps - 1))"),
+    Mistake("chain: the printed noise of erratum E2", "core/families.py", "(-torch.expm1(log_alpha2)).sqrt()", "(-torch.expm1(log_alpha2))"),
+    Mistake("VP: the integral of beta without its half", "core/families.py", "0.5 * (self.beta_max - self.beta_min) * t * t", "(self.beta_max - self.beta_min) * t * t"),
+    Mistake("sub-VP: the sigma of VP", "core/families.py", "-torch.expm1(-total))\n", "(-torch.expm1(-total)).sqrt())\n"),
+    Mistake("diffusion: a lost factor two", "core/process.py", "2 * level.sigma * (sigma_dot", "level.sigma * (sigma_dot"),
+    Mistake("karras: another exponent", "core/grid.py", "exponent: float = 7.0", "exponent: float = 5.0"),
+    Mistake("noise: the place in the batch for the item", "core/noise.py", "for item in items]", "for item in range(len(items))]"),
+    Mistake("path: one noise for all levels", "core/path.py", "* noise.at(k)(x0)", "* noise.at(last)(x0)"),
+    Mistake("loop: the first step's noise in every step", "solvers/base.py", "state, noise.at(i))", "state, noise.at(0))"),
+    Mistake("DDIM: deviations subtracted as they are", "solvers/first_order.py", "(s.sigma**2 - fresh**2).clamp(min=0).sqrt()", "(s.sigma - fresh).clamp(min=0)"),
+    Mistake("ancestral: noise in the last step", "solvers/ancestral.py", "if bool((s.sigma == 0).all()):", "if bool((s.sigma < 0).all()):"),
+    Mistake("ancestral: the two bounds swapped", "solvers/ancestral.py", "return spread(law.upper, x)", "return spread(law.lower, x)"),
+    Mistake("Heun: the second question at the old level", "solvers/runge_kutta.py", "denoise(y, s)", "denoise(y, t)"),
+    Mistake("Heun: the sum of the slopes for their mean", "solvers/runge_kutta.py", "0.5 * self.frame.stride", "1.0 * self.frame.stride"),
+    Mistake("2M: a sign", "solvers/multistep.py", "-s.alpha * torch.expm1(-h) / (2 * r0)", "s.alpha * torch.expm1(-h) / (2 * r0)"),
+    Mistake("2M: the ratio of steps upside down", "solvers/multistep.py", "r0 = (clock - last.clock) / h", "r0 = h / (clock - last.clock)"),
+    Mistake("3M: the published half for the whole", "solvers/multistep.py", "1 if self.as_published else 2", "1"),
+    Mistake("3M: an answer forgotten", "solvers/multistep.py", "keep=2", "keep=1"),
+]  # fmt: skip
+
+
+def caught(mistake: Mistake) -> str | None:
+    """Run the tests against a copy with the mistake; return the test that fails, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        file = source / "ornstein" / mistake.file
+        text = file.read_text()
+        if text.count(mistake.old) != 1:
+            sys.exit(
+                f"{mistake.what}: '{mistake.old}' must stand once in {mistake.file}; mend this list."
+            )
+        file.write_text(text.replace(mistake.old, mistake.new))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS]
+        run = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if run.returncode == 0:
+        return None
+    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if run.returncode != 1 or not failed:
+        sys.exit(
+            f"{mistake.what}: the tests did not run.\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
+        )
+    return failed[0].split("::")[-1].split(" - ")[0]
+
+
+def main(words: list[str]) -> int:
+    """Plant the mistakes that match any of ``words`` (all without words); 1 if one gets through."""
+    chosen = [m for m in MISTAKES if not words or any(w in f"{m.what} {m.file}" for w in words)]
+    missed = 0
+    for mistake in chosen:
+        start = time.monotonic()
+        test = caught(mistake)
+        missed += test is None
+        verdict = f"caught by {test}" if test else "NOT CAUGHT"
+        print(f"{time.monotonic() - start:5.0f} s  {mistake.what}: {verdict}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} mistakes caught")
+    return min(missed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
