@@ -221,6 +221,16 @@ def test_a_report_survives_json_and_prints_its_numbers(
         Quality.from_json("[]")
 
 
+def test_a_floor_of_fewer_real_items_than_samples_says_so(
+    digits: Digits, reference: Reference
+) -> None:
+    items, _, train, _ = digits
+    text = str(score(items[train], reference, metrics=("frechet_train", "frechet_heldout")))
+    to_train, to_heldout = text.splitlines()[2:4]
+    assert to_train.endswith("(n 597)")
+    assert "(n" not in to_heldout
+
+
 def test_samples_unlike_the_data_are_refused(digits: Digits, reference: Reference) -> None:
     items = digits[0][:20]
     with pytest.raises(UsageError, match=r"\(n, 1, 8, 8\)"):

@@ -120,15 +120,18 @@ class Quality:
     def __str__(self) -> str:
         made = ", ".join(f"{key} {value}" for key, value in self.made.items())
         lines = [f"quality of {self.stamp.n:,} samples" + (f" ({made})" if made else "")]
-        lines.append(f"{'':36}{'samples':>18}{'real data':>14}")
+        lines.append(f"{'':36}{'samples':>18}{'real data':>18}")
         for name, row in self.rows.items():
             title = METRICS[name].title if name in METRICS else name
-            lines.append(f"{title:36}{Number(row.value, row.error)!s:>18}{row.floor:>14.4g}")
+            # Fewer real items than samples make a higher floor, so their number is told.
+            there = self.floor_n.get(name, self.stamp.n)
+            floor = f"{row.floor:.4g}" + ("" if there == self.stamp.n else f" (n {there:,})")
+            lines.append(f"{title:36}{Number(row.value, row.error)!s:>18}{floor:>18}")
         if self.accuracy is not None and self.judge_accuracy is not None:
             error = (self.accuracy * (1 - self.accuracy) / self.stamp.n) ** 0.5
             mine = f"{self.accuracy:.1%} ± {error:.1%}"
             lines.append(
-                f"{'taken for the class asked for':36}{mine:>18}{self.judge_accuracy:>14.1%}"
+                f"{'taken for the class asked for':36}{mine:>18}{self.judge_accuracy:>18.1%}"
             )
         if self.found:
             pairs = zip(self.classes, self.found, strict=True)
