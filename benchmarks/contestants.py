@@ -103,10 +103,10 @@ def run_ornstein(ask: Ask, n: int, steps: int | None) -> None:
     record |= {"steps": run.record.get("step")}
     have = samples_of(folder)
     if have is None or len(have) < n:
-        start = time.monotonic()
         made = run.sample(n, seed=ask.seed + 1, steps=steps)
-        np.save(folder / "samples-0000.npy", np.asarray(made.items), allow_pickle=False)
-        record["sampling_seconds"] = round(time.monotonic() - start, 1)
+        np.save(folder / "samples-0000.npy", made.items, allow_pickle=False)
+        record |= {"settings": made.settings, "evaluations": made.evaluations}
+        record["sampling_seconds"] = round(made.seconds, 1)
     (folder / "record.json").write_text(json.dumps(record, indent=1))
 
 

@@ -130,21 +130,17 @@ def _say(done: int, whole: int) -> None:
 def demo(run: Path, n: int, steps: int | None, seed: int) -> Quality:
     """Score the class-conditional samples of a finished run against its own data.
 
-    Each class is asked for equally often. Writes quality.json into the run.
+    Classes are asked for in turn. Writes quality.json into the run.
     """
     import ornstein
 
     trained = ornstein.open_run(run)
     settings = trained.config.data
     data = open_data(settings.source, size=settings.size, limit=settings.limit)
-    each = -(-n // max(1, len(data.classes)))
-    parts = [
-        np.asarray(trained.sample(each, seed=seed + 1000 * k, steps=steps, class_name=name).items)
-        for k, name in enumerate(data.classes)
-    ]
-    samples = np.concatenate(parts)
-    asked = np.repeat(np.arange(len(data.classes)), each)
-    made = {"run": trained.name, "steps": steps or "default", "seed": seed}
-    quality = score(samples, reference_of(data), asked=asked, made=made)
+    made = trained.sample(n, seed=seed, steps=steps)
+    number = {name: k for k, name in enumerate(data.classes)}
+    known = made.labels[0] is not None
+    asked = np.array([number[str(label)] for label in made.labels]) if known else None
+    quality = score(made.items, reference_of(data), asked=asked, made=made.settings)
     (trained.folder / "quality.json").write_text(quality.to_json())
     return quality
