@@ -19,7 +19,7 @@ FLOORS = {
     "solvers": 1, "guide": 1, "edit": 1, "likelihood": 1, "model": 1, "nets": 1,
     "train": 2, "data": 2, "evaluate": 2, "viz": 2,
     "bundle": 3, "config": 3, "recipes": 3, "run": 3,
-    "build": 3, "planning": 3, "session": 3, "samples": 3, "notebook": 3,
+    "build": 3, "planning": 3, "session": 3, "launch": 3, "samples": 3, "notebook": 3,
     "cli": 4, "serve": 4,
 }  # fmt: skip
 
