@@ -1,4 +1,4 @@
-"""Whatever happens to a saved file is seen, and the checkpoint before it is used (R14, R15, R16)."""
+"""Any fault of a saved file is seen, and the checkpoint before it is used (R14, R15, R16)."""
 
 from __future__ import annotations
 
@@ -76,9 +76,10 @@ def test_the_warning_is_the_sentence_of_the_handbook(folder: Path) -> None:
     path.write_bytes(data)
     found = load_latest(folder)
     assert found is not None
-    assert found.warnings == (
+    (warning,) = found.warnings
+    assert warning == (
         "checkpoint step-000012000 is damaged (optim.safetensors: hash differs). "
-        "Using step-000011000 instead.",
+        "Using step-000011000 instead."
     )
 
 

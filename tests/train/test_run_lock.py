@@ -53,7 +53,7 @@ def test_the_second_is_refused_within_two_seconds_and_told_who_has_it(tmp_path: 
     run = tmp_path / "photos"
     run.mkdir()
     with another(run) as process:
-        clock = time.strftime("%H:%M", time.localtime(os.stat(run / "run.lock").st_mtime))
+        clock = time.strftime("%H:%M", time.localtime((run / "run.lock").stat().st_mtime))
         began = time.monotonic()
         with pytest.raises(RunLockedError) as caught, RunLock(run):
             pass
