@@ -11,7 +11,7 @@ import torch
 from ornstein.core import DDPM, EDM, GRIDS, PROCESSES, Flow, Level, check_descent
 from ornstein.errors import LevelError
 
-STEPS = (1, 2, 3, 7, 10, 50, 999, 1000)
+STEPS = (1, 2, 3, 7, 10, 50, 1000)
 karras, log_snr, uniform, subchain, trailing = (
     GRIDS[name] for name in ("karras", "log-snr", "uniform", "subchain", "trailing")
 )

@@ -106,9 +106,9 @@ def test_twice_the_steps_bring_the_law_of_the_data_nearer(process: str, name: st
 def test_ancestral_sampling_of_the_whole_chain_gives_the_mixture(variance: str) -> None:
     # B1: the density itself is carried from step to step, by quadrature.
     chain = PROCESSES["linear"]()
-    levels = GRIDS["subchain"](chain, 200)
+    levels = GRIDS["subchain"](chain, 150)
     levels = levels[levels.sigma > 0.15]  # down to where a step is as wide as three cells
-    x = torch.linspace(-5, 5, 601, dtype=torch.float64)[:, None]
+    x = torch.linspace(-4.5, 4.5, 401, dtype=torch.float64)[:, None]
     width = float(x[1] - x[0])
     solver = Ancestral(variance)  # type: ignore[arg-type]
     density = MIXTURE.log_prob(x, levels[0]).exp()
@@ -124,6 +124,25 @@ def test_ancestral_sampling_of_the_whole_chain_gives_the_mixture(variance: str) 
     assert 0.5 * width * float((density - exact).abs().sum()) < 0.03  # total variation
     moments = [(width * p @ x**k).item() for p in (density, exact) for k in (1, 2)]
     assert moments[:2] == pytest.approx(moments[2:], abs=0.02)
+
+
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "edm", "flow"])
+def test_a_short_ancestral_step_is_a_step_of_the_reverse_sde(process: str) -> None:
+    # B15, B20: dx = (f·x - g²·score)·dt + g·dw backwards; the two differ by dt².
+    made = PROCESSES[process]()
+    gaps = []
+    for dt in (1e-3, 5e-4):
+        t, s = made(0.5), made(0.5 - dt)
+        f, g2 = made.drift(0.5), made.diffusion2(0.5)
+        mean, std = (
+            Ancestral().step(MIXTURE, X, t, s, None, draw)[0]
+            for draw in (torch.zeros_like, torch.ones_like)
+        )
+        euler = X - (f * X - g2 * MIXTURE.score(X, t)) * dt
+        variance = (std - mean) ** 2 - g2 * dt
+        gaps.append([float(gap.abs().max()) for gap in (mean - euler, variance)])
+    for coarse, fine in zip(*gaps, strict=True):
+        assert coarse / fine == pytest.approx(4, abs=0.2)
 
 
 def test_beta_as_variance_at_few_steps_is_terrible() -> None:
