@@ -14,19 +14,21 @@ from pathlib import Path
 import pytest
 
 STEPS = 400
-SETTINGS = [
-    "net.name=mlp",
-    "batch=64",
-    "save_every=20",
-    "log_every=1",
-    "sample_every=150",
-    "sample.count=4",
-]
+SETTINGS = {
+    "net.name": "mlp",
+    "batch": 64,
+    "save_every": 20,
+    "log_every": 1,
+    "sample_every": 150,
+    "sample.count": 4,
+}
 CODE = f"""
 import sys, ornstein
 from ornstein.errors import OrnsteinError
 try:
-    ornstein.train("two-moons", name="run", runs=sys.argv[1], steps={STEPS}, seed=5, settings={SETTINGS})
+    ornstein.train(
+        "two-moons", name="run", runs=sys.argv[1], steps={STEPS}, seed=5, settings={SETTINGS}
+    )
 except OrnsteinError as error:
     print(error)
     sys.exit(error.exit_code)

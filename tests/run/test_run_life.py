@@ -1,0 +1,162 @@
+"""A run from Python: finished runs, changed settings and data, arrays, full disks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ornstein as orn
+from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError
+from ornstein.launch import train
+from ornstein.run import Run, Silent, list_runs, open_run, run_name
+
+TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.steps": 3}
+
+
+class Notes(Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Remember it."""
+        self.lines.append(text)
+
+
+def started(runs: Path, **options: object) -> Run:
+    settings = {**TINY, **options.pop("settings", {})}  # type: ignore[dict-item]
+    return train("two-moons", runs=runs, settings=settings, **{"steps": 6, **options})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with one finished run, two-moons."""
+    folder = tmp_path_factory.mktemp("runs")
+    started(folder)
+    return folder
+
+
+def test_a_finished_run_is_not_trained_again(runs: Path) -> None:
+    model = (runs / "two-moons" / "model.safetensors").read_bytes()
+    notes = Notes()
+    run = started(runs, progress=notes)
+    assert run.state == "finished"
+    assert "is finished: 6 steps" in notes.lines[0]
+    assert (runs / "two-moons" / "model.safetensors").read_bytes() == model
+
+
+def test_a_changed_setting_is_refused_by_name_with_both_values(runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train.batch = 32.*asks for 64.*--name"):
+        started(runs, settings={"batch": 64})
+    with pytest.raises(ConfigError, match=r"train.steps = 6.*asks for 7"):
+        started(runs, steps=7)
+
+
+def test_a_run_shows_what_it_has(runs: Path) -> None:
+    run = open_run("two-moons", runs)
+    assert [r.name for r in list_runs(runs)] == ["two-moons"]
+    assert run.record["step"] == 6
+    assert run.log[-1]["heldout"] > 0
+    assert run.config.train.steps == 6
+    html = run._repr_html_()
+    assert "<img" in html
+    assert 'src="data:image/png;base64,' in html
+    assert "http" not in html  # nothing from outside
+
+
+def test_samples_from_the_run_and_from_its_file_are_the_same(runs: Path) -> None:
+    run = open_run(runs / "two-moons")
+    model = orn.load(runs / "two-moons" / "model.safetensors")
+    first, second = run.sample(5, seed=3), model.sample(5, seed=3)
+    assert first.items.shape == (5, 2)
+    np.testing.assert_array_equal(first.items, second.items)
+    assert not np.array_equal(first.items, run.sample(5, seed=4).items)
+
+
+def test_an_unknown_run_is_refused_with_the_near_name(runs: Path) -> None:
+    with pytest.raises(OrnsteinError, match=r"no run 'two-mons'.*Did you mean 'two-moons'"):
+        open_run("two-mons", runs)
+
+
+def test_an_array_is_kept_beside_the_run_and_guarded(tmp_path: Path) -> None:
+    source = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    run = train(source, runs=tmp_path, name="mine", steps=3, settings=TINY)
+    assert run.sample(2).items.shape == (2, 3)
+    again = train(source, runs=tmp_path, name="mine", steps=3, settings=TINY)
+    assert again.state == "finished"
+    with pytest.raises(DataError, match="other data"):
+        train(source + 1, runs=tmp_path, name="mine", steps=3, settings=TINY)
+
+
+def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    notes = Notes()
+    started(tmp_path, dry_run=True, progress=notes)
+    assert any(line.startswith("budget") and "6 steps" in line for line in notes.lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_r4_a_full_disk_at_a_save_does_not_end_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ornstein import session
+
+    real, calls = session.save_checkpoint, []
+
+    def full_once(folder: Path, step: int, tensors: object, state: object) -> Path:
+        calls.append(step)
+        if len(calls) == 1:
+            raise DiskError("disk is full: saving needs 1 MB, 0 MB free.")
+        return real(folder, step, tensors, state)
+
+    monkeypatch.setattr(session, "save_checkpoint", full_once)
+    notes = Notes()
+    run = started(tmp_path, settings={"save_every": 2}, progress=notes)
+    assert calls == [2, 4, 6, 6]
+    assert run.state == "finished"
+    assert "warning: disk is full: saving needs 1 MB, 0 MB free. Training goes on." in notes.lines
+
+
+def test_r4_a_disk_still_full_at_the_end_is_an_error_with_exit_code_74(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ornstein import session
+
+    def full(folder: Path, step: int, tensors: object, state: object) -> Path:
+        raise DiskError("disk is full.")
+
+    slept: list[float] = []
+    monkeypatch.setattr(session, "save_checkpoint", full)
+    monkeypatch.setattr(session.time, "sleep", slept.append)
+    with pytest.raises(DiskError) as caught:
+        started(tmp_path)
+    assert caught.value.exit_code == 74
+    assert sum(slept) == 60
+    assert Run(tmp_path / "two-moons").state == "new"
+
+
+def test_changed_data_stop_a_run_from_going_on(tmp_path: Path) -> None:
+    file = tmp_path / "points.npy"
+    source = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
+    np.save(file, source)
+    run = train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
+    record = run.folder / "run.json"
+    record.write_text(record.read_text().replace("finished", "stopped"))
+    np.save(file, source + 1)
+    with pytest.raises(OrnsteinError, match="changed since it was started"):
+        train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("photos/", "photos"),
+        ("/data/My Cats.npy", "my-cats"),
+        ("fashion-mnist", "fashion-mnist"),
+        ("…", "run"),
+    ],
+)
+def test_a_run_is_named_after_its_data(source: str, name: str) -> None:
+    assert run_name(source) == name
