@@ -415,6 +415,10 @@ def test_a_damaged_cache_entry_is_made_again(tmp_path: Path) -> None:
     assert open_data(tmp_path).fingerprint == first
     (entry / "manifest.json").write_text("{")
     assert open_data(tmp_path).fingerprint == first
+    manifest = (entry / "manifest.json").read_text()
+    (entry / "manifest.json").write_text(manifest.replace("[260, 3, 12, 10]", "[26, 3, 12, 10]"))
+    assert open_data(tmp_path).fingerprint == first
+    assert (entry / "manifest.json").read_text() == manifest
     assert [p.name for p in cache.iterdir()] == [entry.name]
 
 

@@ -41,7 +41,7 @@ def open_file(path: Path) -> Dataset:
             arrays = {key: file[key] for key in keys}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         why = "it holds pickled Python objects, which are never read"
-        pickled = "allow_pickle" in str(error) or "pickle" in str(error).lower()
+        pickled = any(word in str(error) for word in ("pickle", "Python objects"))
         raise DataError(
             f"'{path}' cannot be read as a numpy file: "
             f"{why if pickled else 'it is damaged or no such file'}; "

@@ -103,14 +103,14 @@ def open_path(
     typed: str = "",
 ) -> Dataset:
     """Data set of a path: folder of pictures, folder of IDX files, array file or one picture."""
-    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
-        return open_file(path)
     if not _exists(path):
         meant = near(typed, names())
         raise DataError(
             f"'{typed or path}' is neither a path that exists nor a known data set.{meant} "
             f"Known: {', '.join(names())}."
         )
+    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
+        return open_file(path)
     if path.is_dir() and (files := find_idx(path)):
         source = Source(f"IDX files in {path}")
         arrays = [read_idx(unpack(file), file) for file in files]
@@ -131,7 +131,7 @@ def _exists(path: Path) -> bool:
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else size
+    pair = size if isinstance(size, tuple) else (size, size)
     good = len(pair) == 2 and all(isinstance(n, int) and SIZES[0] <= n <= SIZES[1] for n in pair)
     if not good:
         raise UsageError(

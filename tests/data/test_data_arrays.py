@@ -1,0 +1,167 @@
+"""Arrays: what the axes mean, what is refused and with which words."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ornstein.data import open_data
+from ornstein.errors import DataError, UsageError
+
+
+def real(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+def byte(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "kind", "shape", "dtype"),
+    [
+        (real(9, 4), "vector", (4,), "float32"),
+        (real(9, 4).astype(">f8"), "vector", (4,), "float32"),
+        (real(9, 4).astype(np.float16), "vector", (4,), "float32"),
+        (np.arange(36).reshape(9, 4), "vector", (4,), "float32"),
+        (real(9, 1, 100), "series", (1, 100), "float32"),
+        (real(9, 12, 100), "series", (12, 100), "float32"),
+        (real(9, 28, 28), "image", (1, 28, 28), "float32"),
+        (byte(9, 28, 20), "image", (1, 28, 20), "uint8"),
+        (byte(9, 2, 90), "image", (1, 2, 90), "uint8"),
+        (byte(9, 28, 20, 3), "image", (3, 28, 20), "uint8"),
+        (byte(9, 3, 28, 20), "image", (3, 28, 20), "uint8"),
+        (byte(9, 28, 28, 1), "image", (1, 28, 28), "uint8"),
+        (real(9, 1, 28, 28), "image", (1, 28, 28), "float32"),
+        (real(9, 16, 32, 32), "image", (16, 32, 32), "float32"),
+        (real(9, 32, 24, 8), "image", (8, 32, 24), "float32"),
+        (byte(9, 8, 8) > 99, "image", (1, 8, 8), "uint8"),
+    ],
+)
+def test_the_axes_mean_what_the_table_says(
+    array: np.ndarray, kind: str, shape: tuple[int, ...], dtype: str
+) -> None:
+    data = open_data(array)
+    assert (data.kind, data.shape, data.items.dtype.name) == (kind, shape, dtype)
+
+
+def test_channels_last_moves_the_channels_and_nothing_else() -> None:
+    pictures = byte(5, 7, 6, 3)
+    data = open_data(pictures)
+    assert data.items[4, 2, 1, 5] == pictures[4, 1, 5, 2]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (real(9), r"\(N, 1\)"),
+        (real(9, 2, 2, 2, 2), "2, 3 or 4 axes"),
+        (real(9, 28, 20), r"x\[:, None\]"),
+        (byte(9, 3, 28, 4), r"x\.transpose\(0, 2, 3, 1\)"),
+        (real(9, 16, 8, 8), "layout='NCHW'"),
+        (np.array(["a", "b"]), "real numbers"),
+        (real(9, 2).astype(complex), "real numbers"),
+        (np.zeros((0, 3)), "no data"),
+        (np.zeros((3, 0)), "no data"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_the_way_out(array: np.ndarray, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        open_data(array)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_values_that_are_not_finite_are_refused_with_their_place(value: float) -> None:
+    array = real(9, 4)
+    array[6, 2] = value
+    with pytest.raises(
+        DataError, match=r"1 values that are not finite, the first in item 6 at \[2\]"
+    ):
+        open_data(array)
+
+
+def test_an_npz_brings_labels_class_names_kind_and_layout(tmp_path: Path) -> None:
+    words = np.array(["cat", "ant", "cat", "bee"])
+    np.savez(tmp_path / "a.npz", x=real(4, 28, 20), y=words, kind="series")
+    data = open_data(tmp_path / "a.npz")
+    assert (data.kind, data.shape, data.classes) == ("series", (28, 20), ("ant", "bee", "cat"))
+    assert data.label_batch([0, 1, 2, 3]).tolist() == [2, 0, 2, 1]
+    names = np.array(["zero", "one", "two"])
+    np.savez(
+        tmp_path / "b.npz",
+        data=real(4, 16, 8, 8),
+        labels=[2, 0, 2, 0],
+        classes=names,
+        layout="NCHW",
+    )
+    data = open_data(tmp_path / "b.npz")
+    assert (data.shape, data.classes) == ((16, 8, 8), ("zero", "one", "two"))
+    assert data.label_batch([0, 1]).tolist() == [2, 0]
+    np.savez(tmp_path / "c.npz", anything=real(4, 3), other=real(4, 3))
+    with pytest.raises(DataError, match="one data array called x, data or images"):
+        open_data(tmp_path / "c.npz")
+
+
+def test_integer_labels_keep_their_numbers_as_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=byte(4, 8, 8), labels=np.array([[7], [3], [7], [-1]]))
+    data = open_data(tmp_path / "a.npz")
+    assert data.classes == ("-1", "3", "7")
+    assert data.label_batch([0, 3]).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("labels", [np.eye(4), np.arange(3), np.array([0.5, 1, 2, 3])])
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", x=byte(4, 8, 8), y=labels)
+    with pytest.raises(DataError, match="labels"):
+        open_data(tmp_path / "a.npz")
+
+
+def test_the_usual_mnist_npz_holds_out_its_test_part(tmp_path: Path) -> None:
+    parts = {"x_train": byte(30, 8, 8), "y_train": np.arange(30) % 3}
+    np.savez(tmp_path / "m.npz", **parts, x_test=byte(6, 8, 8), y_test=np.arange(6) % 3)
+    data = open_data(tmp_path / "m.npz")
+    assert data.heldout.tolist() == list(range(30, 36))
+    assert data.label_batch(data.heldout).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+class Boom:
+    """Unpickling this would end the test run."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        import os
+
+        return os._exit, (3,)
+
+
+def test_pickled_arrays_are_never_opened(tmp_path: Path) -> None:
+    objects = np.array([Boom()], dtype=object)
+    np.save(tmp_path / "a.npy", objects)
+    np.savez(tmp_path / "b.npz", x=objects)
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(Boom()))
+    (tmp_path / "d.npz").write_bytes(b"PK\3\4 not a zip")
+    for name in ("a.npy", "b.npz", "c.npy"):
+        with pytest.raises(DataError, match="pickled Python objects, which are never read"):
+            open_data(tmp_path / name)
+    with pytest.raises(DataError, match="damaged"):
+        open_data(tmp_path / "d.npz")
+
+
+def test_size_resizes_pictures_and_is_refused_for_the_rest() -> None:
+    flat = np.full((3, 8, 12), 77, np.uint8)
+    data = open_data(flat, size=(16, 16))
+    assert data.shape == (1, 16, 16)
+    assert (data.items == 77).all()
+    with pytest.raises(UsageError, match="size is for pictures"):
+        open_data(real(9, 4), size=8)
+    for size in (0, 3, 5000, (8,), 8.5):
+        with pytest.raises(UsageError, match="cannot be used"):
+            open_data(flat, size=size)  # type: ignore[arg-type]
+
+
+def test_real_pictures_are_resized_as_real_numbers() -> None:
+    data = open_data(np.full((3, 1, 9, 9), 0.3), size=16)
+    np.testing.assert_allclose(data.items, 0.3, atol=1e-6)
+    assert (data.coding.low, data.coding.high, data.quantised) == (0.0, 1.0, False)
