@@ -1,0 +1,232 @@
+"""The one-file model: complete, whole, and never code (R15, R16)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from makers import CODINGS, make_bundle
+from torch import Tensor
+
+from ornstein.bundle import Bundle, load
+from ornstein.core import PROCESSES, TARGETS
+from ornstein.errors import ModelFileError, UsageError
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: bool = True) -> Path:
+    """The file with its description changed, and its hash put right again."""
+    import hashlib
+
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
+    said = json.loads(header["__metadata__"]["ornstein"])
+    change(said)
+    text = json.dumps(said)
+    header["__metadata__"]["ornstein"] = text
+    if sign:
+        header["__metadata__"]["sha256"] = hashlib.sha256(text.encode() + body).hexdigest()
+    head = json.dumps(header).encode()
+    other = path.with_name("changed.safetensors")
+    other.write_bytes(len(head).to_bytes(8, "little") + head + body)
+    return other
+
+
+@pytest.mark.parametrize("kind", CODINGS)
+def test_a_model_comes_back_whole(kind: str, tmp_path: Path) -> None:
+    bundle = make_bundle(kind, process="vp", process_options={"beta_max": 15.0}, target="v")
+    found = load(bundle.save(tmp_path / "new" / "model.safetensors"))
+    names = ("net", "target", "process", "process_options", "coding", "shape", "classes", "kind",
+             "sampler", "weights", "provenance", "fingerprint", "parameters")  # fmt: skip
+    for name in names:
+        assert getattr(found, name) == getattr(bundle, name), name
+    assert found.make_process() == bundle.make_process()
+    for (name, a), (other, b) in zip(
+        bundle.model.state_dict().items(), found.model.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(a, b)
+    assert not found.model.training
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_target_and_process_survives_the_file(
+    target: str, process: str, tmp_path: Path
+) -> None:
+    bundle = make_bundle("vector", target=target, process=process)
+    found = load(bundle.save(tmp_path / "m.safetensors"))
+    assert (found.target, found.process) == (target, process)
+    assert type(found.make_process()) is type(bundle.make_process())
+
+
+def test_the_file_alone_makes_the_same_picture_in_a_fresh_process(tmp_path: Path) -> None:
+    bundle = make_bundle("image")
+    path = bundle.save(tmp_path / "m.safetensors")
+    code = (
+        "import sys, torch, ornstein; torch.set_num_threads(1)\n"
+        "s = ornstein.load(sys.argv[1]).sample(3, seed=5, steps=4)\n"
+        "sys.stdout.buffer.write(s.items.tobytes())"
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        here = bundle.sample(3, seed=5, steps=4).items.tobytes()
+    finally:
+        torch.set_num_threads(threads)
+    run = [sys.executable, "-c", code, str(path)]
+    assert subprocess.run(run, capture_output=True, check=True, cwd=tmp_path).stdout == here
+
+
+def test_a_model_is_found_by_file_run_directory_and_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_bundle("vector").save("runs/moons/model.safetensors")
+    for source in ("runs/moons/model.safetensors", "runs/moons", Path("runs/moons"), "moons"):
+        assert load(source).net == "mlp"
+    with pytest.raises(UsageError, match=r"no run 'mons'\. Did you mean 'moons'\? Runs in runs/"):
+        load("mons")
+    (tmp_path / "runs" / "new").mkdir()
+    (tmp_path / "runs" / "new" / "config.toml").touch()
+    with pytest.raises(UsageError, match="has no model yet"):
+        load("new")
+
+
+class Trap:
+    """Unpickling this would make a directory."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.ckpt", "m.pt", "m.pth", "m.pkl", "m.bin", "m.safetensors"]
+)
+@pytest.mark.parametrize("way", ["pickle", "torch"])
+def test_pickles_are_refused_whatever_they_are_called(name: str, way: str, tmp_path: Path) -> None:
+    path, canary = tmp_path / name, tmp_path / "canary"
+    if way == "pickle":
+        path.write_bytes(pickle.dumps(Trap(canary)))
+    else:
+        torch.save({"w": Trap(canary)}, path)
+    with pytest.raises(ModelFileError) as caught:
+        load(path)
+    assert str(caught.value).startswith(
+        f"{name} is a pickle file and could run code when opened. ornstein never opens those."
+    )
+    assert caught.value.exit_code == 65
+    assert not canary.exists()
+
+
+def test_cut_files_and_flipped_bits_are_all_detected(tmp_path: Path) -> None:
+    path = make_bundle("vector").save(tmp_path / "m.safetensors")
+    whole = path.read_bytes()
+    rng = random.Random(0)
+    for cut in range(20):
+        path.write_bytes(whole[: len(whole) * cut // 20])
+        with pytest.raises(ModelFileError):
+            load(path)
+    for place in rng.sample(range(8 * len(whole)), 200):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(ModelFileError):
+            load(path)
+
+
+def test_special_files_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        load(tmp_path / "pipe.safetensors")
+    foreign = tmp_path / "foreign.safetensors"
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.ones(2)}, foreign)
+    with pytest.raises(ModelFileError, match="no model of ornstein"):
+        load(foreign)
+    foreign.write_bytes((10**9).to_bytes(8, "little") + b"{" * 100)
+    with pytest.raises(ModelFileError, match="no model of ornstein"):
+        load(foreign)
+
+
+def set_at(*path: str, to: object) -> Callable[[dict[str, Any]], None]:
+    def change(said: dict[str, Any]) -> None:
+        for part in path[:-1]:
+            said = said[part]
+        said[path[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_at("format", to=999), r"format 999.*pip install -U ornstein"),
+        (set_at("format", to="x"), "description is not ours at 'format'"),
+        (set_at("net", "name", to="os.system"), "names a net 'os.system'"),
+        (set_at("net", "options", "evil", to=1), "unknown option 'evil'"),
+        (set_at("net", "options", "width", to=10**9), "larger than anything"),
+        (set_at("net", "options", "width", to=65_000), "do not fit its network"),
+        (set_at("net", "options", "width", to="32"), "must be a whole number"),
+        (set_at("net", "options", "layers", to=3), "do not fit its network"),
+        (set_at("target", to="X"), "names a target"),
+        (set_at("process", "name", to="X"), "names a process"),
+        (set_at("process", "options", to={"sigma_max": -1.0}), "sigma_min < sigma_max"),
+        (set_at("process", "options", to={"x": 1}), "unknown option 'x'"),
+        (set_at("sampler", "solver", to="X"), "names a solver"),
+        (set_at("sampler", "steps", to=10**9), "sampler.steps"),
+        (set_at("shape", to=[3]), "do not fit its network"),
+        (set_at("classes", to=["a"]), "do not fit its network"),
+        (set_at("coding", to={}), "coding in the file is damaged"),
+        (set_at("more", to=1), "'more'"),
+        (lambda said: said.pop("coding"), "'coding'"),
+        (lambda said: said.pop("net"), "'net'"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused_by_a_sentence(
+    change: Callable[[dict[str, Any]], None], words: str, tmp_path: Path
+) -> None:
+    path = make_bundle("vector").save(tmp_path / "m.safetensors")
+    with pytest.raises(ModelFileError, match=words) as caught:
+        load(rewritten(path, change))
+    assert "Traceback" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unsigned_change_is_damage(tmp_path: Path) -> None:
+    path = make_bundle("vector").save(tmp_path / "m.safetensors")
+    changed = rewritten(path, set_at("weights", to="other"), sign=False)
+    with pytest.raises(ModelFileError, match="does not fit its hash"):
+        load(changed)
+
+
+def test_loading_does_not_move_the_callers_random_numbers(tmp_path: Path) -> None:
+    path = make_bundle("image").save(tmp_path / "m.safetensors")
+
+    def draw(opened: bool) -> Tensor:
+        torch.manual_seed(3)
+        if opened:
+            load(path)
+        return torch.rand(3)
+
+    assert torch.equal(draw(True), draw(False))
+
+
+def test_the_fingerprint_names_the_weights() -> None:
+    one, two = make_bundle("vector", seed=0), make_bundle("vector", seed=1)
+    assert one.fingerprint == make_bundle("vector", seed=0).fingerprint
+    assert one.fingerprint != two.fingerprint
+    assert isinstance(one, Bundle)
