@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from ornstein.data.dataset import Dataset, Source, make_dataset
 from ornstein.errors import DataError, ModelFileError, UsageError
 from ornstein.evaluate import (
     ClassifierFeatures,
@@ -18,6 +21,7 @@ from ornstein.evaluate import (
     Row,
     cached_features,
     load_features,
+    reference_of,
     save_features,
     score,
     train_features,
@@ -25,35 +29,46 @@ from ornstein.evaluate import (
 from ornstein.evaluate.classifier import Classifier, train_classifier
 from ornstein.evaluate.neighbours import precision_recall, radii
 
-NAMES = tuple("0123456789")
 Digits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def digits() -> Digits:
+def data() -> Dataset:
     raw = load_digits()
-    items, labels = raw.images[:, None].astype(np.uint8), raw.target.astype(np.int64)
-    order = np.random.default_rng(1).permutation(len(items))
-    return items, labels, order[:1200], order[1200:]
+    return make_dataset(
+        "digits",
+        "image",
+        raw.images[:, None].astype(np.uint8),
+        source=Source("scikit-learn"),
+        labels=raw.target,
+        classes=tuple("0123456789"),
+        heldout=np.random.default_rng(1).permutation(len(raw.target))[:600],
+    )
 
 
 @pytest.fixture(scope="module")
-def judge(digits: Digits) -> ClassifierFeatures:
-    items, labels, train, heldout = digits
-    return train_features(items, labels, 10, train, heldout, fingerprint="d1", seed=0)
+def digits(data: Dataset) -> Digits:
+    assert data.labels is not None
+    mixed = np.random.default_rng(2).permutation(data.train)
+    return data.items, data.labels, mixed, data.heldout
 
 
 @pytest.fixture(scope="module")
-def reference(digits: Digits, judge: ClassifierFeatures) -> Reference:
-    items, _, train, heldout = digits
-    return Reference.of(judge, items, train, heldout, fingerprint="d1", classes=NAMES)
+def reference(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    return reference_of(data, folder=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def judge(reference: Reference) -> ClassifierFeatures:
+    assert isinstance(reference.features, ClassifierFeatures)
+    return reference.features
 
 
 def test_the_classifier_of_digits_recognises_97_percent_of_unseen_ones(
     judge: ClassifierFeatures,
 ) -> None:
     assert judge.accuracy >= 0.97
-    assert judge.heldout == 597
+    assert judge.heldout == 600
 
 
 def test_training_twice_gives_the_same_judge_and_another_seed_another(digits: Digits) -> None:
@@ -94,7 +109,11 @@ def test_a_judge_is_the_same_after_saving_and_loading(
     save_features(judge, tmp_path / "judge.safetensors")
     back = load_features(tmp_path / "judge.safetensors")
     assert back.digest == judge.digest
-    assert (back.accuracy, back.heldout, back.trained_on) == (judge.accuracy, 597, "d1")
+    assert (back.accuracy, back.heldout, back.trained_on) == (
+        judge.accuracy,
+        600,
+        judge.trained_on,
+    )
     assert torch.equal(back.read(items).features, judge.read(items).features)
 
 
@@ -181,10 +200,10 @@ def test_accuracy_counts_the_classes_asked_for(digits: Digits, reference: Refere
     asked = labels[heldout].copy()
     right = score(items[heldout], reference, asked=asked)
     assert right.accuracy == pytest.approx(right.judge_accuracy)
-    assert sum(right.found) == right.stamp.n == 597
+    assert sum(right.found) == right.stamp.n == 600
     asked[:200] = (asked[:200] + 1) % 10
     wrong = score(items[heldout], reference, asked=asked)
-    assert wrong.accuracy == pytest.approx(right.accuracy - 200 / 597, abs=0.02)
+    assert wrong.accuracy == pytest.approx(right.accuracy - 200 / 600, abs=0.02)
     assert wrong.asked == tuple(np.bincount(asked).tolist())
 
 
@@ -227,7 +246,7 @@ def test_a_floor_of_fewer_real_items_than_samples_says_so(
     items, _, train, _ = digits
     text = str(score(items[train], reference, metrics=("frechet_train", "frechet_heldout")))
     to_train, to_heldout = text.splitlines()[2:4]
-    assert to_train.endswith("(n 597)")
+    assert to_train.endswith("(n 600)")
     assert "(n" not in to_heldout
 
 
@@ -248,7 +267,7 @@ def test_overlapping_training_and_heldout_items_are_refused(
 ) -> None:
     items, _, train, heldout = digits
     with pytest.raises(DataError, match="overlap"):
-        Reference.of(judge, items, train, np.append(heldout, train[0]), fingerprint="d1")
+        Reference.of(judge, items, train, np.append(heldout, train[0]), fingerprint="d")
 
 
 def test_the_radius_reaches_to_the_third_neighbour() -> None:
@@ -265,3 +284,28 @@ def test_precision_and_recall_of_half_a_support_are_one_and_a_half() -> None:
     assert recall == pytest.approx(0.5, abs=0.05)
     backward = precision_recall(torch.cat([left, right]), own)
     assert backward == pytest.approx((0.5, 1.0), abs=0.1)
+
+
+def test_the_benchmark_scores_everybody_at_the_least_number_that_all_have(
+    data: Dataset, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    quality = importlib.import_module("benchmarks.quality")
+    monkeypatch.setattr(quality, "reference_of", lambda *_, **__: reference)
+    clean = data.items[data.train[:400]]
+    noise = np.random.default_rng(0).normal(0, 5, clean.shape)
+    noisy = np.clip(clean + noise, 0, 16).astype(np.uint8)
+    for name, items in {"ornstein": clean, "diffusers": noisy[:300]}.items():
+        (tmp_path / name).mkdir()
+        for part, block in enumerate(np.array_split(items, 2)):
+            np.save(tmp_path / name / f"samples-{part:04d}.npy", block)
+    (tmp_path / "ornstein" / "record.json").write_text('{"steps": 7, "seconds": 90}')
+    table = quality.report(data, tmp_path, ("ornstein", "diffusers"))
+    results = json.loads((tmp_path / "results.json").read_text())
+    ours, peer = results["ornstein"][1], results["diffusers"][1]
+    assert ours["stamp"] == peer["stamp"]
+    assert ours["stamp"]["n"] == 300
+    assert peer["rows"]["frechet_train"]["value"] > 2 * ours["rows"]["frechet_train"]["value"]
+    assert "| ornstein, defaults | 7 | 1.5 min | 300 |" in table
+    assert "the floor: real images" in table
+    assert (tmp_path / "diffusers.png").stat().st_size > 1000
