@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ornstein.data import Coding
 
-FILM_WIDTH = 400  # a film narrower than this is enlarged
+FILM_WIDTH = 400  # a film much narrower than this is enlarged
 
 
 def displayed(x: Tensor, coding: Coding) -> np.ndarray:
@@ -72,7 +72,7 @@ def side_by_side(films: Sequence[Sequence[np.ndarray]], kind: str) -> list[Image
         for k, part in enumerate(parts):
             canvas.paste(part, (k * (width + gap), 0))
         # A few small pictures make a frame too small to watch.
-        factor = max(1, FILM_WIDTH // canvas.width)
+        factor = max(1, round(FILM_WIDTH / canvas.width))
         size = (canvas.width * factor, canvas.height * factor)
         frames.append(canvas.resize(size, Image.Resampling.NEAREST))
     return frames

@@ -127,7 +127,7 @@ def head(facts: dict[str, Any]) -> list[str]:
         f"sampler    {by['solver']}, {by['steps']} steps on {schedule} ({by['grid']} grid)"
     )
     lines.append(
-        f"size       {count_text(facts['parameters'])}parameters, {bytes_text(facts['bytes'])}; "
+        f"size       {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}; "
         f"{count_text(facts['flops'])}FLOP to look at one item once"
     )
     lines.append(

@@ -55,8 +55,11 @@ def draw_training(log: Log, path: str | Path) -> Path:
     right.plot(*column(log, "rate"), color="#8a50a6")
     for axis, title in ((left, "loss"), (middle, "gradient norm"), (right, "learning rate")):
         dress(axis, title, "step")
-    low, high = np.quantile(loss, (0.0, 0.98))
-    left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) or 1.0)
+    # A few wild values at the start would flatten all the rest.
+    seen = np.concatenate([loss, held])
+    low, high = float(seen.min()), float(np.quantile(seen, 0.98))
+    if high > low:
+        left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     path = Path(path)
     figure.savefig(path, dpi=120)
     return path
