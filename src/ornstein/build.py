@@ -60,7 +60,9 @@ def settings(config: Config) -> Settings:
     return Settings(
         batch=train.batch,
         accumulate=train.accumulate,
+        optimizer=train.optimizer,
         learning_rate=train.learning_rate,
+        matrix_rate=train.matrix_rate,
         betas=train.betas,
         weight_decay=train.weight_decay,
         clip=train.clip,

@@ -24,7 +24,14 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.classed = nn.Embedding(4, 8)
-        self.body = nn.Sequential(nn.Linear(11, 16), nn.SiLU(), nn.Dropout(0.2), nn.Linear(16, 2))
+        self.body = nn.Sequential(
+            nn.Linear(11, 16),
+            nn.SiLU(),
+            nn.Linear(16, 16),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(16, 2),
+        )
         self.seen: list[Tensor] = []
 
     def forward(self, x: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> Tensor:
@@ -65,11 +72,18 @@ def losses(made: Trainer, steps: int, total: int = 40) -> list[float]:
     accumulate=st.integers(1, 4),
     ema=st.sampled_from([0.0, 0.05, 0.2]),
     flip=st.booleans(),
+    optimizer=st.sampled_from(["adamw", "muon"]),
 )
 def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
-    stop: int, batch: int, accumulate: int, ema: float, flip: bool
+    stop: int, batch: int, accumulate: int, ema: float, flip: bool, optimizer: str
 ) -> None:
-    options = {"batch": batch, "accumulate": accumulate, "ema": ema, "flip": flip}
+    options = {
+        "batch": batch,
+        "accumulate": accumulate,
+        "ema": ema,
+        "flip": flip,
+        "optimizer": optimizer,
+    }
     straight = trainer(**options)
     before = losses(straight, stop)
     saved = {part: {k: v.clone() for k, v in t.items()} for part, t in straight.tensors().items()}
@@ -118,12 +132,12 @@ def test_labels_are_hidden_at_the_stated_rate() -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
-    made = trainer(learning_rate=1.0, warmup=0.1, decay=0.5)
-    assert made.rate(0, 100) == pytest.approx(0.1)
-    assert made.rate(9, 100) == 1.0
-    assert made.rate(50, 100) == 1.0
-    assert made.rate(75, 100) == pytest.approx(0.5)
-    assert made.rate(99, 100) == pytest.approx(0.02)
+    made = trainer(warmup=0.1, decay=0.5)
+    assert made.share(0, 100) == pytest.approx(0.1)
+    assert made.share(9, 100) == 1.0
+    assert made.share(50, 100) == 1.0
+    assert made.share(75, 100) == pytest.approx(0.5)
+    assert made.share(99, 100) == pytest.approx(0.02)
 
 
 def test_r18_a_loss_that_is_not_finite_changes_no_weight() -> None:

@@ -19,6 +19,7 @@ from ornstein.core import generator, key
 from ornstein.errors import DivergedError
 from ornstein.model import Model
 from ornstein.train.ema import PowerEMA
+from ornstein.train.muon import Muon, matrices
 from ornstein.train.objective import Objective, stratified
 
 
@@ -47,7 +48,9 @@ class Settings:
     Attributes:
         batch: Items per step, over all pieces.
         accumulate: Pieces a batch is computed in, to save memory.
+        optimizer: "adamw", or "muon" for the matrices inside the network and AdamW for the rest.
         learning_rate: Peak rate of AdamW.
+        matrix_rate: Peak rate of Muon.
         betas: AdamW's averaging.
         weight_decay: AdamW's decoupled decay.
         clip: Bound on the gradient norm.
@@ -63,7 +66,9 @@ class Settings:
 
     batch: int = 128
     accumulate: int = 1
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
+    matrix_rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float = 1.0
@@ -120,13 +125,7 @@ class Trainer:
         self.classes = classes
         self.device = torch.device(device)
         self.ema = PowerEMA(model, settings.ema)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        self.optimizers = _optimizers(model, settings, self.device)
         self.done = 0
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -145,10 +144,11 @@ class Trainer:
             DivergedError: the loss or a gradient is not finite; the weights are those before the
                 step.
         """
-        rate = self.rate(self.done, total)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        share = self.share(self.done, total)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["peak"]
+            optimizer.zero_grad(set_to_none=True)
         loss = self._backward(self.done)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -157,17 +157,18 @@ class Trainer:
                 "nothing of it was kept. Lower the learning rate: "
                 f"--set learning_rate={self.settings.learning_rate / 3:.1g}."
             )
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.done += 1
         self.ema.update(self.model, self.done)
-        return Report(self.done, loss, norm, rate)
+        return Report(self.done, loss, norm, share * self.settings.learning_rate)
 
-    def rate(self, step: int, total: int) -> float:
-        """Learning rate of a step: a linear rise, a plateau, a linear fall to zero."""
+    def share(self, step: int, total: int) -> float:
+        """Share of the peak rate at a step: a linear rise, a plateau, a linear fall to zero."""
         s = self.settings
         rise = (step + 1) / max(1.0, s.warmup * total)
         fall = (total - step) / max(1.0, s.decay * total)
-        return s.learning_rate * min(1.0, rise, fall)
+        return min(1.0, rise, fall)
 
     def _backward(self, step: int) -> float:
         """Accumulate the gradient of step number ``step`` and return its loss."""
@@ -251,7 +252,7 @@ class Trainer:
         """Everything a checkpoint holds, besides the step number."""
         optim = {}
         for name, parameter in self.model.named_parameters():
-            for part, value in self.optimizer.state.get(parameter, {}).items():
+            for part, value in self._owner(parameter).state.get(parameter, {}).items():
                 optim[f"{name}/{part}"] = value
         return {
             "model": {name: p.detach() for name, p in self.model.state_dict().items()},
@@ -266,5 +267,36 @@ class Trainer:
         parameters = dict(self.model.named_parameters())
         for key_, value in tensors["optim"].items():
             name, _, part = key_.rpartition("/")
-            self.optimizer.state[parameters[name]][part] = value.to(self.device)
+            self._owner(parameters[name]).state[parameters[name]][part] = value.to(self.device)
         self.done = step
+
+    def _owner(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        """Return the optimiser that moves a parameter."""
+        return next(
+            optimizer
+            for optimizer in self.optimizers
+            if any(parameter is p for group in optimizer.param_groups for p in group["params"])
+        )
+
+
+def _optimizers(
+    model: nn.Module, settings: Settings, device: torch.device
+) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon for inner matrices and AdamW for the rest; ``peak`` is the rate."""
+    inner = matrices(model) if settings.optimizer == "muon" else []
+    taken = {id(p) for p in inner}
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [{"params": [p for p in model.parameters() if id(p) not in taken]}],
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+    ]
+    if inner:
+        made.append(Muon(inner, settings.matrix_rate, weight_decay=settings.weight_decay))
+    for optimizer in made:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return made
