@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-# Each size costs about four times the one before, per item, forward and backward.
+# Each size does about four times the arithmetic of the one before, per item, forward and
+# backward. The U-Net's small takes 2.8 times the time of tiny, training on 1x28x28 with one core:
+# narrow layers use a processor less well.
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "unet": {
         "tiny": {"widths": [16, 32, 64], "blocks": [1, 1, 1], "attention": [2], "patch": 1},
