@@ -172,3 +172,16 @@ def test_float32_points_stay_float32() -> None:
 def test_from_x0_completes_the_pair() -> None:
     at = level((0.6, 0.8))
     torch.testing.assert_close(from_x0(x0, at.mix(x0, eps), at).eps, eps)
+
+
+@pytest.mark.parametrize("name", sorted(set(TARGETS) - {"score"}))
+def test_targets_do_not_change_when_x_and_level_are_rescaled(name: str) -> None:
+    # D(c·x; c·alpha, c·sigma) = D(x; alpha, sigma), so what the network predicts must not either.
+    target = TARGETS[name]()
+    one, other = (target.of(x0, eps, level(pair)) for pair in ((0.6, 0.8), (1.8, 2.4)))
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_the_score_falls_as_the_scale_grows() -> None:
+    one, other = (Score().of(x0, eps, level(pair)) for pair in ((0.6, 0.8), (1.8, 2.4)))
+    torch.testing.assert_close(one, 3 * other, rtol=1e-12, atol=1e-12)
