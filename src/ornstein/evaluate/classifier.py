@@ -114,6 +114,7 @@ def train_classifier(
     labels: np.ndarray,
     classes: int,
     *,
+    index: np.ndarray | None = None,
     seed: int = 0,
     passes: float | None = None,
     batch: int | None = None,
@@ -121,13 +122,16 @@ def train_classifier(
 ) -> Classifier:
     """Train a Classifier on items (N, *shape) and labels (N,) in [0, classes).
 
+    Only the items at ``index`` (default all) are read, a batch at a time, so that items may
+    be a memory map larger than memory.
     One-cycle AdamW with label smoothing; the weights depend on data and seed alone (and,
     in the last bits, on the machine's arithmetic). By default 4 passes over the data in
     batches of 128; more passes and smaller batches for a few thousand items or fewer.
     """
     if len(items) != len(labels) or len(items) < 2:
         raise DataError(f"{len(items)} items and {len(labels)} labels: need as many of both, 2+.")
-    count = len(items)
+    index = np.arange(len(items)) if index is None else index
+    count = len(index)
     if batch is None:
         batch = 128 if count > 10_000 else max(8, min(64, count // 8))
     if passes is None:
@@ -136,14 +140,15 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Classifier(tuple(items.shape[1:]), classes)
-    net.mean, net.std = channel_statistics(items)
+    net.mean, net.std = channel_statistics(items, index)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=4e-3, total_steps=steps, pct_start=0.2, cycle_momentum=False
     )
     net.train()
-    for step, index in enumerate(_order(count, batch, steps, seed)):
-        x, y = torch.from_numpy(items[index]), torch.from_numpy(labels[index])
+    for step, places in enumerate(_order(count, batch, steps, seed)):
+        now = np.sort(index[places])
+        x, y = torch.from_numpy(items[now]), torch.from_numpy(labels[now])
         loss = nnf.cross_entropy(net(x), y.long(), label_smoothing=0.05)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -155,20 +160,22 @@ def train_classifier(
 
 
 def _order(count: int, batch: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices of each batch: shuffled passes, cut without regard to their ends."""
+    """Places of each batch: shuffled passes, cut without regard to their ends."""
     rng = np.random.default_rng(seed)
     queue = np.empty(0, dtype=np.int64)
     for _ in range(steps):
         while len(queue) < batch:
             queue = np.concatenate([queue, rng.permutation(count)])
-        yield np.sort(queue[:batch])
+        yield queue[:batch]
         queue = queue[batch:]
 
 
-def channel_statistics(items: np.ndarray, limit: int = 10_000) -> tuple[Tensor, Tensor]:
+def channel_statistics(
+    items: np.ndarray, index: np.ndarray, limit: int = 10_000
+) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, from at most ``limit`` evenly spread items."""
-    every = max(1, len(items) // limit)
-    block = np.asarray(items[::every][:limit], dtype=np.float64)
+    every = -(-len(index) // limit)
+    block = np.asarray(items[np.sort(index[::every])], dtype=np.float64)
     axes = (0, *range(2, block.ndim))
     mean, std = block.mean(axes), block.std(axes)
     return (

@@ -140,7 +140,7 @@ def train_features(
             f"{len(train)} training and {len(heldout)} held-out items are too few to train and "
             f"check a classifier of {classes} classes: add pictures or merge classes."
         )
-    net = train_classifier(items[train], labels[train], classes, seed=seed, progress=progress)
+    net = train_classifier(items, labels, classes, index=train, seed=seed, progress=progress)
     judge = ClassifierFeatures(net, 0.0, len(heldout), fingerprint, seed)
     found = judge.read(items[heldout]).classes
     assert found is not None  # a ClassifierFeatures always recognises classes

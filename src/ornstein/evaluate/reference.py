@@ -68,8 +68,8 @@ class Reference:
             raise DataError("training and held-out items overlap: the floor would be a lie.")
         # Shuffled, so that the first n of them are a fair draw of n.
         rng = np.random.default_rng(0)
-        one = features.read(items[rng.permutation(train)])
-        two = features.read(items[rng.permutation(heldout)])
+        one = _read(features, items, rng.permutation(train))
+        two = _read(features, items, rng.permutation(heldout))
         return cls(
             features,
             fingerprint,
@@ -108,6 +108,20 @@ class Reference:
             raise UsageError(
                 f"asked classes must be {len(samples)} numbers from 0 to {len(self.classes) - 1}."
             )
+
+
+def _read(features: Features, items: np.ndarray, order: np.ndarray, block: int = 5_000) -> Reading:
+    """Read the items in that order, a block in memory at a time."""
+    pieces = np.array_split(order, -(-len(order) // block))
+    return joined([features.read(items[piece]) for piece in pieces])
+
+
+def joined(parts: list[Reading]) -> Reading:
+    """Several readings as one."""
+    classes = [part.classes for part in parts if part.classes is not None]
+    return Reading(
+        torch.cat([part.features for part in parts]), torch.cat(classes) if classes else None
+    )
 
 
 def shuffled(reading: Reading, seed: int = 0) -> Reading:
