@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ornstein.bundle.bundle import Bundle, Sampler, Walk
+from ornstein.bundle.bundle import Bundle
 from ornstein.bundle.file import load
+from ornstein.bundle.parts import Sampler, Walk
 
 __all__ = ["Bundle", "Sampler", "Walk", "load"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
 from ornstein.core import GRIDS, PROCESSES, Denoiser, ItemNoise, Level, Process
 from ornstein.data.coding import Coding
 from ornstein.errors import UsageError, near
@@ -22,53 +23,6 @@ from ornstein.solvers import trace as walk_levels
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all) after every step of the solver."""
-
-# Matrix kernels for few rows sum in another order than those for many. Measured on x86 CPUs: from
-# 16 rows on, in multiples of 16, each row has the same bits whatever the other rows and their
-# number.
-ROWS = 16
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """How a model is sampled when nothing else is said.
-
-    Attributes:
-        solver: Key of ``SOLVERS``.
-        grid: Key of ``GRIDS``.
-        schedule: Key of ``PROCESSES``, None for the process of training.
-        steps: Steps of the solver.
-    """
-
-    solver: str = "dpmpp-2m"
-    grid: str = "karras"
-    schedule: str | None = None
-    steps: int = 20
-
-
-class Walk(NamedTuple):
-    """A trajectory about to be walked.
-
-    Attributes:
-        start: x at levels[0], (n, *shape).
-        levels: The grid, (steps + 1,).
-        labels: Class of each item, (n,) int64, or None.
-        steps: What the solver yields; walking happens as it is read.
-        settings: All that this walk follows from, fit for JSON.
-        evaluations: Calls of the network for each item.
-    """
-
-    start: Tensor
-    levels: Level
-    labels: Tensor | None
-    steps: Iterator[Step]
-    settings: dict[str, Any]
-    evaluations: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +98,7 @@ class Bundle:
         name = schedule or self.sampler.schedule or self.process
         if name == self.process:
             return PROCESSES[name](**self.process_options)
-        return _choose("schedule", name, PROCESSES)()
+        return choose("schedule", name, PROCESSES)()
 
     def levels(
         self, steps: int | None = None, grid: str | None = None, schedule: str | None = None
@@ -157,7 +111,7 @@ class Bundle:
             TargetError: the model's target says nothing at a level of this grid.
         """
         process = self.make_process(schedule)
-        grids = _choose("grid", grid or self.sampler.grid, GRIDS)
+        grids = choose("grid", grid or self.sampler.grid, GRIDS)
         levels = grids(process, self.sampler.steps if steps is None else steps)
         name = schedule or self.sampler.schedule or self.process
         self.model.target.check(levels[:-1].unit(), f"the schedule '{name}'")
@@ -225,7 +179,7 @@ class Bundle:
                 f"sampling makes at least one item from item 0 on, not {n} at {first}."
             )
         way = solver or self.sampler.solver
-        chosen = _choose("solver", way, SOLVERS)()
+        chosen = choose("solver", way, SOLVERS)()
         levels = self.levels(steps, grid, schedule)
         rows = n if self.device.type != "cpu" else -(-n // ROWS) * ROWS
         noise = ItemNoise(seed, range(first, first + rows))
@@ -308,11 +262,3 @@ class Bundle:
             evaluations=walk.evaluations,
             seconds=time.monotonic() - began,
         )
-
-
-def _choose(what: str, name: str, table: Mapping[str, T]) -> T:
-    if name not in table:
-        raise UsageError(
-            f"unknown {what} '{name}'.{near(name, table)} There are: {', '.join(table)}."
-        )
-    return table[name]

@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ornstein import __version__
-from ornstein.bundle.bundle import Bundle, Sampler
+from ornstein.bundle.bundle import Bundle
+from ornstein.bundle.description import Description, Made, bounded, known
+from ornstein.bundle.parts import Sampler
 from ornstein.config.options import bind, check_options
 from ornstein.core import GRIDS, PROCESSES, TARGETS
 from ornstein.data.coding import Coding
@@ -34,45 +36,7 @@ FORMAT = 1
 FILE = "model.safetensors"
 MAX_FILE = 1 << 36
 MAX_HEADER = 100_000_000
-MAX_OPTION = 65_536  # no width, depth or count of ours is larger
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib", ".npz", ".tar"}
-
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class _Made(_Part):
-    """A name from a table, and arguments."""
-
-    name: Name
-    options: dict[str, Any] = {}
-
-
-class _Sampling(_Part):
-    solver: Name
-    grid: Name
-    schedule: Name | None
-    steps: Annotated[int, Field(ge=1, le=100_000)]
-
-
-class _Description(_Part):
-    format: int
-    ornstein: Name
-    net: _Made
-    target: Name
-    process: _Made
-    data_std: Annotated[float, Field(gt=0, le=1e6)]
-    coding: dict[str, Any]
-    shape: Annotated[
-        list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
-    ]
-    classes: Annotated[list[str], Field(max_length=MAX_OPTION)]
-    sampler: _Sampling
-    weights: Annotated[str, Field(max_length=200)]
-    provenance: dict[str, Any]
 
 
 def save(bundle: Bundle, path: str | Path) -> Path:
@@ -192,18 +156,18 @@ def _parse(path: Path, data: bytes) -> Bundle:
         tensors = load_tensors(data)
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(f"{path} is damaged: its tensors cannot be read.") from error
-    return _build(_Description.model_validate(described), tensors)
+    return _build(Description.model_validate(described), tensors)
 
 
-def _build(said: _Description, tensors: dict[str, Tensor]) -> Bundle:
-    _known("net", said.net.name, NETS)
-    _known("target", said.target, TARGETS)
-    _known("process", said.process.name, PROCESSES)
-    _known("solver", said.sampler.solver, SOLVERS)
-    _known("grid", said.sampler.grid, GRIDS)
-    _known("schedule", said.sampler.schedule or "edm", PROCESSES)
-    _bounded(said.net.options)
-    _bounded(said.process.options)
+def _build(said: Description, tensors: dict[str, Tensor]) -> Bundle:
+    known("net", said.net.name, NETS)
+    known("target", said.target, TARGETS)
+    known("process", said.process.name, PROCESSES)
+    known("solver", said.sampler.solver, SOLVERS)
+    known("grid", said.sampler.grid, GRIDS)
+    known("schedule", said.sampler.schedule or "edm", PROCESSES)
+    bounded(said.net.options)
+    bounded(said.process.options)
     net = _net(said.net, tensors)
     make = PROCESSES[said.process.name]
     check_options("the file", f"process '{said.process.name}'", make, said.process.options)
@@ -226,7 +190,7 @@ def _build(said: _Description, tensors: dict[str, Tensor]) -> Bundle:
     )
 
 
-def _net(said: _Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS
+def _net(said: Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS
     """Build the network, after its layout was compared with the tensors that came."""
     make = NETS[said.name]
     check_options("the file", f"net '{said.name}'", make, said.options)
@@ -244,25 +208,6 @@ def _net(said: _Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one 
         net = bind(where, make, said.options)
     net.load_state_dict(tensors)
     return net
-
-
-def _known(what: str, name: str, table: dict[str, Any]) -> None:
-    if name not in table:
-        raise ModelFileError(
-            f"the file names a {what} '{name[:60]}' that this version does not have. It has: "
-            f"{', '.join(table)}. A newer one may: pip install -U ornstein"
-        )
-
-
-def _bounded(value: object, depth: int = 0) -> None:
-    """Refuse options that could ask for endless work: huge numbers, long or deep lists."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list) and len(value) <= 64 and depth < 3:
-        for item in value:
-            _bounded(item, depth + 1)
-    elif isinstance(value, list) or (isinstance(value, int) and abs(value) > MAX_OPTION):
-        raise ModelFileError("an option in the file is larger than anything this version makes.")
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], bytes]:

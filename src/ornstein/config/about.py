@@ -10,7 +10,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
-from ornstein.config.schema import AUTO, Choice, Config, Said, Section
+from ornstein.config.kinds import AUTO, Choice, Said
+from ornstein.config.schema import Config, Section
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ornstein.config.about import Field, fields
-from ornstein.config.schema import AUTO, LENGTHS, Config
+from ornstein.config.kinds import AUTO
+from ornstein.config.schema import LENGTHS, Config
 from ornstein.config.toml import parse_toml, read_toml
 from ornstein.errors import ConfigError, near
 

@@ -2,116 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ornstein.config.kinds import (
+    Auto,
+    Beta,
+    Cadence,
+    Count,
+    GridName,
+    LawName,
+    NetName,
+    NetSize,
+    OptimizerName,
+    Precision,
+    ProcessName,
+    Said,
+    Seed,
+    Share,
+    Side,
+    Sides,
+    SolverName,
+    TargetName,
+    WeightName,
+    pair,
+    writable,
+)
 from ornstein.config.options import bind, check_options
 
 if TYPE_CHECKING:
     from ornstein.core import Process, Target
-
-AUTO = "auto"  # what TOML, which knows no null, says for None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A setting that is a name from a table, which is imported when it is needed.
-
-    Attributes:
-        names: Returns the names.
-    """
-
-    names: Callable[[], Iterable[str]]
-
-    def __call__(self, value: str | None) -> str | None:
-        """Refuse a name that is not in the table."""
-        if value is not None and value not in self.names():
-            raise ValueError(value)
-        return value
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a setting may be, in words, where that does not follow from its type."""
-
-    words: str
-
-
-def _nets() -> Iterable[str]:
-    from ornstein.nets import NETS
-
-    return NETS
-
-
-def _processes() -> Iterable[str]:
-    from ornstein.core import PROCESSES
-
-    return PROCESSES
-
-
-def _targets() -> Iterable[str]:
-    from ornstein.core import TARGETS
-
-    return TARGETS
-
-
-def _laws() -> Iterable[str]:
-    from ornstein.train.objective import LAWS
-
-    return LAWS
-
-
-def _weights() -> Iterable[str]:
-    from ornstein.train.objective import WEIGHTS
-
-    return WEIGHTS
-
-
-def _solvers() -> Iterable[str]:
-    from ornstein.solvers import SOLVERS
-
-    return SOLVERS
-
-
-def _grids() -> Iterable[str]:
-    from ornstein.core import GRIDS
-
-    return GRIDS
-
-
-def _or_none(value: object) -> object:
-    return None if value == AUTO else value
-
-
-def _pair(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _writable(value: str) -> str:
-    value.encode()  # a lone surrogate, from a file name that is not UTF-8, is a ValueError here
-    return value
-
-
-Auto = BeforeValidator(_or_none)
-NetName = Annotated[str, AfterValidator(Choice(_nets))]
-NetSize = Annotated[str, AfterValidator(Choice(lambda: ("tiny", "small", "medium", "large")))]
-ProcessName = Annotated[str, AfterValidator(Choice(_processes))]
-TargetName = Annotated[str, AfterValidator(Choice(_targets))]
-LawName = Annotated[str, AfterValidator(Choice(_laws))]
-WeightName = Annotated[str, AfterValidator(Choice(_weights))]
-SolverName = Annotated[str, AfterValidator(Choice(_solvers))]
-GridName = Annotated[str, AfterValidator(Choice(_grids))]
-Precision = Annotated[str, AfterValidator(Choice(lambda: ("float32", "bfloat16")))]
-Side = Annotated[int, Field(ge=1, le=4096)]
-Sides = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
-Count = Annotated[int, Field(ge=1, le=10**12)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-_Beta = Annotated[float, Field(ge=0, lt=1)]
-Cadence = Annotated[Annotated[int, Field(ge=1, le=10**9)] | None, Auto]
 
 
 class Section(BaseModel):
@@ -123,7 +44,7 @@ class Section(BaseModel):
 class DataSettings(Section):
     """What is learnt."""
 
-    source: Annotated[str, AfterValidator(_writable)] = Field(
+    source: Annotated[str, AfterValidator(writable)] = Field(
         default="", description="Built-in name, folder of pictures, or .npy/.npz file."
     )
     size: Annotated[
@@ -239,6 +160,12 @@ class TrainSettings(Section):
         default=1,
         description="Pieces a batch is computed in, to save memory; the result is the same.",
     )
+    optimizer: OptimizerName = Field(
+        default="muon", description="AdamW, or Muon for the matrices inside the network."
+    )
+    matrix_rate: Annotated[float, Field(gt=0, le=10)] = Field(
+        default=0.02, description="Peak rate of Muon."
+    )
     learning_rate: Annotated[Annotated[float, Field(gt=0, le=10)] | None, Auto] = Field(
         default=None, description="Peak rate of AdamW; auto follows from net and batch."
     )
@@ -249,7 +176,7 @@ class TrainSettings(Section):
         default=0.5, description="Share over which it falls to 0, at the end; 0 keeps it constant."
     )
     betas: Annotated[
-        tuple[_Beta, _Beta], BeforeValidator(_pair), Said("two numbers from 0 and below 1")
+        tuple[Beta, Beta], BeforeValidator(pair), Said("two numbers from 0 and below 1")
     ] = Field(
         default=(0.9, 0.99),
         description="AdamW's averaging of the gradient and of its square.",

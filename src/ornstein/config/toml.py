@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ornstein.config.about import fields
-from ornstein.config.schema import AUTO, Config
+from ornstein.config.kinds import AUTO
+from ornstein.config.schema import Config
 from ornstein.errors import ConfigError
 
 MAX_BYTES = 1_000_000

@@ -1,0 +1,75 @@
+"""The description in the header of a model file: its keys, their types and their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ornstein.errors import ModelFileError
+
+MAX_OPTION = 65_536  # no width, depth or count of ours is larger
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Part(BaseModel):
+    """JSON of exactly these keys and types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Made(Part):
+    """A name from a table, and arguments."""
+
+    name: Name
+    options: dict[str, Any] = {}
+
+
+class Sampling(Part):
+    """Defaults of sampling."""
+
+    solver: Name
+    grid: Name
+    schedule: Name | None
+    steps: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Description(Part):
+    """All that the header says of a model."""
+
+    format: int
+    ornstein: Name
+    net: Made
+    target: Name
+    process: Made
+    data_std: Annotated[float, Field(gt=0, le=1e6)]
+    coding: dict[str, Any]
+    shape: Annotated[
+        list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
+    ]
+    classes: Annotated[list[str], Field(max_length=MAX_OPTION)]
+    sampler: Sampling
+    weights: Annotated[str, Field(max_length=200)]
+    provenance: dict[str, Any]
+
+
+def known(what: str, name: str, table: Mapping[str, Any]) -> None:
+    """Refuse a name that is not in one of our tables."""
+    if name not in table:
+        raise ModelFileError(
+            f"the file names a {what} '{name[:60]}' that this version does not have. It has: "
+            f"{', '.join(table)}. A newer one may: pip install -U ornstein"
+        )
+
+
+def bounded(value: object, depth: int = 0) -> None:
+    """Refuse options that could ask for endless work: huge numbers, long or deep lists."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list) and len(value) <= 64 and depth < 3:
+        for item in value:
+            bounded(item, depth + 1)
+    elif isinstance(value, list) or (isinstance(value, int) and abs(value) > MAX_OPTION):
+        raise ModelFileError("an option in the file is larger than anything this version makes.")

@@ -1,0 +1,69 @@
+"""Small parts of a bundle: defaults of sampling, and a trajectory about to be walked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from torch import Tensor
+
+from ornstein.core import Level
+from ornstein.errors import UsageError, near
+from ornstein.solvers import Step
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all) after every step of the solver."""
+
+# Matrix kernels for few rows sum in another order than those for many. Measured on x86 CPUs: from
+# 16 rows on, in multiples of 16, each row has the same bits whatever the other rows and their
+# number.
+ROWS = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How a model is sampled when nothing else is said.
+
+    Attributes:
+        solver: Key of ``SOLVERS``.
+        grid: Key of ``GRIDS``.
+        schedule: Key of ``PROCESSES``, None for the process of training.
+        steps: Steps of the solver.
+    """
+
+    solver: str = "dpmpp-2m"
+    grid: str = "karras"
+    schedule: str | None = None
+    steps: int = 20
+
+
+class Walk(NamedTuple):
+    """A trajectory about to be walked.
+
+    Attributes:
+        start: x at levels[0], (n, *shape).
+        levels: The grid, (steps + 1,).
+        labels: Class of each item, (n,) int64, or None.
+        steps: What the solver yields; walking happens as it is read.
+        settings: All that this walk follows from, fit for JSON.
+        evaluations: Calls of the network for each item.
+    """
+
+    start: Tensor
+    levels: Level
+    labels: Tensor | None
+    steps: Iterator[Step]
+    settings: dict[str, Any]
+    evaluations: int
+
+
+def choose(what: str, name: str, table: Mapping[str, T]) -> T:
+    """Look a name up; an unknown one is a UsageError that lists what there is."""
+    if name not in table:
+        raise UsageError(
+            f"unknown {what} '{name}'.{near(name, table)} There are: {', '.join(table)}."
+        )
+    return table[name]
