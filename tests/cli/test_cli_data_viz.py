@@ -39,11 +39,11 @@ def test_a_folder_is_counted_and_what_was_left_out_is_named(
     run("data", "photos", "--size", "16")
     printed = capsys.readouterr().out
     assert "24 pictures of 3x16x16" in printed
-    assert "cat: 12" in printed
-    assert "dog: 12" in printed
+    assert "cat 12" in printed
+    assert "dog 12" in printed
     assert "torn.jpg" in printed
     facts = json.loads((here / "photos.report.json").read_text())
-    assert facts["items"] == 24
+    assert facts["count"] == 24
     assert facts["classes"] == {"cat": 12, "dog": 12}
     assert any("torn.jpg" in entry["path"] for entry in facts["refused"])
     with Image.open(here / "photos.sheet.png") as sheet:
@@ -56,7 +56,7 @@ def test_built_in_data_of_every_kind_are_looked_at_as_json(
 ) -> None:
     run("data", source, "--limit", "100", "--json", "--out", "looked/at")
     facts = json.loads(capsys.readouterr().out)
-    assert facts["items"] == facts["train"] + facts["heldout"] == 100
+    assert facts["count"] == facts["train"] + facts["heldout"] == 100
     assert len(facts["fingerprint"]) == 64
     assert {Path(path).exists() for path in facts["files"].values()} == {True}
     assert sorted(p.parent.name for p in here.rglob("*.png")) == ["at"]
