@@ -4,7 +4,7 @@
 #   ARGS="..."            more options for the command of the target: make test ARGS="-k solver"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types docs bench check clean
+.PHONY: help demo test test-slow lint format types docs bench plant check clean
 export PYTHON PIP_ARGS
 
 SETUP := sh .ci/setup
@@ -15,9 +15,14 @@ ORNSTEIN := $(PY) -m ornstein
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
+# The demo: its data, and how long it trains.
+DEMO_DATA := digits
+DEMO_MINUTES := 5
+
 demo:  ## train on embedded pictures for a few minutes, then look at what the model makes
 	@$(SETUP)
-	@$(ORNSTEIN) --help
+	@$(ORNSTEIN) train $(DEMO_DATA) --name demo --minutes $(DEMO_MINUTES)
+	@$(ORNSTEIN) sample demo -n 64 --film
 
 test:  ## the fast tests
 	@$(SETUP) test
@@ -46,9 +51,13 @@ docs:  ## the documentation as web pages, in site/
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "docs: open site/index.html"
 
-bench:  ## time of a training step and of sampling on this machine
-	@$(SETUP)
-	@$(PY) -m ornstein --help
+bench:  ## quality after ten minutes of training on this machine (see benchmarks/README.md)
+	@$(SETUP) test
+	@$(PY) -m benchmarks $(or $(ARGS),quality --minutes 10)
+
+plant:  ## plant mistakes in the mathematics and see each one caught (slow)
+	@$(SETUP) test
+	@$(PY) tools/plant.py $(ARGS)
 
 check: lint types test  ## lint, types and fast tests
 
