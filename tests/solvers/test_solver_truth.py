@@ -13,14 +13,12 @@ from torch import Tensor
 from ornstein.core import (
     GRIDS,
     PROCESSES,
-    Denoiser,
     Estimate,
     Level,
     Mixture,
     from_x0,
-    item_normal,
 )
-from ornstein.solvers import DDIM, FLOW, RHO, SOLVERS, Ancestral, DPMpp3M, Heun, Solver, sample
+from ornstein.solvers import DDIM, SOLVERS, Ancestral, DPMpp3M, Solver, sample
 
 MIXTURE = Mixture(
     *(torch.tensor(p, dtype=torch.float64) for p in ([0.6, 0.4], [[-1.0], [0.7]], [0.2, 0.4]))
@@ -199,84 +197,6 @@ def test_the_flow_of_a_gaussian_keeps_its_variance_and_the_printed_one_does_not(
     assert factor**2 * start < 0.002
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("steps", [1, 2, 3, 7])
-def test_both_ends_are_finite_and_the_last_step_is_the_estimate_of_x0(
-    name: str, steps: int
-) -> None:
-    # B9: pure noise at the start, clean data at the end, no noise in the last step.
-    levels = GRIDS["uniform"](PROCESSES["flow"](), steps)
-    asked: list[tuple[Tensor, Level]] = []
-
-    def listen(x: Tensor, level: Level) -> Estimate:
-        asked.append((x, level))
-        return MIXTURE(x, level)
-
-    end = sample(listen, X, levels, SOLVERS[name]())
-    assert bool(torch.isfinite(end).all())
-    x, level = asked[-1]
-    assert float(level.sigma) == float(levels.sigma[-2])
-    torch.testing.assert_close(end, MIXTURE(x, level).x0, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-def test_evaluations_per_step_are_the_claimed_number(name: str) -> None:
-    calls = 0
-
-    def count(x: Tensor, level: Level) -> Estimate:
-        nonlocal calls
-        calls += 1
-        return MIXTURE(x, level)
-
-    sample(count, X, path(-6, 4, 11), SOLVERS[name]())
-    assert calls == 11 * SOLVERS[name]().evaluations
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-def test_the_denoiser_is_asked_at_the_levels_of_the_grid_in_order(name: str) -> None:
-    # A peer derives the next level from the number of steps, and its own list of levels disagrees.
-    levels = GRIDS["trailing"](PROCESSES["linear"](), 9)
-    asked: list[float] = []
-
-    def listen(x: Tensor, level: Level) -> Estimate:
-        asked.append(float(level.sigma))
-        return MIXTURE(x, level)
-
-    sample(listen, X, levels, SOLVERS[name]())
-    per_step = SOLVERS[name]().evaluations
-    assert asked[::per_step] == levels.sigma[:-1].tolist()
-    assert set(asked) <= set(levels.sigma.tolist())
-
-
-@pytest.mark.parametrize("frame", [RHO, FLOW])
-def test_euler_in_either_frame_is_ddim(frame: object) -> None:
-    assert frame in (RHO, FLOW)
-    levels = GRIDS["uniform"](PROCESSES["subvp"](), 7)
-    x = X
-    for i in range(6):
-        t, s = levels[i], levels[i + 1]
-        slope = frame.slope(MIXTURE(x, t))  # type: ignore[attr-defined]
-        x = x / frame.scale(t) * frame.scale(s) + frame.stride(t, s) * slope  # type: ignore[attr-defined]
-    torch.testing.assert_close(x, sample(MIXTURE, X, levels[:-1], DDIM()), rtol=1e-10, atol=1e-12)
-
-
-def test_ddim_with_all_the_noise_is_the_ancestral_step_of_small_variance() -> None:
-    levels = GRIDS["karras"](PROCESSES["subvp"](), 9)
-    draws = [item_normal(0, range(len(X)), (1,), step=k).double() for k in range(9)]
-    one, other = (
-        sample(MIXTURE, X, levels, solver, Given(draws, 1)) for solver in (DDIM(1.0), Ancestral())
-    )
-    torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
-
-
-def test_ddim_with_no_noise_left_tends_to_ddim() -> None:
-    # A peer's DDIM with added variance takes x0 at the wrong level and does not.
-    levels = GRIDS["karras"](PROCESSES["vp"](), 9)
-    draws = [torch.ones_like(X)] * 9
-    almost = sample(MIXTURE, X, levels, DDIM(1e-9), Given(draws, 1))
-    torch.testing.assert_close(almost, sample(MIXTURE, X, levels, DDIM()), rtol=0, atol=1e-7)
-
-
 def test_half_the_noise_keeps_the_law_between_the_two() -> None:
     # DDIM, eq. 16: each eta is a process with the same marginals; N(0, 1) data show it exactly.
     levels = path(-8, 4, 400)
@@ -296,54 +216,3 @@ def test_published_third_order_is_the_record_of_the_papers_and_ours_is_nearer() 
         for flag in (False, True)
     )
     assert ours < 0.6 * published
-
-
-def swapped(by_index: bool) -> tuple[float, float]:
-    """Mean and variance when a model of one table is run on the levels of another."""
-    trained, sampled = PROCESSES["linear"](), PROCESSES["cosine"]()
-    levels = GRIDS["subchain"](sampled, 100)
-
-    def denoise(x: Tensor, level: Level) -> Estimate:
-        if not by_index:
-            return MIXTURE(x, level)
-        index = sampled.time(level.log_snr)
-        return from_x0(MIXTURE(x, trained(index)).x0, x, level)  # believes its own table
-
-    z = torch.special.ndtri((torch.arange(400, dtype=torch.float64) + 0.5) / 400)[:, None]
-    end = sample(denoise, z, levels, Heun(FLOW))
-    return float(end.mean()), float(end.var())
-
-
-def test_a_swap_of_schedules_keeps_the_law_by_level_and_ruins_it_by_index() -> None:
-    # A8 and E12.
-    want = float(MIXTURE.mean), float(MIXTURE.covariance)
-    assert swapped(by_index=False) == pytest.approx(want, abs=0.01)
-    mean, variance = swapped(by_index=True)
-    assert abs(mean - want[0]) + abs(variance - want[1]) > 0.15
-
-
-def as_network(law: Mixture) -> Denoiser:
-    """The law behind ``Model``: a network that knows only x on the unit scale and log_snr/8."""
-    from ornstein.core import V
-    from ornstein.model import Model
-
-    class Perfect(torch.nn.Module):
-        def forward(self, x: Tensor, noise: Tensor, cond: object) -> Tensor:
-            level = Level(*((sign * 8 * noise).sigmoid().sqrt() for sign in (1, -1)))
-            scale = level.norm[:, None]
-            exact = law(x * scale, level)
-            return V().of(exact.x0, exact.eps, level)
-
-    return Model(Perfect(), V()).given({})
-
-
-@pytest.mark.parametrize("process", PROCESSES)
-def test_one_model_samples_the_law_on_every_process(process: str) -> None:
-    levels = GRIDS["log-snr"](PROCESSES[process](), 60)
-    start = levels[0]
-    z = torch.special.ndtri((torch.arange(200, dtype=torch.float64) + 0.5) / 200)[:, None]
-    x = MIXTURE.transport(z, Level(0.0, 1.0), start)  # type: ignore[arg-type]
-    end = sample(as_network(MIXTURE), x, levels, SOLVERS["dpmpp-2m"]())
-    truth = MIXTURE.transport(z, Level(0.0, 1.0), Level(1.0, 0.0))  # type: ignore[arg-type]
-    assert float((end - truth).abs().mean()) < 0.03
-    assert float(end.var()) == pytest.approx(float(truth.var()), abs=0.03)
