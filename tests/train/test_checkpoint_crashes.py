@@ -203,7 +203,7 @@ def build(state: frozenset[tuple[str, bytes | None]], root: Path) -> None:
     [
         pytest.param(3000, 256, 200, id="a-new-step"),
         pytest.param(2000, 256, 200, id="the-same-step-again"),
-        pytest.param(1500, 256, 200, id="after-a-roll-back"),
+        pytest.param(1500, 256, 200, id="after-a-roll-back", marks=pytest.mark.slow),
         pytest.param(3000, 12, 2000, id="in-small-pieces", marks=pytest.mark.slow),
     ],
 )
