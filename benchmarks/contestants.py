@@ -52,27 +52,35 @@ def samples_of(folder: Path) -> np.ndarray | None:
     return np.concatenate([np.load(piece, allow_pickle=False) for piece in pieces])
 
 
+def check_peers(names: tuple[str, ...], python: Path) -> None:
+    """Refuse what cannot be run, before anything is trained.
+
+    Raises:
+        UsageError: No such peer, or no such Python.
+    """
+    for name in names:
+        if name not in SCRIPTS:
+            raise UsageError(
+                f"unknown peer '{name}'; there are {', '.join(SCRIPTS)}.{near(name, SCRIPTS)}"
+            )
+    if names and not python.exists():
+        raise UsageError(
+            f"no Python at {python}. Make one for the peers: "
+            f"python3 -m venv {python.parent.parent} && {python} -m {INSTALL}"
+        )
+
+
 def run_peer(name: str, ask: Ask, python: Path, items: np.ndarray, n: int, least: int) -> None:
     """Train and sample a peer with the Python of its own environment.
 
     Raises:
-        UsageError: No such peer, or no such Python.
         OrnsteinError: Its process failed; its log is named.
     """
-    if name not in SCRIPTS:
-        raise UsageError(
-            f"unknown peer '{name}'; there are {', '.join(SCRIPTS)}.{near(name, SCRIPTS)}"
-        )
     folder = ask.out / name
     folder.mkdir(parents=True, exist_ok=True)
     have = samples_of(folder)
     if have is not None and len(have) >= n:
         return
-    if not python.exists():
-        raise UsageError(
-            f"no Python at {python}. Make one for the peers: "
-            f"python3 -m venv {python.parent.parent} && {python} -m {INSTALL}"
-        )
     data = ask.out / "train.npy"
     np.save(data, items, allow_pickle=False)
     trained = (folder / "weights.safetensors").exists()

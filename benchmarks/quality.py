@@ -13,7 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contestants import TITLES, Ask, record_of, run_ornstein, run_peer, samples_of
+from benchmarks.contestants import (
+    TITLES,
+    Ask,
+    check_peers,
+    record_of,
+    run_ornstein,
+    run_peer,
+    samples_of,
+)
 from benchmarks.gauge import gauge
 from ornstein.data import Dataset, open_data
 from ornstein.evaluate import METRICS, Quality, Reference, reference_of, score
@@ -48,6 +56,7 @@ def compete(
         peer_n: Samples of each peer, which samples slowly.
         steps: Steps of ornstein's sampler; None for its default.
     """
+    check_peers(peers, python)
     data = open_data(ask.data)
     ask.out.mkdir(parents=True, exist_ok=True)
     gauges = {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ornstein.core import EDM, GRIDS, EDMTarget, ItemNoise, generator
 from ornstein.model import Model
 from ornstein.solvers import Heun, sample
-from ornstein.train.objective import WEIGHTS, LogNormal, Objective, stratified
+from ornstein.training.objective import WEIGHTS, LogNormal, Objective, stratified
 
 
 class MyNet(nn.Module):

@@ -12,8 +12,8 @@ from ornstein.data import Dataset
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
-from ornstein.train.loop import Settings, Trainer
-from ornstein.train.objective import LAWS, WEIGHTS, Objective
+from ornstein.training.loop import Settings, Trainer
+from ornstein.training.objective import LAWS, WEIGHTS, Objective
 
 
 def device() -> torch.device:

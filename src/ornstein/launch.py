@@ -16,8 +16,8 @@ from ornstein.errors import ConfigError
 from ornstein.planning import Plan, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
-from ornstein.train.lock import RunLock
-from ornstein.train.signals import StopRequest
+from ornstein.training.lock import RunLock
+from ornstein.training.signals import StopRequest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ import torch
 from ornstein import build
 from ornstein.config import Config
 from ornstein.data import Dataset
-from ornstein.train.budget import largest, pace
+from ornstein.training.budget import largest, pace
 
 DEFAULT_MINUTES = 10.0
 PREVIEWS = 10

@@ -12,7 +12,7 @@ from ornstein.bundle import Bundle
 from ornstein.config import Config, load_config
 from ornstein.errors import DataError, UsageError, near
 from ornstein.samples import Samples
-from ornstein.train.journal import read_log
+from ornstein.training.journal import read_log
 
 if TYPE_CHECKING:
     import numpy as np

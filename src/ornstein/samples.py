@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ornstein.data.coding import Coding
 from ornstein.errors import UsageError
-from ornstein.train.disk import explained, make_folder, write_atomically
+from ornstein.training.disk import explained, make_folder, write_atomically
 from ornstein.viz.pictures import as_tiles
 from ornstein.viz.sheets import sheet
 

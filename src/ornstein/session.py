@@ -21,12 +21,12 @@ from ornstein.data import Dataset
 from ornstein.errors import DiskError, OrnsteinError, StoppedEarly
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
-from ornstein.train.budget import Budget
-from ornstein.train.checkpoint import load_latest, save_checkpoint
-from ornstein.train.disk import check_space, write_atomically
-from ornstein.train.journal import Journal, note
-from ornstein.train.loop import Report
-from ornstein.train.signals import StopRequest
+from ornstein.training.budget import Budget
+from ornstein.training.checkpoint import load_latest, save_checkpoint
+from ornstein.training.disk import check_space, write_atomically
+from ornstein.training.journal import Journal, note
+from ornstein.training.loop import Report
+from ornstein.training.signals import StopRequest
 from ornstein.viz import film
 
 SAVE_SECONDS = 45.0

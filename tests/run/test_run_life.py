@@ -9,7 +9,6 @@ import pytest
 
 import ornstein as orn
 from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError
-from ornstein.launch import train
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
 
 TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.steps": 3}
@@ -28,7 +27,7 @@ class Notes(Silent):
 
 def started(runs: Path, **options: object) -> Run:
     settings = {**TINY, **options.pop("settings", {})}  # type: ignore[dict-item]
-    return train("two-moons", runs=runs, settings=settings, **{"steps": 6, **options})  # type: ignore[arg-type]
+    return orn.train("two-moons", runs=runs, settings=settings, **{"steps": 6, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +82,12 @@ def test_an_unknown_run_is_refused_with_the_near_name(runs: Path) -> None:
 
 def test_an_array_is_kept_beside_the_run_and_guarded(tmp_path: Path) -> None:
     source = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
-    run = train(source, runs=tmp_path, name="mine", steps=3, settings=TINY)
+    run = orn.train(source, runs=tmp_path, name="mine", steps=3, settings=TINY)
     assert run.sample(2).items.shape == (2, 3)
-    again = train(source, runs=tmp_path, name="mine", steps=3, settings=TINY)
+    again = orn.train(source, runs=tmp_path, name="mine", steps=3, settings=TINY)
     assert again.state == "finished"
     with pytest.raises(DataError, match="other data"):
-        train(source + 1, runs=tmp_path, name="mine", steps=3, settings=TINY)
+        orn.train(source + 1, runs=tmp_path, name="mine", steps=3, settings=TINY)
 
 
 def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -141,12 +140,12 @@ def test_changed_data_stop_a_run_from_going_on(tmp_path: Path) -> None:
     file = tmp_path / "points.npy"
     source = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
     np.save(file, source)
-    run = train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
+    run = orn.train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
     record = run.folder / "run.json"
     record.write_text(record.read_text().replace("finished", "stopped"))
     np.save(file, source + 1)
     with pytest.raises(OrnsteinError, match="changed since it was started"):
-        train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
+        orn.train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import torch
 from shim import Recorder, Shim, die_at, fail_at
 
 from ornstein.errors import DiskError
-from ornstein.train import disk
-from ornstein.train.checkpoint import load_latest, save_checkpoint
+from ornstein.training import disk
+from ornstein.training.checkpoint import load_latest, save_checkpoint
 
 
 def save(folder: Path, step: int, keep: int = 2) -> Path:

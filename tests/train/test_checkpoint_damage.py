@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from ornstein.errors import DiskError, DivergedError, ModelFileError
-from ornstein.train import checkpoint as module
-from ornstein.train.checkpoint import list_checkpoints, load_latest, save_checkpoint
-from ornstein.train.manifest import MANIFEST, Damaged
+from ornstein.training import checkpoint as module
+from ornstein.training.checkpoint import list_checkpoints, load_latest, save_checkpoint
+from ornstein.training.manifest import MANIFEST, Damaged
 
 FILES = ["model.safetensors", "ema.safetensors", "optim.safetensors", "state.json", MANIFEST]
 
@@ -195,7 +195,7 @@ def test_crafted_directories_are_refused_and_nothing_in_them_runs(
 
 
 def test_a_manifest_with_a_right_checksum_cannot_reach_outside(folder: Path) -> None:
-    from ornstein.train.manifest import Listed, write_manifest
+    from ornstein.training.manifest import Listed, write_manifest
 
     place = folder / "step-000012000"
     for name in ["../step-000011000/model.safetensors", "model.pt", "/etc/passwd", ".safetensors"]:

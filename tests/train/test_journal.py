@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ornstein.errors import DiskError
-from ornstein.train import journal as module
-from ornstein.train.journal import Journal, note, read_log
+from ornstein.training import journal as module
+from ornstein.training.journal import Journal, note, read_log
 
 
 def filled(path: Path, steps: range) -> Journal:

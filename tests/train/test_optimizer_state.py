@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ornstein.errors import ModelFileError
-from ornstein.train.checkpoint import load_latest, save_checkpoint
-from ornstein.train.optimizer import optimizer_tensors, restore_optimizer
+from ornstein.training.checkpoint import load_latest, save_checkpoint
+from ornstein.training.optimizer import optimizer_tensors, restore_optimizer
 
 
 def network() -> nn.Module:

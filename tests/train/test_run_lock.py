@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from ornstein.errors import RunLockedError
-from ornstein.train.lock import Holder, RunLock, holder
+from ornstein.training.lock import Holder, RunLock, holder
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from ornstein.errors import RunLockedError
-from ornstein.train.lock import RunLock
+from ornstein.training.lock import RunLock
 go = float(sys.argv[2])
 time.sleep(max(0, go - time.time()))
 try:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ornstein.train.ema import PowerEMA, exponent
+from ornstein.training.ema import PowerEMA, exponent
 
 
 @pytest.mark.parametrize("width", [0.05, 0.10, 0.15, 0.20, 0.25])

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ornstein.core import EDM, EDMTarget
 from ornstein.errors import DivergedError
 from ornstein.model import Model
-from ornstein.train.budget import Budget, largest
-from ornstein.train.loop import Settings, Trainer
-from ornstein.train.objective import WEIGHTS, LogNormal, Objective
+from ornstein.training.budget import Budget, largest
+from ornstein.training.loop import Settings, Trainer
+from ornstein.training.objective import WEIGHTS, LogNormal, Objective
 
 OBJECTIVE = Objective(EDM(), LogNormal(), WEIGHTS["edm"])
 
@@ -180,7 +180,7 @@ def test_a_time_budget_is_replanned_and_a_step_budget_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("ornstein.train.budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ornstein.training.budget.time.monotonic", lambda: now[0])
     timed, counted = Budget(1000, seconds=60), Budget(1000)
     for budget in (timed, counted):
         budget.replan(0)

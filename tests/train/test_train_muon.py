@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ornstein.core import generator
-from ornstein.train.muon import Muon, matrices, orthogonal
+from ornstein.training.muon import Muon, matrices, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16)])

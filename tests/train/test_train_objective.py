@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ornstein.core import EDM, TARGETS, VP, Flow, Level, generator
 from ornstein.model import Model
-from ornstein.train.objective import (
+from ornstein.training.objective import (
     WEIGHTS,
     LogNormal,
     Objective,

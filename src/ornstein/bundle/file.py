@@ -30,7 +30,7 @@ from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.solvers import SOLVERS
-from ornstein.train.disk import explained, make_folder, read_file, write_atomically
+from ornstein.training.disk import explained, make_folder, read_file, write_atomically
 
 FORMAT = 1
 FILE = "model.safetensors"

@@ -54,13 +54,13 @@ def _targets() -> Iterable[str]:
 
 
 def _laws() -> Iterable[str]:
-    from ornstein.train.objective import LAWS
+    from ornstein.training.objective import LAWS
 
     return LAWS
 
 
 def _weights() -> Iterable[str]:
-    from ornstein.train.objective import WEIGHTS
+    from ornstein.training.objective import WEIGHTS
 
     return WEIGHTS
 

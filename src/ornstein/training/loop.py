@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ornstein.core import generator, key
 from ornstein.errors import DivergedError
 from ornstein.model import Model
-from ornstein.train.ema import PowerEMA
-from ornstein.train.muon import Muon, matrices
-from ornstein.train.objective import Objective, stratified
+from ornstein.training.ema import PowerEMA
+from ornstein.training.muon import Muon, matrices
+from ornstein.training.objective import Objective, stratified
 
 
 class Items(Protocol):

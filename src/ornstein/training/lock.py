@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ornstein.errors import RunLockedError
-from ornstein.train.disk import explained
+from ornstein.training.disk import explained
 
 try:
     import fcntl

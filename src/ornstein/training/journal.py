@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ornstein.train.disk import explained
+from ornstein.training.disk import explained
 
 
 class Journal:

@@ -20,8 +20,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ornstein.errors import DiskError, DivergedError, ModelFileError
-from ornstein.train import disk
-from ornstein.train.manifest import (
+from ornstein.training import disk
+from ornstein.training.manifest import (
     NAME,
     STATE,
     STEM,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ornstein import __version__
 from ornstein.errors import ModelFileError
-from ornstein.train import disk
+from ornstein.training import disk
 
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
