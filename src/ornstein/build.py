@@ -82,6 +82,13 @@ def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
     return Trainer(built, data, objective(config), settings(config), class_count(data), where)
 
 
+def guidance(config: Config, data: Dataset) -> float:
+    """Scale of guidance that the model is sampled with: off where it could not be learned."""
+    if not class_count(data) or config.train.class_dropout == 0:
+        return 1.0
+    return config.sample.guidance
+
+
 def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, Any]) -> Bundle:
     """Join a trained model with all that sampling it needs."""
     chosen = config.sample
@@ -94,7 +101,13 @@ def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, 
         coding=data.coding,
         shape=data.shape,
         classes=data.classes if data.labels is not None else (),
-        sampler=Sampler(chosen.solver, chosen.grid, chosen.schedule, chosen.steps),
+        sampler=Sampler(
+            chosen.solver,
+            chosen.grid,
+            chosen.schedule,
+            chosen.steps,
+            guidance(config, data),
+        ),
         weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
         provenance=provenance,
     )

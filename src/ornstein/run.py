@@ -101,6 +101,7 @@ class Run:
         grid: str | None = None,
         schedule: str | None = None,
         class_name: str | None = None,
+        guidance: float | None = None,
     ) -> Samples:
         """Make n new items; see :meth:`ornstein.bundle.Bundle.sample`."""
         return self.bundle().sample(
@@ -111,6 +112,7 @@ class Run:
             grid=grid,
             schedule=schedule,
             class_name=class_name,
+            guidance=guidance,
         )
 
     def __repr__(self) -> str:

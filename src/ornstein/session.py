@@ -31,6 +31,7 @@ from ornstein.viz import film
 
 SAVE_SECONDS = 45.0
 STEP_SECONDS = 0.5  # how often progress is shown
+PREVIEW_SHARE = 0.1  # of the time, at most, goes into sample grids
 LAST_SAVE_TRIES, LAST_SAVE_WAIT = 5, 15.0
 
 
@@ -56,6 +57,7 @@ class Session:
         self.heldout: float | None = None
         self.alive: Callable[[], None] = lambda: None
         self._pace: tuple[float, int] | None = None
+        self._drawing = self._last = 0.0  # seconds spent on previews, and on the last of them
         self._resume(started)
 
     def _resume(self, started: float) -> None:
@@ -141,6 +143,8 @@ class Session:
             return False
         if self.config.train.sample_every:
             return step % self.config.train.sample_every == 0
+        if self._drawing + self._last > PREVIEW_SHARE * self.budget.elapsed:
+            return False
         share, before = (n * self.plan.previews // self.budget.total for n in (step, step - 1))
         return share > before
 
@@ -225,6 +229,7 @@ class Session:
             "steps": step,
             "seen": step * self.trainer.settings.batch,
             "seconds": round(self.budget.elapsed, 1),
+            "class_dropout": self.config.train.class_dropout,
             "weights": f"average of relative width {self.trainer.settings.ema:g}",
             "ornstein": ornstein.__version__,
             "torch": torch.__version__,
@@ -249,7 +254,9 @@ class Session:
         path = folder / f"step-{step:09d}.png"
         made.save_sheet(path)
         self.say.saved(path, "grid")
-        self.budget.reserve = 1.2 * (time.monotonic() - begun)
+        self._last = time.monotonic() - begun
+        self._drawing += self._last
+        self.budget.reserve = 1.2 * self._last
 
     def film(self) -> None:
         """Join the sample grids over training into a film."""

@@ -16,6 +16,7 @@ from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
 from ornstein.core import GRIDS, PROCESSES, Denoiser, ItemNoise, Level, Process
 from ornstein.data.coding import Coding
 from ornstein.errors import UsageError, near
+from ornstein.guide import classifier_free
 from ornstein.model import Model
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS, Step
@@ -138,9 +139,39 @@ class Bundle:
             return torch.full((n,), self.classes.index(class_name))
         return torch.arange(first, first + n) % len(self.classes)
 
-    def denoiser(self, labels: Tensor | None = None) -> Denoiser:
-        """Bind classes, (B,) int64, where index C is "no class"; None leaves the class open."""
-        return self.model.given({} if labels is None else {"class": labels.to(self.device)})
+    def denoiser(self, labels: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
+        """Bind classes, (B,) int64, where index C is "no class"; None leaves the class open.
+
+        Args:
+            labels: Class of each item.
+            guidance: Scale of classifier-free guidance towards it; 1 is off.
+        """
+        if labels is None:
+            return self.model.given({})
+        cond = {"class": labels.to(self.device)}
+        if guidance == 1:
+            return self.model.given(cond)
+        null = {"class": torch.full_like(cond["class"], len(self.classes))}
+        return classifier_free(self.model, cond, null, guidance)
+
+    def scale(self, guidance: float | None = None) -> float:
+        """The scale of guidance to use: the one given, or the model's own.
+
+        Raises:
+            UsageError: the model has no classes, never saw an item without its class, or the
+                scale is out of bounds.
+        """
+        scale = self.sampler.guidance if guidance is None else guidance
+        if not 0 <= scale <= 100:
+            raise UsageError(f"guidance is a number from 0 to 100, 1 is off; got {scale:g}.")
+        if scale != 1 and not self.classes:
+            raise UsageError("this model has no classes to be guided to; leave guidance at 1.")
+        if scale != 1 and self.provenance.get("class_dropout") == 0:
+            raise UsageError(
+                "this model never saw an item without its class, so it cannot be guided. Train it "
+                "with --set class_dropout=0.1."
+            )
+        return scale
 
     def walk(
         self,
@@ -153,6 +184,7 @@ class Bundle:
         grid: str | None = None,
         schedule: str | None = None,
         class_name: str | None = None,
+        guidance: float | None = None,
     ) -> Walk:
         """Prepare the trajectory of items first..first+n-1, in one batch.
 
@@ -170,9 +202,10 @@ class Bundle:
             grid: Key of ``GRIDS``.
             schedule: Key of ``PROCESSES``.
             class_name: Class of all items; default each in turn.
+            guidance: Scale of classifier-free guidance, see :meth:`scale`; twice the evaluations.
 
         Raises:
-            UsageError: an unknown name, or no items.
+            UsageError: an unknown name, no items, or guidance that the model cannot follow.
         """
         if n < 1 or first < 0:
             raise UsageError(
@@ -185,19 +218,21 @@ class Bundle:
         noise = ItemNoise(seed, range(first, first + rows))
         labels = self.labels(rows, class_name, first)
         start = noise.start(self.shape).to(self.device) * float(levels.sigma[0])
+        scale = self.scale(guidance)
         settings = {
             "class": class_name,
             "grid": grid or self.sampler.grid,
+            "guidance": scale,
             "model": self.fingerprint,
             "schedule": schedule or self.sampler.schedule or self.process,
             "seed": seed,
             "solver": way,
             "steps": len(levels) - 1,
         }
-        walked = walk_levels(self.denoiser(labels), start, levels, chosen, noise)
+        walked = walk_levels(self.denoiser(labels, scale), start, levels, chosen, noise)
         cut = (step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked)
         shown = None if labels is None else labels[:n]
-        cost = chosen.evaluations * (len(levels) - 1)
+        cost = chosen.evaluations * (len(levels) - 1) * (1 if scale == 1 else 2)
         return Walk(start[:n], levels, shown, cut, settings, cost)
 
     def trace(
@@ -211,11 +246,12 @@ class Bundle:
         grid: str | None = None,
         schedule: str | None = None,
         class_name: str | None = None,
+        guidance: float | None = None,
     ) -> Iterator[Step]:
         """Walk from noise to data and yield every step; see :meth:`walk`."""
         return self.walk(
             n, seed=seed, first=first, steps=steps, solver=solver, grid=grid, schedule=schedule,
-            class_name=class_name,
+            class_name=class_name, guidance=guidance,
         ).steps  # fmt: skip
 
     def sample(
@@ -229,6 +265,7 @@ class Bundle:
         grid: str | None = None,
         schedule: str | None = None,
         class_name: str | None = None,
+        guidance: float | None = None,
         batch: int = 64,
         progress: Progress | None = None,
     ) -> Samples:
@@ -243,7 +280,7 @@ class Bundle:
         for k, size in enumerate(sizes):
             walk = self.walk(
                 size, seed=seed, first=first + k * batch, steps=steps, solver=solver, grid=grid,
-                schedule=schedule, class_name=class_name,
+                schedule=schedule, class_name=class_name, guidance=guidance,
             )  # fmt: skip
             x = walk.start
             for step in walk.steps:

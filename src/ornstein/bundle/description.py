@@ -34,6 +34,7 @@ class Sampling(Part):
     grid: Name
     schedule: Name | None
     steps: Annotated[int, Field(ge=1, le=100_000)]
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0
 
 
 class Description(Part):

@@ -61,6 +61,7 @@ def save(bundle: Bundle, path: str | Path) -> Path:
             "grid": bundle.sampler.grid,
             "schedule": bundle.sampler.schedule,
             "steps": bundle.sampler.steps,
+            "guidance": bundle.sampler.guidance,
         },
         "weights": bundle.weights,
         "provenance": dict(bundle.provenance),

@@ -32,12 +32,14 @@ class Sampler:
         grid: Key of ``GRIDS``.
         schedule: Key of ``PROCESSES``, None for the process of training.
         steps: Steps of the solver.
+        guidance: Scale of classifier-free guidance towards the class; 1 is off.
     """
 
     solver: str = "dpmpp-2m"
     grid: str = "karras"
     schedule: str | None = None
     steps: int = 20
+    guidance: float = 1.0
 
 
 class Walk(NamedTuple):

@@ -38,6 +38,11 @@ FILM_MOMENTS = 60
 @click.option("--grid", help="Levels that the steps visit: uniform, karras, log-snr, ...")
 @click.option("--schedule", help="Process to sample on; any will do for any model.")
 @click.option("--class", "class_name", help="Class to make; default each in turn.")
+@click.option(
+    "--guidance",
+    type=Amount(0, 100, whole=False),
+    help="Pull towards the class: 1 is off, more is surer and less varied.",
+)
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
@@ -56,6 +61,7 @@ def command(
     grid: str | None,
     schedule: str | None,
     class_name: str | None,
+    guidance: float | None,
     film: bool,
     out: Path | None,
     batch: int | None,
@@ -85,6 +91,7 @@ def command(
             grid=grid,
             schedule=schedule,
             class_name=class_name,
+            guidance=guidance,
             batch=batch or 64,
             progress=counted,
         )
@@ -111,6 +118,7 @@ def label_of(made: Samples) -> str:
     said = made.settings
     parts = [f"seed{made.seed}", f"n{len(made)}", said["solver"], str(said["steps"]), said["grid"]]
     parts += [said["schedule"], said.get("class") or ""]
+    parts += [f"g{said['guidance']:g}"] if said["guidance"] != 1 else []
     return re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(p for p in parts if p))[:120]
 
 
@@ -128,6 +136,7 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     total = f"{made.evaluations * len(made):,} evaluations of the network"
     seconds = duration(made.seconds) if made.seconds >= 10 else f"{made.seconds:.1f} s"
     how = f"{said['solver']}, {said['steps']} steps on {said['schedule']} ({said['grid']} grid)"
+    how += f", guidance {said['guidance']:g}" if said["guidance"] != 1 else ""
     return [
         f"made       {len(made):,} {noun} from seed {made.seed}: {how}",
         f"cost       {made.evaluations} evaluations each, {total}, {seconds}",
@@ -153,6 +162,7 @@ def write_film(bundle: Bundle, made: Samples, path: Path) -> Path:
         said["schedule"],
         said.get("class"),
         FILM_MOMENTS,
+        said["guidance"],
     )
     frames = [displayed(x, bundle.coding) for x in seen.x]
     return film(side_by_side([frames], bundle.kind), path)

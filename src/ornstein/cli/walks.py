@@ -44,6 +44,7 @@ def walked(
     schedule: str | None,
     class_name: str | None,
     most: int,
+    guidance: float | None = None,
 ) -> Reversal:
     """Walk ``count`` items from noise to data and keep at most ``most`` moments."""
     from ornstein.viz import record
@@ -56,5 +57,6 @@ def walked(
         grid=grid,
         schedule=schedule,
         class_name=class_name,
+        guidance=guidance,
     )
     return record(walk.start, walk.levels, walk.steps, most)

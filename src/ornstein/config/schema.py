@@ -238,6 +238,11 @@ class SampleSettings(Section):
     steps: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=20, description="Steps of the solver."
     )
+    guidance: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=2.0,
+        description="Scale of classifier-free guidance towards the class, if there are classes; "
+        "1 is off.",
+    )
     count: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=64, description="Items on the sample grids during training."
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,19 @@ from ornstein.training.ema import PowerEMA
 from ornstein.training.muon import Muon, matrices
 from ornstein.training.objective import Objective, stratified
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 class Items(Protocol):
     """What training needs of a data set; ``ornstein.data.Dataset`` is one, tensors wrap easily."""
 
     @property
-    def train(self) -> Tensor:
+    def train(self) -> Tensor | np.ndarray:
         """Indices of the items to train on, (n,) int64."""
 
     @property
-    def heldout(self) -> Tensor:
+    def heldout(self) -> Tensor | np.ndarray:
         """Indices of the items kept aside, (m,) int64, may be empty."""
 
     def batch(self, indices: Tensor) -> Tensor:
