@@ -60,7 +60,7 @@ def settings(config: Config) -> Settings:
     return Settings(
         batch=train.batch,
         accumulate=train.accumulate,
-        optimizer=train.optimizer,
+        optimizer=train.optimizer or "adamw",
         learning_rate=train.learning_rate,
         matrix_rate=train.matrix_rate,
         betas=train.betas,
@@ -82,13 +82,6 @@ def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
     return Trainer(built, data, objective(config), settings(config), class_count(data), where)
 
 
-def guidance(config: Config, data: Dataset) -> float:
-    """Scale of guidance that the model is sampled with: off where it could not be learned."""
-    if not class_count(data) or config.train.class_dropout == 0:
-        return 1.0
-    return config.sample.guidance
-
-
 def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, Any]) -> Bundle:
     """Join a trained model with all that sampling it needs."""
     chosen = config.sample
@@ -106,7 +99,7 @@ def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, 
             chosen.grid,
             chosen.schedule,
             chosen.steps,
-            guidance(config, data),
+            1.0 if config.sample.guidance is None else config.sample.guidance,
         ),
         weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
         provenance=provenance,

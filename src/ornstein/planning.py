@@ -17,12 +17,14 @@ LOG_SECONDS = 1.0
 
 # What each kind of data is trained with when nothing is said: items per step, learning rate.
 BATCH = {"image": 64, "series": 64, "vector": 512}
-RATE = {"image": 2e-3, "series": 2e-3, "vector": 3e-3}
+RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3}
+
+GUIDANCE = 2.0  # towards the class, where there are classes
 
 # Items a size must see within the budget before it beats the next smaller one.
 NEEDS = {
-    "unet": {"tiny": 0.0, "small": 60e3, "medium": 400e3, "large": 4e6},
-    "mlp": {"tiny": 0.0, "small": 100e3, "medium": 2e6, "large": 20e6},
+    "unet": {"tiny": 0.0, "small": 250e3, "medium": 1e6, "large": 10e6},
+    "mlp": {"tiny": 0.0, "small": 1e6, "medium": 10e6, "large": 100e6},
 }
 
 
@@ -72,9 +74,14 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
         config = _with(config, "train", batch=BATCH[data.kind])
     if not train.learning_rate:
         config = _with(config, "train", learning_rate=RATE[data.kind])
+    if config.sample.guidance is None:
+        config = _with(config, "sample", guidance=_guidance(config, data))
     if data.kind == "vector" and not planned:
         # Points cost little, and few of them show no shape.
         config = _with(config, "sample", count=max(1000, config.sample.count))
+    if not train.optimizer:
+        chosen = "muon" if config.net.name == "unet" else "adamw"
+        config = _with(config, "train", optimizer=chosen)
     if not config.net.size and not config.net.options:
         config = _with(config, "net", size=_size(config, data, where, seconds))
     measured = None if planned else measure(config, data, where)
@@ -93,6 +100,12 @@ def measure(config: Config, data: Dataset, where: torch.device, seconds: float =
     """Seconds that one training step takes here, measured on a trial that is thrown away."""
     trial = build.trainer(config, data, where)
     return pace(lambda: trial.step(10**6), seconds)
+
+
+def _guidance(config: Config, data: Dataset) -> float:
+    """Off where it could not be learned, and for vectors, whose shape it bends visibly."""
+    learned = build.class_count(data) > 0 and config.train.class_dropout > 0
+    return GUIDANCE if learned and data.kind != "vector" else 1.0
 
 
 def _size(config: Config, data: Dataset, where: torch.device, seconds: float | None) -> str:

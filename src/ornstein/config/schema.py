@@ -160,8 +160,10 @@ class TrainSettings(Section):
         default=1,
         description="Pieces a batch is computed in, to save memory; the result is the same.",
     )
-    optimizer: OptimizerName = Field(
-        default="muon", description="AdamW, or Muon for the matrices inside the network."
+    optimizer: Annotated[OptimizerName | None, Auto] = Field(
+        default=None,
+        description="AdamW, or Muon for the matrices inside the network and AdamW for the rest; "
+        "auto takes Muon for U-Nets.",
     )
     matrix_rate: Annotated[float, Field(gt=0, le=10)] = Field(
         default=0.02, description="Peak rate of Muon."
@@ -238,10 +240,10 @@ class SampleSettings(Section):
     steps: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=20, description="Steps of the solver."
     )
-    guidance: Annotated[float, Field(ge=0, le=100)] = Field(
-        default=2.0,
-        description="Scale of classifier-free guidance towards the class, if there are classes; "
-        "1 is off.",
+    guidance: Annotated[Annotated[float, Field(ge=0, le=100)] | None, Auto] = Field(
+        default=None,
+        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 2 for "
+        "pictures and series with classes.",
     )
     count: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=64, description="Items on the sample grids during training."
