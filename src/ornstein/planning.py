@@ -19,7 +19,7 @@ LOG_SECONDS = 1.0
 BATCH = {"image": 64, "series": 64, "vector": 512}
 RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3}
 
-GUIDANCE = 2.0  # towards the class, where there are classes
+GUIDANCE = 1.5  # towards the class, where there are classes
 
 # Items a size must see within the budget before it beats the next smaller one.
 NEEDS = {
