@@ -78,5 +78,6 @@ class UnsafeError(OrnsteinError):
 
 def near(name: str, options: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the option closest to ``name``, or ``""``."""
-    found = get_close_matches(name.lower(), list(options), n=1, cutoff=0.6)
-    return f" Did you mean '{found[0]}'?" if found else ""
+    names = {option.lower(): option for option in options}
+    found = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f" Did you mean '{names[found[0]]}'?" if found else ""
