@@ -242,8 +242,8 @@ class SampleSettings(Section):
     )
     guidance: Annotated[Annotated[float, Field(ge=0, le=100)] | None, Auto] = Field(
         default=None,
-        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 1.5 for "
-        "pictures and series with classes.",
+        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 1.5 "
+        "for pictures and series with classes.",
     )
     count: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=64, description="Items on the sample grids during training."
