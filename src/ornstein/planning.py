@@ -130,4 +130,6 @@ def _steps(config: Config, seconds: float | None, measured: float | None) -> int
 
 def _with(config: Config, section: str, **values: object) -> Config:
     part = getattr(config, section)
-    return config.model_copy(update={section: part.model_copy(update=values)})
+    # Validated again, so that a wrong name or value here is an error and not lost.
+    changed = type(part).model_validate({**part.model_dump(), **values})
+    return config.model_copy(update={section: changed})

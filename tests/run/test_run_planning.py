@@ -1,0 +1,62 @@
+"""Plans: what the settings leave open is filled in from the data, and nothing given is changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from ornstein import planning
+from ornstein.config import resolve
+from ornstein.data import Dataset, Source, make_dataset
+
+CPU = torch.device("cpu")
+
+
+def pictures(labelled: bool) -> Dataset:
+    items = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 5), dtype=np.uint8)
+    labels = np.arange(40) % 2 if labelled else None
+    classes = ("even", "odd") if labelled else ()
+    return make_dataset(
+        "some", "image", items, source=Source("made here"), labels=labels, classes=classes
+    )
+
+
+def planned(data: Dataset, **flags: object) -> planning.Plan:
+    given = {f"train.{name}": value for name, value in flags.items()}
+    return planning.plan(resolve(flags=given).config, data, CPU)
+
+
+def test_labelled_pictures_get_a_u_net_muon_and_guidance() -> None:
+    made = planned(pictures(labelled=True), steps=3)
+    config = made.config
+    assert (config.net.name, config.net.size) == ("unet", "tiny")
+    assert config.train.optimizer == "muon"
+    assert config.sample.guidance == planning.GUIDANCE
+    assert made.steps == 3
+    assert made.seconds is None
+
+
+def test_guidance_is_off_where_it_cannot_be_learned() -> None:
+    assert planned(pictures(labelled=False), steps=1).config.sample.guidance == 1
+    unseen = planned(pictures(labelled=True), steps=1, class_dropout=0.0)
+    assert unseen.config.sample.guidance == 1
+
+
+def test_a_plan_leaves_nothing_open_and_is_kept_when_made_again() -> None:
+    first = planned(pictures(labelled=True), steps=3)
+    again = planning.plan(first.config, pictures(labelled=True), CPU)
+    assert again.config == first.config
+    assert again.step_seconds is None  # nothing was measured
+
+
+def test_images_become_steps_and_ten_minutes_are_the_default() -> None:
+    data = pictures(labelled=False)
+    assert planned(data, images=1000, batch=64).steps == 16
+    assert planned(data).seconds == 600
+
+
+def test_a_wrong_name_inside_a_plan_is_an_error() -> None:
+    with pytest.raises(ValidationError):
+        planning._with(resolve().config, "train", batsh=3)
