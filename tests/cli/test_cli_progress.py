@@ -4,7 +4,9 @@ import io
 import json
 import os
 import pty
+import select
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,17 @@ def test_the_display_fits_where_the_output_goes(monkeypatch: pytest.MonkeyPatch)
     assert type(display(False, True)) is Quiet
 
 
+def read_until(master: int, *wanted: bytes, seconds: float = 20.0) -> str:
+    """Read a terminal, which gives what was written in pieces, until it has shown all of this."""
+    seen, end = b"", time.monotonic() + seconds
+    while not all(text in seen for text in wanted) and time.monotonic() < end:
+        if select.select([master], [], [], 0.1)[0]:
+            seen += os.read(master, 65536)
+    while select.select([master], [], [], 0.1)[0]:
+        seen += os.read(master, 65536)
+    return seen.decode()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_in_a_terminal_a_bar_shows_step_loss_speed_time_and_cost(
     monkeypatch: pytest.MonkeyPatch,
@@ -95,7 +108,7 @@ def test_in_a_terminal_a_bar_shows_step_loss_speed_time_and_cost(
         show.step(info(201, heldout=0.5))
         show.close()
         terminal.flush()
-        seen = os.read(master, 65536).decode()
+        seen = read_until(master, b"100 %", b"201/20,000")
     os.close(master)
     assert "201/20,000" in seen
     assert "loss 0.4123" in seen
