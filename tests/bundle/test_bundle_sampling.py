@@ -91,7 +91,7 @@ def test_impossible_grids_are_refused_before_anything_is_computed() -> None:
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_model_of_one_schedule_walks_every_other(schedule: str, grid: str) -> None:
     bundle = make_bundle("vector")
-    walk = bundle.walk(3, schedule=schedule, grid=grid, steps=6)
+    walk = bundle.walk(3, sampler=bundle.how(schedule=schedule, grid=grid, steps=6))
     steps = list(walk.steps)
     assert len(steps) == 6
     assert torch.isfinite(steps[-1].x).all()
@@ -118,15 +118,18 @@ def test_defaults_are_those_of_the_model_and_each_can_be_changed() -> None:
     assert named == {"solver": "heun", "grid": "uniform", "schedule": "cosine", "steps": 5}
     assert walk.evaluations == 10
     assert len(walk.levels) == 6
-    other = bundle.walk(2, solver="ddim", grid="karras", schedule="edm", steps=3).settings
+    way = bundle.how(solver="ddim", grid="karras", schedule="edm", steps=3)
+    other = bundle.walk(2, sampler=way).settings
     named = {k: other[k] for k in ("solver", "grid", "schedule", "steps")}
     assert named == {"solver": "ddim", "grid": "karras", "schedule": "edm", "steps": 3}
 
 
 def test_the_process_of_training_keeps_its_options_as_a_schedule() -> None:
     bundle = make_bundle("vector", process="edm", process_options={"sigma_max": 20.0})
-    assert float(bundle.levels(4).sigma[0]) == pytest.approx(20.0)
-    assert float(bundle.levels(4, schedule="edm").sigma[0]) == pytest.approx(20.0)
+    assert float(bundle.levels(bundle.how(steps=4)).sigma[0]) == pytest.approx(20.0)
+    assert float(bundle.levels(bundle.how(steps=4, schedule="edm")).sigma[0]) == pytest.approx(
+        20.0
+    )
 
 
 def test_progress_counts_every_step_of_every_piece() -> None:
@@ -139,11 +142,12 @@ def test_progress_counts_every_step_of_every_piece() -> None:
 
 def test_a_walk_starts_at_the_noise_and_ends_at_the_sample() -> None:
     bundle = make_bundle("vector")
-    walk = bundle.walk(3, seed=4, steps=3)
+    way = bundle.how(steps=3)
+    walk = bundle.walk(3, seed=4, sampler=way)
     assert walk.start.std() > 20  # sigma is 80 there
     steps = list(walk.steps)
     assert [step.number for step in steps] == [0, 1, 2]
     assert all(step.x.shape == step.x0.shape == (3, 2) for step in steps)
     made = bundle.sample(3, seed=4, steps=3).items
     assert np.array_equal(bundle.coding.decode(steps[-1].x), made)
-    assert torch.equal(list(bundle.trace(3, seed=4, steps=3))[-1].x, steps[-1].x)
+    assert torch.equal(list(bundle.trace(3, seed=4, sampler=way))[-1].x, steps[-1].x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,39 @@ class Bundle:
 
     def make_process(self, schedule: str | None = None) -> Process:
         """Build the process called ``schedule``, by default the one of training."""
-        name = schedule or self.sampler.schedule or self.process
+        name = schedule or self.process
         if name == self.process:
             return PROCESSES[name](**self.process_options)
         return choose("schedule", name, PROCESSES)()
 
-    def levels(
-        self, steps: int | None = None, grid: str | None = None, schedule: str | None = None
-    ) -> Level:
+    def how(
+        self,
+        *,
+        solver: str | None = None,
+        grid: str | None = None,
+        schedule: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Sampler:
+        """Return the way to sample: what is asked for, and the model's own defaults for the rest.
+
+        Args:
+            solver: Key of ``SOLVERS``.
+            grid: Key of ``GRIDS``.
+            schedule: Key of ``PROCESSES``; by default the process of training.
+            steps: Steps of the solver.
+            guidance: Scale of classifier-free guidance, 1 is off; else twice the evaluations.
+        """
+        own = self.sampler
+        return Sampler(
+            solver=own.solver if solver is None else solver,
+            grid=own.grid if grid is None else grid,
+            schedule=(own.schedule or self.process) if schedule is None else schedule,
+            steps=own.steps if steps is None else steps,
+            guidance=own.guidance if guidance is None else guidance,
+        )
+
+    def levels(self, sampler: Sampler | None = None) -> Level:
         """Return the grid that is walked, (steps + 1,), from noise to data.
 
         Raises:
@@ -111,10 +136,10 @@ class Bundle:
             LevelError: the grid has no such number of steps.
             TargetError: the model's target says nothing at a level of this grid.
         """
-        process = self.make_process(schedule)
-        grids = choose("grid", grid or self.sampler.grid, GRIDS)
-        levels = grids(process, self.sampler.steps if steps is None else steps)
-        name = schedule or self.sampler.schedule or self.process
+        sampler = sampler or self.how()
+        process = self.make_process(sampler.schedule)
+        levels = choose("grid", sampler.grid, GRIDS)(process, sampler.steps)
+        name = sampler.schedule or self.process
         self.model.target.check(levels[:-1].unit(), f"the schedule '{name}'")
         return levels
 
@@ -154,14 +179,13 @@ class Bundle:
         null = {"class": torch.full_like(cond["class"], len(self.classes))}
         return classifier_free(self.model, cond, null, guidance)
 
-    def scale(self, guidance: float | None = None) -> float:
-        """The scale of guidance to use: the one given, or the model's own.
+    def check_guidance(self, scale: float) -> None:
+        """Refuse a scale of guidance that this model cannot follow.
 
         Raises:
             UsageError: the model has no classes, never saw an item without its class, or the
                 scale is out of bounds.
         """
-        scale = self.sampler.guidance if guidance is None else guidance
         if not 0 <= scale <= 100:
             raise UsageError(f"guidance is a number from 0 to 100, 1 is off; got {scale:g}.")
         if scale != 1 and not self.classes:
@@ -171,7 +195,6 @@ class Bundle:
                 "this model never saw an item without its class, so it cannot be guided. Train it "
                 "with --set class_dropout=0.1."
             )
-        return scale
 
     def walk(
         self,
@@ -179,12 +202,8 @@ class Bundle:
         *,
         seed: int = 0,
         first: int = 0,
-        steps: int | None = None,
-        solver: str | None = None,
-        grid: str | None = None,
-        schedule: str | None = None,
         class_name: str | None = None,
-        guidance: float | None = None,
+        sampler: Sampler | None = None,
     ) -> Walk:
         """Prepare the trajectory of items first..first+n-1, in one batch.
 
@@ -197,12 +216,8 @@ class Bundle:
             n: Number of items.
             seed: Where the noise comes from.
             first: Number of the first item.
-            steps: Steps of the solver.
-            solver: Key of ``SOLVERS``.
-            grid: Key of ``GRIDS``.
-            schedule: Key of ``PROCESSES``.
             class_name: Class of all items; default each in turn.
-            guidance: Scale of classifier-free guidance, see :meth:`scale`; twice the evaluations.
+            sampler: The way to go, see :meth:`how`.
 
         Raises:
             UsageError: an unknown name, no items, or guidance that the model cannot follow.
@@ -211,29 +226,30 @@ class Bundle:
             raise UsageError(
                 f"sampling makes at least one item from item 0 on, not {n} at {first}."
             )
-        way = solver or self.sampler.solver
-        chosen = choose("solver", way, SOLVERS)()
-        levels = self.levels(steps, grid, schedule)
+        sampler = sampler or self.how()
+        self.check_guidance(sampler.guidance)
+        solver = choose("solver", sampler.solver, SOLVERS)()
+        levels = self.levels(sampler)
         rows = n if self.device.type != "cpu" else -(-n // ROWS) * ROWS
         noise = ItemNoise(seed, range(first, first + rows))
         labels = self.labels(rows, class_name, first)
         start = noise.start(self.shape).to(self.device) * float(levels.sigma[0])
-        scale = self.scale(guidance)
-        settings = {
-            "class": class_name,
-            "grid": grid or self.sampler.grid,
-            "guidance": scale,
-            "model": self.fingerprint,
-            "schedule": schedule or self.sampler.schedule or self.process,
-            "seed": seed,
-            "solver": way,
-            "steps": len(levels) - 1,
-        }
-        walked = walk_levels(self.denoiser(labels, scale), start, levels, chosen, noise)
-        cut = (step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked)
-        shown = None if labels is None else labels[:n]
-        cost = chosen.evaluations * (len(levels) - 1) * (1 if scale == 1 else 2)
-        return Walk(start[:n], levels, shown, cut, settings, cost)
+        denoise = self.denoiser(labels, sampler.guidance)
+        walked = walk_levels(denoise, start, levels, solver, noise)
+        return Walk(
+            start=start[:n],
+            levels=levels,
+            labels=None if labels is None else labels[:n],
+            steps=(step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked),
+            settings={
+                **asdict(sampler),
+                "schedule": sampler.schedule or self.process,
+                "class": class_name,
+                "model": self.fingerprint,
+                "seed": seed,
+            },
+            evaluations=solver.evaluations * sampler.steps * (1 if sampler.guidance == 1 else 2),
+        )
 
     def trace(
         self,
@@ -241,18 +257,11 @@ class Bundle:
         *,
         seed: int = 0,
         first: int = 0,
-        steps: int | None = None,
-        solver: str | None = None,
-        grid: str | None = None,
-        schedule: str | None = None,
         class_name: str | None = None,
-        guidance: float | None = None,
+        sampler: Sampler | None = None,
     ) -> Iterator[Step]:
         """Walk from noise to data and yield every step; see :meth:`walk`."""
-        return self.walk(
-            n, seed=seed, first=first, steps=steps, solver=solver, grid=grid, schedule=schedule,
-            class_name=class_name, guidance=guidance,
-        ).steps  # fmt: skip
+        return self.walk(n, seed=seed, first=first, class_name=class_name, sampler=sampler).steps
 
     def sample(
         self,
@@ -260,18 +269,24 @@ class Bundle:
         *,
         seed: int = 0,
         first: int = 0,
-        steps: int | None = None,
+        class_name: str | None = None,
         solver: str | None = None,
         grid: str | None = None,
         schedule: str | None = None,
-        class_name: str | None = None,
+        steps: int | None = None,
         guidance: float | None = None,
         batch: int = 64,
         progress: Progress | None = None,
     ) -> Samples:
-        """Make items first..first+n-1 of a seed, in pieces of ``batch``; see :meth:`walk`."""
+        """Make items first..first+n-1 of a seed, in pieces of ``batch``.
+
+        The way is chosen as by :meth:`how`; the rest is as in :meth:`walk`.
+        """
         if batch < 1:
             raise UsageError(f"a batch holds at least one item, not {batch}.")
+        sampler = self.how(
+            solver=solver, grid=grid, schedule=schedule, steps=steps, guidance=guidance
+        )
         began = time.monotonic()
         sizes = [min(batch, n - k) for k in range(0, n, batch)] or [n]
         ends: list[Tensor] = []
@@ -279,14 +294,13 @@ class Bundle:
         done = 0
         for k, size in enumerate(sizes):
             walk = self.walk(
-                size, seed=seed, first=first + k * batch, steps=steps, solver=solver, grid=grid,
-                schedule=schedule, class_name=class_name, guidance=guidance,
-            )  # fmt: skip
+                size, seed=seed, first=first + k * batch, class_name=class_name, sampler=sampler
+            )
             x = walk.start
             for step in walk.steps:
                 x, done = step.x, done + 1
                 if progress is not None:
-                    progress(done, len(sizes) * walk.settings["steps"])
+                    progress(done, len(sizes) * sampler.steps)
             ends.append(x.cpu())
             labels += [None] * size if walk.labels is None else walk.labels.tolist()
         return Samples(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,7 @@ def save(bundle: Bundle, path: str | Path) -> Path:
         "coding": bundle.coding.to_json(),
         "shape": list(bundle.shape),
         "classes": list(bundle.classes),
-        "sampler": {
-            "solver": bundle.sampler.solver,
-            "grid": bundle.sampler.grid,
-            "schedule": bundle.sampler.schedule,
-            "steps": bundle.sampler.steps,
-            "guidance": bundle.sampler.guidance,
-        },
+        "sampler": asdict(bundle.sampler),
         "weights": bundle.weights,
         "provenance": dict(bundle.provenance),
     }

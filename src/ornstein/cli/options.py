@@ -14,6 +14,7 @@ from ornstein.errors import UsageError, near
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DEBUG = "ornstein.debug"
+ASKED = "ornstein.sampler"
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -71,6 +72,34 @@ class Amount(click.ParamType[int | float]):
 ITEMS = Amount(1, 100_000)
 STEPS = Amount(1, 10_000)
 SEED = Amount(0, 2**63 - 1)
+
+
+def _ask(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    if value is not None:
+        ctx.meta.setdefault(ASKED, {})[param.name] = value
+
+
+def asked() -> dict[str, Any]:
+    """What the options of :func:`sampler_options` were given: arguments of ``Bundle.how``."""
+    return dict(click.get_current_context().meta.get(ASKED, {}))
+
+
+def sampler_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how to sample; :func:`asked` returns them."""
+    kinds: dict[str, tuple[str, click.ParamType[Any] | None]] = {
+        "steps": ("Steps of the solver.", STEPS),
+        "solver": ("ddim, heun, ...; a wrong name lists them all.", None),
+        "grid": ("Levels that the steps visit: uniform, karras, log-snr, ...", None),
+        "schedule": ("Process to sample on; any will do for any model.", None),
+        "guidance": (
+            "Pull towards the class: 1 is off, more is surer and less varied.",
+            Amount(0, 100, whole=False),
+        ),
+    }
+    for name, (says, kind) in reversed(kinds.items()):
+        add = click.option(f"--{name}", type=kind, help=says, callback=_ask, expose_value=False)
+        command = add(command)
+    return command
 
 
 def chosen(what: str, name: str | None, table: Iterable[str]) -> str | None:

@@ -12,12 +12,13 @@ import click
 from ornstein.cli.options import (
     ITEMS,
     SEED,
-    STEPS,
     Amount,
+    asked,
     debug_option,
     json_option,
     quiet_option,
     runs_option,
+    sampler_options,
 )
 
 if TYPE_CHECKING:
@@ -33,16 +34,8 @@ FILM_MOMENTS = 60
 @click.argument("target", metavar="RUN-OR-FILE")
 @click.option("-n", "--count", type=ITEMS, default=16, show_default=True, help="How many.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other items.")
-@click.option("--steps", type=STEPS, help="Steps of the solver.")
-@click.option("--solver", help="ddim, heun, ...; a wrong name lists them all.")
-@click.option("--grid", help="Levels that the steps visit: uniform, karras, log-snr, ...")
-@click.option("--schedule", help="Process to sample on; any will do for any model.")
+@sampler_options
 @click.option("--class", "class_name", help="Class to make; default each in turn.")
-@click.option(
-    "--guidance",
-    type=Amount(0, 100, whole=False),
-    help="Pull towards the class: 1 is off, more is surer and less varied.",
-)
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
@@ -56,12 +49,7 @@ def command(
     target: str,
     count: int,
     seed: int,
-    steps: int | None,
-    solver: str | None,
-    grid: str | None,
-    schedule: str | None,
     class_name: str | None,
-    guidance: float | None,
     film: bool,
     out: Path | None,
     batch: int | None,
@@ -77,7 +65,7 @@ def command(
     """
     from ornstein.cli.walks import check_names, opened
 
-    check_names(solver, grid, schedule)
+    check_names(asked())
     from ornstein.cli.places import output_folder
     from ornstein.cli.progress import Count
 
@@ -86,12 +74,8 @@ def command(
         made = bundle.sample(
             count,
             seed=seed,
-            steps=steps,
-            solver=solver,
-            grid=grid,
-            schedule=schedule,
             class_name=class_name,
-            guidance=guidance,
+            **asked(),
             batch=batch or 64,
             progress=counted,
         )
@@ -150,19 +134,8 @@ def write_film(bundle: Bundle, made: Samples, path: Path) -> Path:
     from ornstein.cli.walks import walked
     from ornstein.viz import film
 
-    said = made.settings
     count = min(len(made), FILM_POINTS if made.kind == "vector" else FILM_ITEMS)
-    seen = walked(
-        bundle,
-        count,
-        made.seed,
-        said["steps"],
-        said["solver"],
-        said["grid"],
-        said["schedule"],
-        said.get("class"),
-        FILM_MOMENTS,
-        said["guidance"],
-    )
+    way, name = bundle.how(**asked()), made.settings["class"]
+    seen = walked(bundle, count, FILM_MOMENTS, seed=made.seed, class_name=name, sampler=way)
     frames = [displayed(x, bundle.coding) for x in seen.x]
     return film(side_by_side([frames], bundle.kind), path)

@@ -9,13 +9,14 @@ import click
 
 from ornstein.cli.options import (
     SEED,
-    STEPS,
     Amount,
+    asked,
     chosen,
     debug_option,
     json_option,
     quiet_option,
     runs_option,
+    sampler_options,
 )
 
 if TYPE_CHECKING:
@@ -98,10 +99,7 @@ def forward(
 
 @command.command("reverse")
 @click.argument("target", metavar="RUN-OR-FILE")
-@click.option("--steps", type=STEPS, help="Steps of the solver; default that of the model.")
-@click.option("--solver", help="Default that of the model.")
-@click.option("--grid", help="Default that of the model.")
-@click.option("--schedule", help="Process to sample on; default that of the training.")
+@sampler_options
 @click.option("--class", "class_name", help="Class to make.")
 @_items
 @_columns
@@ -113,10 +111,6 @@ def forward(
 @debug_option
 def reverse(
     target: str,
-    steps: int | None,
-    solver: str | None,
-    grid: str | None,
-    schedule: str | None,
     class_name: str | None,
     items: int,
     columns: int,
@@ -131,12 +125,14 @@ def reverse(
     Writes a strip with two rows for each item and a film of both side by side.
     """
     from ornstein.cli.drawing import displayed, write
-    from ornstein.cli.walks import opened, walked
+    from ornstein.cli.walks import check_names, opened, walked
     from ornstein.viz.pictures import thin
 
+    check_names(asked())
     bundle = opened(target, runs)
     count = CLOUD if bundle.coding.kind == "vector" else items
-    seen = walked(bundle, count, seed, steps, solver, grid, schedule, class_name, FILM_MOMENTS)
+    way = bundle.how(**asked())
+    seen = walked(bundle, count, FILM_MOMENTS, seed=seed, class_name=class_name, sampler=way)
     points = [displayed(x, bundle.coding) for x in seen.x]
     guesses = [displayed(x, bundle.coding) for x in seen.x0]
     at = thin(len(points), columns)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ornstein.cli.options import chosen
 
 if TYPE_CHECKING:
-    from ornstein.bundle import Bundle
+    from ornstein.bundle import Bundle, Sampler
     from ornstein.viz import Reversal
 
 
-def check_names(solver: str | None, grid: str | None, schedule: str | None) -> None:
-    """Refuse unknown names before a model is loaded.
+def check_names(asked: Mapping[str, Any]) -> None:
+    """Refuse unknown names of solver, grid and schedule before a model is loaded.
 
     Raises:
         UsageError: one of them is in no table.
@@ -21,9 +22,9 @@ def check_names(solver: str | None, grid: str | None, schedule: str | None) -> N
     from ornstein.core import GRIDS, PROCESSES
     from ornstein.solvers import SOLVERS
 
-    chosen("solver", solver, SOLVERS)
-    chosen("grid", grid, GRIDS)
-    chosen("schedule", schedule, PROCESSES)
+    chosen("solver", asked.get("solver"), SOLVERS)
+    chosen("grid", asked.get("grid"), GRIDS)
+    chosen("schedule", asked.get("schedule"), PROCESSES)
 
 
 def opened(target: str, runs: Path) -> Bundle:
@@ -37,26 +38,14 @@ def opened(target: str, runs: Path) -> Bundle:
 def walked(
     bundle: Bundle,
     count: int,
-    seed: int,
-    steps: int | None,
-    solver: str | None,
-    grid: str | None,
-    schedule: str | None,
-    class_name: str | None,
     most: int,
-    guidance: float | None = None,
+    *,
+    seed: int,
+    class_name: str | None,
+    sampler: Sampler,
 ) -> Reversal:
     """Walk ``count`` items from noise to data and keep at most ``most`` moments."""
     from ornstein.viz import record
 
-    walk = bundle.walk(
-        count,
-        seed=seed,
-        steps=steps,
-        solver=solver,
-        grid=grid,
-        schedule=schedule,
-        class_name=class_name,
-        guidance=guidance,
-    )
+    walk = bundle.walk(count, seed=seed, class_name=class_name, sampler=sampler)
     return record(walk.start, walk.levels, walk.steps, most)
