@@ -23,7 +23,7 @@ from ornstein.planning import Plan
 from ornstein.run import Progress, Run
 from ornstein.training.budget import Budget
 from ornstein.training.checkpoint import load_latest, save_checkpoint
-from ornstein.training.disk import check_space, write_atomically
+from ornstein.training.disk import check_space, remove_leftovers, write_atomically
 from ornstein.training.journal import Journal, note
 from ornstein.training.loop import Report
 from ornstein.training.signals import StopRequest
@@ -63,6 +63,7 @@ class Session:
     def _resume(self, started: float) -> None:
         """Take up the newest sound checkpoint, or write down the settings of a new run."""
         folder, seconds = self.run.folder, self.plan.seconds
+        remove_leftovers(folder)
         found = load_latest(folder / "checkpoints")
         if found is None:
             check_space(folder, 3 * self.plan.checkpoint_bytes)
@@ -193,6 +194,7 @@ class Session:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
+        self.journal.sync()  # before the checkpoint, so that the log has every step up to it
         save_checkpoint(folder / "checkpoints", step, self.trainer.tensors(), facts)
         self.bundle().save(folder / "model.safetensors")
         record = {

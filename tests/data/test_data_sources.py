@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ornstein.data import contact_sheet, details, names, open_data, report
+from ornstein.data import details, names, open_data, report
 from ornstein.data import sources as sources_module
 from ornstein.data.emoji import ASSETS
 from ornstein.data.sources import FASHION_CLASSES
@@ -199,7 +199,7 @@ def test_emoji_at_another_size_come_from_the_npm_folder(
     assert data.items[0, :, 5, 60].tolist() == [255, 255, 255]
 
 
-def test_every_toy_and_shipped_set_has_a_report_and_a_sheet() -> None:
+def test_every_toy_and_shipped_set_has_a_report() -> None:
     for name in names():
         if name in ("fashion-mnist", "mnist", "cifar10"):
             continue
@@ -207,9 +207,6 @@ def test_every_toy_and_shipped_set_has_a_report_and_a_sheet() -> None:
         lines, table = report(data), details(data)
         assert "300" in lines[0]
         assert table["count"] == 300
-        sheet = contact_sheet(data, 16)
-        assert sheet.mode == "RGB"
-        assert len(np.unique(np.asarray(sheet))) > 2
 
 
 def test_copies_and_near_copies_are_counted() -> None:
@@ -220,12 +217,6 @@ def test_copies_and_near_copies_are_counted() -> None:
     table = details(data)
     assert table["exact_copies"] == 3
     assert table["near_duplicates"] == 7
-
-
-def test_the_sheet_shows_the_pictures_themselves() -> None:
-    picture = np.arange(64, dtype=np.uint8).reshape(1, 8, 8) * 4
-    sheet = np.asarray(contact_sheet(open_data(picture), 1))
-    np.testing.assert_array_equal(sheet[1:-1:12, 1:-1:12, 0], picture[0])
 
 
 def test_importing_the_data_room_does_not_import_torch() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
 from ornstein.data.opening import names, open_data
-from ornstein.data.report import contact_sheet, details, report
+from ornstein.data.report import details, report
 from ornstein.data.sources import SOURCES
 from ornstein.data.toys import TOYS
 
@@ -16,7 +16,6 @@ __all__ = [
     "Dataset",
     "Refused",
     "Source",
-    "contact_sheet",
     "details",
     "make_dataset",
     "names",
