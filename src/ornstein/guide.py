@@ -51,9 +51,15 @@ def classifier_free(
         if len(x) <= TOGETHER and level.alpha.ndim == 0:
             joined = {name: torch.cat([cond[name], null[name]]) for name in cond}
             both = model(torch.cat([x, x]), level, joined)
-            sure, free = (Estimate(*(part.chunk(2)[k] for part in both[:2])) for k in (0, 1))
+            sure, free = (
+                Estimate._make(None if part is None else part.chunk(2)[k] for part in both)
+                for k in (0, 1)
+            )
         else:
             sure, free = model(x, level, cond), model(x, level, null)
-        return Estimate(torch.lerp(free.x0, sure.x0, scale), torch.lerp(free.eps, sure.eps, scale))
+        # A variance is that of the conditional answer.
+        return sure._replace(
+            x0=torch.lerp(free.x0, sure.x0, scale), eps=torch.lerp(free.eps, sure.eps, scale)
+        )
 
     return denoise

@@ -108,7 +108,7 @@ def test_ancestral_sampling_of_the_whole_chain_gives_the_mixture(variance: str) 
     levels = levels[levels.sigma > 0.15]  # down to where a step is as wide as three cells
     x = torch.linspace(-4.5, 4.5, 401, dtype=torch.float64)[:, None]
     width = float(x[1] - x[0])
-    solver = Ancestral(variance)  # type: ignore[arg-type]
+    solver = Ancestral(variance)
     density = MIXTURE.log_prob(x, levels[0]).exp()
     for i in range(len(levels) - 1):
         t, s = levels[i], levels[i + 1]
@@ -159,7 +159,7 @@ def ancestral_law(law: Mixture, levels: Level, variance: str) -> tuple[Law, Law]
     draws = impulses(len(levels) - 1, 1, draws=True)
     x = torch.zeros_like(draws[0])
     x[1] = 1
-    solver = Ancestral(variance)  # type: ignore[arg-type]
+    solver = Ancestral(variance)
     ends = sample(law, x, levels, solver, Given(draws, 1)).numpy()
     start, truth = (
         Law(a * law.mean.numpy(), a * a * law.covariance.numpy() + s * s)

@@ -11,11 +11,13 @@ from ornstein.core.path import forward_path
 from ornstein.core.prior import prior_kl
 from ornstein.core.process import Process
 from ornstein.core.target import TARGETS, X0, EDMTarget, Eps, Score, Target, V, Velocity
+from ornstein.core.variance import VARIANCES, Uncertainty, knowing
 
 __all__ = [
-    "DDPM", "EDM", "GRIDS", "PROCESSES", "TARGETS", "VE", "VP", "X0",
+    "DDPM", "EDM", "GRIDS", "PROCESSES", "TARGETS", "VARIANCES", "VE", "VP", "X0",
     "Bridge", "Denoiser", "Draw", "EDMTarget", "Eps", "Estimate", "FiniteData", "Flow",
     "FreshNoise", "Gaussian", "ItemNoise", "Level", "Mixture", "Noise", "Process", "Score",
-    "SubVP", "Target", "Transition", "V", "Velocity", "bridge", "check_descent", "forward_path",
-    "from_x0", "generator", "item_normal", "key", "prior_kl", "spread", "transition",
+    "SubVP", "Target", "Transition", "Uncertainty", "V", "Velocity", "bridge", "check_descent",
+    "forward_path", "from_x0", "generator", "item_normal", "key", "knowing", "prior_kl", "spread",
+    "transition",
 ]  # fmt: skip

@@ -17,11 +17,13 @@ class Estimate(NamedTuple):
         eps: E[eps | x].
         spread: In [0, 1], where the log-variance of a reverse step lies between the two bounds of
             the bridge; None when the variance was not learned.
+        variance: Var[x0 | x] of each dimension; None when it is not known.
     """
 
     x0: Tensor
     eps: Tensor
     spread: Tensor | None = None
+    variance: Tensor | None = None
 
 
 class Denoiser(Protocol):

@@ -87,6 +87,18 @@ class Mixture:
             torch.einsum("bk,bkd->bd", share, x0), torch.einsum("bk,bkd->bd", share, eps)
         )
 
+    def variance(self, x: Tensor, level: Level) -> Tensor:
+        """Exact Var[x0 | x] of each dimension, (B, D)."""
+        alpha, sigma = (s.to(x).reshape(-1, 1, 1) for s in (level.alpha, level.sigma))
+        log_joint, along, variance = self._parts(x, level)
+        share, axes, spectrum = log_joint.softmax(-1), self.axes.to(x), self.eigenvalues.to(x)
+        mean = self.means.to(x) + torch.einsum(
+            "bke,kde->bkd", alpha * spectrum / variance * along, axes
+        )
+        within = torch.einsum("bke,kde->bkd", spectrum * sigma**2 / variance, axes**2)
+        overall = torch.einsum("bk,bkd->bd", share, mean)[:, None]
+        return torch.einsum("bk,bkd->bd", share, within + (mean - overall) ** 2)
+
     def log_prob(self, x: Tensor, level: Level = CLEAN) -> Tensor:
         """Log density of alpha·x0 + sigma·eps at x in nats, (B,)."""
         return torch.logsumexp(self._parts(x, level)[0], -1)

@@ -19,15 +19,16 @@ class Transition(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """Law of x_s given x_t and x0: mean (B, *D), and two bounds of the variance, like the level.
+    """Law of x_s given x_t and x0: mean (B, *D), and numbers like the level.
 
     ``lower`` is the variance for a known x0 (beta-tilde of DDPM), ``upper`` the one that is right
-    for data of unit variance (its beta).
+    for data of unit variance (its beta), ``pull`` the factor of x0 in the mean.
     """
 
     mean: Tensor
     lower: Tensor
     upper: Tensor
+    pull: Tensor
 
     def between(self, share: Tensor) -> Tensor:
         """Variance at ``share``, (B, *D) in [0, 1], of the way from lower to upper in the log.
@@ -36,6 +37,13 @@ class Bridge(NamedTuple):
         """
         low, high = spread(self.lower, share), spread(self.upper, share)
         return low ** (1 - share) * high**share
+
+    def around(self, variance: Tensor) -> Tensor:
+        """Variance of x_s given x_t when x0 is known up to ``variance``, (B, *D).
+
+        By the law of total variance; optimal for the bound (arXiv:2201.06503, theorem 1).
+        """
+        return spread(self.lower, variance) + spread(self.pull**2, variance) * variance
 
 
 def transition(s: Level, t: Level) -> Transition:
@@ -60,17 +68,18 @@ def bridge(x: Tensor, x0: Tensor, t: Level, s: Level) -> Bridge:
         s: Level to go to, cleaner than t.
 
     Returns:
-        Mean (B, *D) and the lower and upper variances, shaped like the level. The lower one is 0
-        at a clean s. The upper one is DDPM's beta on the variance-preserving scale, carried over
-        to the scale of s.
+        Mean (B, *D); the lower and upper variances and the factor of x0, shaped like the level.
+        The lower variance is 0 at a clean s. The upper one is DDPM's beta on the
+        variance-preserving scale, carried over to the scale of s.
 
     Raises:
         LevelError: s is not cleaner than t.
     """
     scale, variance = transition(s, t)
     share = variance / t.sigma**2  # 1 - SNR_t/SNR_s
-    mean = spread(scale * s.sigma**2 / t.sigma**2, x) * x + spread(s.alpha * share, x) * x0
-    return Bridge(mean, share * s.sigma**2, variance * (s.norm / t.norm) ** 2)
+    pull = s.alpha * share
+    mean = spread(scale * s.sigma**2 / t.sigma**2, x) * x + spread(pull, x) * x0
+    return Bridge(mean, share * s.sigma**2, variance * (s.norm / t.norm) ** 2, pull)
 
 
 def _check_cleaner(t: Level, s: Level) -> None:

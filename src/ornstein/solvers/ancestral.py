@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 from torch import Tensor
 
-from ornstein.core import Bridge, Denoiser, Draw, Estimate, Level, bridge, spread
+from ornstein.core import VARIANCES, Denoiser, Draw, Level, bridge
 from ornstein.errors import UsageError, near
 from ornstein.solvers.base import State
-
-Variance = Literal["small", "large", "learned"]
 
 
 @dataclass(frozen=True)
@@ -21,21 +19,20 @@ class Ancestral:
     x_s is drawn from the bridge at the estimated x0; the last step, to clean data, draws no noise.
 
     Args:
-        variance: "small" is beta-tilde, right for a known x0; "large" is beta, right for data of
-            unit variance and far too much at few steps; "learned" lies between the two in log
-            (arXiv:2102.09672, eq. 15), where the denoiser's ``Estimate.spread`` says.
+        variance: Key of ``VARIANCES``: "small" is beta-tilde, right for a known x0; "large" is
+            beta, right for data of unit variance and far too much at few steps; "learned" and
+            "analytic" are what the denoiser answers; "own" is the best of them that it has.
     """
 
-    variance: Variance = "small"
+    variance: str = "own"
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        allowed = get_args(Variance)
-        if self.variance not in allowed:
+        if self.variance not in VARIANCES:
             raise UsageError(
-                f"the variance of an ancestral step is one of {', '.join(allowed)}, "
-                f"got '{self.variance}'.{near(str(self.variance), allowed)}"
+                f"the variance of an ancestral step is one of {', '.join(VARIANCES)}, "
+                f"got '{self.variance}'.{near(str(self.variance), VARIANCES)}"
             )
 
     def init(self) -> State:
@@ -48,23 +45,11 @@ class Ancestral:
         """Draw x_s given x at level t.
 
         Raises:
-            UsageError: the variance is "learned" and the denoiser's estimate has none.
+            UsageError: the denoiser does not answer the variance asked for.
         """
         estimate = denoise(x, t)
         law = bridge(x, estimate.x0, t, s)
-        variance = self._variance(law, estimate, x)
+        variance = VARIANCES[self.variance](law, estimate)
         if bool((s.sigma == 0).all()):
             return law.mean, None
         return law.mean + variance.sqrt() * randn(x), None
-
-    def _variance(self, law: Bridge, estimate: Estimate, x: Tensor) -> Tensor:
-        if self.variance == "small":
-            return spread(law.lower, x)
-        if self.variance == "large":
-            return spread(law.upper, x)
-        if estimate.spread is None:
-            raise UsageError(
-                "this model has learned no variance, which 'learned' asks for. "
-                "Use variance='small' or 'large', or train with a learned variance."
-            )
-        return law.between(estimate.spread)
