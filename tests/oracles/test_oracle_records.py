@@ -11,7 +11,7 @@ import torch
 from adapter import solve
 from reader import Record, error, records
 
-from ornstein.core import DDPM, Gaussian, Level, Mixture, bridge, prior_kl
+from ornstein.core import DDPM, GRIDS, Gaussian, Level, Mixture, bridge, prior_kl
 from ornstein.solvers import DDIM, sample
 
 # Solvers that the records hold and the project does not offer yet.
@@ -51,6 +51,16 @@ def test_the_table_of_alpha2_is_the_peers(record: Record) -> None:
     k = torch.tensor(record["input"]["index"], dtype=torch.float64) + 1
     alpha2 = chain(k / chain.steps).alpha ** 2
     assert alpha2.tolist() == pytest.approx(record["expect"], rel=1e-9, abs=record["tol"])
+
+
+@pytest.mark.parametrize("record", records("terms", "respace."), ids=named)
+def test_a_chain_of_the_peers_kept_steps_keeps_their_levels(record: Record) -> None:
+    chain = DDPM.linear(record["input"]["T"])
+    kept = torch.tensor(record["expect"], dtype=torch.float64) + 1
+    short = chain.keep(kept.long()).levels[:-1]
+    torch.testing.assert_close(short.log_snr, chain(kept / chain.steps).log_snr.flip(0))
+    if record["input"]["sections"] == [25]:  # the even choice with both ends is ours too
+        torch.testing.assert_close(GRIDS["subchain"](chain, 25)[:-1].log_snr, short.log_snr)
 
 
 @pytest.mark.parametrize("record", records("terms", "posterior."), ids=named)

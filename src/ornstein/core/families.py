@@ -1,4 +1,4 @@
-"""The families of forward processes: chains of DDPM and continuous ones, and the table of them."""
+"""The families of continuous forward processes, and the table of all processes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ornstein.core.chain import CHAINS, named, zero_snr
 from ornstein.core.level import Level, as_clock
-from ornstein.core.process import Process
+from ornstein.core.process import Process, Shifted
 from ornstein.errors import LevelError
 
 
@@ -142,94 +143,39 @@ class Flow(Process):
         return -2 * math.log(999.0), 2 * math.log(999.0)
 
 
-class DDPM(Process):
-    """The discrete chain x_k = sqrt(1 - beta_k)·x_{k-1} + sqrt(beta_k)·z of a table of betas.
-
-    (arXiv:2006.11239, eq. 2 and 4.) Time k/T is the chain's level k, k = 0..T. Between two levels
-    the log of alpha² is linear in time: the VP SDE whose beta(t) is constant there, and of which
-    the chain is the exact discretisation.
-
-    Args:
-        betas: Variances of the steps, (T,), each in (0, 1).
-
-    Raises:
-        LevelError: a beta outside (0, 1), or too small to add noise; the step is named.
-    """
-
-    def __init__(self, betas: Tensor) -> None:
-        betas = as_clock(betas)
-        if betas.ndim != 1 or len(betas) == 0:
-            raise LevelError(
-                f"a table of betas is one row of numbers, got shape {tuple(betas.shape)}."
-            )
-        bad = (~((betas > 0) & (betas < 1))).nonzero()
-        if len(bad):
-            k = int(bad[0])
-            raise LevelError(
-                f"beta must lie between 0 and 1 (both excluded), but step {k + 1} of {len(betas)} "
-                f"has {betas[k]:.6g}. Linear betas need more than 20 steps; lower the largest one."
-            )
-        self.betas = betas
-        self._log_alpha2 = torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
-        flat = (self._log_alpha2.diff() == 0).nonzero()
-        if len(flat):
-            k = int(flat[0])
-            raise LevelError(
-                f"the log-SNR must fall at every step, but step {k + 1} of {len(betas)} keeps it: "
-                f"its beta of {betas[k]:.3g} is below float64's precision. Raise it."
-            )
-
-    @classmethod
-    def linear(cls, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> DDPM:
-        """Linear betas of DDPM (section 4), rescaled by 1000/steps so that the end stays noise."""
-        scale = 1000 / steps
-        return cls(torch.linspace(first * scale, last * scale, steps, dtype=torch.float64))
-
-    @classmethod
-    def cosine(cls, steps: int = 1000, offset: float = 0.008, cap: float = 0.999) -> DDPM:
-        """Betas of the cosine schedule (arXiv:2102.09672, eq. 17), capped at ``cap``."""
-        k = torch.arange(steps + 1, dtype=torch.float64) / steps
-        alpha2 = ((k + offset) / (1 + offset) * math.pi / 2).cos() ** 2
-        return cls((1 - alpha2[1:] / alpha2[:-1]).clamp(max=cap))
-
-    @property
-    def steps(self) -> int:
-        """Number of steps T of the chain."""
-        return len(self.betas)
-
-    @property
-    def levels(self) -> Level:
-        """All T + 1 levels, from noise (k = T) to data (k = 0): the grid of the whole chain."""
-        return self(torch.arange(self.steps, -1, -1, dtype=torch.float64) / self.steps)
+@dataclass(frozen=True)
+class Trig(Process):
+    """Along a quarter circle: TrigFlow (arXiv:2410.11081), cosine betas without offset and cap."""
 
     def __call__(self, t: Tensor | float) -> Level:
-        """alpha² = prod(1 - beta) up to step t·T and sigma² = 1 - alpha²."""
-        place = (as_clock(t) * self.steps).clamp(0, self.steps)
-        k = place.detach().floor().clamp(max=self.steps - 1).long()
-        log_alpha2 = torch.lerp(self._log_alpha2[k], self._log_alpha2[k + 1], place - k)
-        return Level((0.5 * log_alpha2).exp(), (-torch.expm1(log_alpha2)).sqrt())
+        """Alpha = cos(t·pi/2) and sigma = sin(t·pi/2)."""
+        t = as_clock(t)
+        return Level((0.5 * math.pi * (1 - t)).sin(), (0.5 * math.pi * t).sin())
 
     def time(self, log_snr: Tensor | float) -> Tensor:
-        """Time of a log-SNR, 0 or 1 for one beyond the ends of the table."""
-        fall = -logsigmoid(as_clock(log_snr))  # -log alpha², rising with time
-        table = -self._log_alpha2
-        k = torch.searchsorted(table, fall.contiguous()).clamp(1, self.steps)
-        inside = (fall - table[k - 1]) / (table[k] - table[k - 1])
-        return ((k - 1 + inside) / self.steps).clamp(0, 1)
+        """Time of a log-SNR: tan(t·pi/2) = rho."""
+        return (-0.5 * as_clock(log_snr)).exp().atan() * (2 / math.pi)
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of the last and the first step of the chain."""
-        ends = self(torch.tensor([1.0, 1 / self.steps], dtype=torch.float64)).log_snr
+        """Of t = 0.999 and t = 0.001: pure noise and clean data lie infinitely far."""
+        ends = self(torch.tensor([0.999, 0.001], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])
 
 
-PROCESSES: dict[str, Callable[[], Process]] = {
-    "linear": DDPM.linear,
-    "cosine": DDPM.cosine,
+def shifted(process: str = "flow", factor: float = 3.0) -> Shifted:
+    """Shift a process of this table towards noise; see :class:`Shifted`."""
+    return Shifted(named("process", process, PROCESSES)(), factor)
+
+
+PROCESSES: dict[str, Callable[..., Process]] = {
+    **CHAINS,
+    "zero-snr": zero_snr,
     "vp": VP,
     "subvp": SubVP,
     "ve": VE,
     "edm": EDM,
     "flow": Flow,
+    "trig": Trig,
+    "shifted": shifted,
 }

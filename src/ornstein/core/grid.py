@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ornstein.core.families import DDPM
+from ornstein.core.chain import DDPM
 from ornstein.core.level import Level
 from ornstein.core.process import Process
 from ornstein.errors import LevelError
@@ -53,7 +53,7 @@ def subchain(process: Process, steps: int) -> Level:
     processes are cut into 1,000 levels.
     """
     table = _table(process, steps)
-    k = torch.linspace(table, 1, steps, dtype=torch.float64).round()
+    k = torch.linspace(table - 1, 0, steps, dtype=torch.float64).round() + 1
     return closed(process, process(k / table))
 
 

@@ -7,12 +7,14 @@ dx = f·x·dt + g·dw.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from ornstein.core.level import Level, as_clock
+from ornstein.errors import LevelError
 
 
 class Process(ABC):
@@ -54,3 +56,42 @@ class Process(ABC):
         """g(t)² in dx = f·x·dt + g·dw."""
         level, alpha_dot, sigma_dot = self._slopes(t)
         return 2 * level.sigma * (sigma_dot - alpha_dot / level.alpha * level.sigma)
+
+
+class Shifted(Process):
+    """Another process with ``factor`` times its noise for the same signal at every time.
+
+    That is log-SNR less 2·log(factor): the shift by resolution of simple diffusion
+    (arXiv:2301.11093, section 3.1), whose factor is the side of the pictures over that of a
+    reference. For rectified flow it is the shift of time t' = m·t/(1 + (m - 1)·t) of
+    arXiv:2403.03206 (eq. 23), with m the factor: the root of the ratio of pixels. Levels are on
+    the variance-preserving scale, since their ratio is all that a model sees.
+
+    Args:
+        process: What is shifted.
+        factor: Above 1 for more noise, below 1 for less.
+
+    Raises:
+        LevelError: the factor is not above 0.
+    """
+
+    def __init__(self, process: Process, factor: float) -> None:
+        if not 0 < factor < math.inf:
+            raise LevelError(f"a shift multiplies the noise by a factor above 0, got {factor:g}.")
+        self.process, self.factor = process, factor
+        self._fall = 2 * math.log(factor)
+
+    def __call__(self, t: Tensor | float) -> Level:
+        """(alpha, factor·sigma), scaled to unit length."""
+        plain = self.process(t)
+        return Level(plain.alpha, self.factor * plain.sigma).unit()
+
+    def time(self, log_snr: Tensor | float) -> Tensor:
+        """Time at which the other process has 2·log(factor) more."""
+        return self.process.time(as_clock(log_snr) + self._fall)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """That of the other process, lower."""
+        low, high = self.process.span
+        return low - self._fall, high - self._fall
