@@ -19,7 +19,7 @@ from ornstein.core import (
     item_normal,
 )
 from ornstein.model import Model
-from ornstein.solvers import DDIM, FLOW, RHO, SOLVERS, Ancestral, Frame, Heun, sample
+from ornstein.solvers import DATA, DDIM, FLOW, RHO, SOLVERS, Ancestral, Frame, Heun, sample
 
 MIXTURE = Mixture(
     *(torch.tensor(p, dtype=torch.float64) for p in ([0.6, 0.4], [[-1.0], [0.7]], [0.2, 0.4]))
@@ -38,12 +38,16 @@ def path(first: float, last: float, steps: int) -> Level:
     return Level(log_snr.sigmoid().sqrt(), (-log_snr).sigmoid().sqrt())
 
 
+TO_THE_END = {"flow-ab-2", "flow-ab-3", "lms", "ipndm"}
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_both_ends_are_finite_and_the_last_step_is_the_estimate_of_x0(
     name: str, steps: int
 ) -> None:
-    # B9: pure noise at the start, clean data at the end, no noise in the last step.
+    # B9: pure noise at the start, clean data at the end, no noise in the last step. Where the
+    # solver's clock reaches clean data, earlier answers have a say in the last step.
     levels = GRIDS["uniform"](PROCESSES["flow"](), steps)
     asked: list[tuple[Tensor, Level]] = []
 
@@ -55,7 +59,8 @@ def test_both_ends_are_finite_and_the_last_step_is_the_estimate_of_x0(
     assert bool(torch.isfinite(end).all())
     x, level = asked[-1]
     assert float(level.sigma) == float(levels.sigma[-2])
-    torch.testing.assert_close(end, MIXTURE(x, level).x0, rtol=0, atol=1e-12)
+    if name not in TO_THE_END or steps == 1:
+        torch.testing.assert_close(end, MIXTURE(x, level).x0, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -78,22 +83,24 @@ def test_the_denoiser_is_asked_at_the_levels_of_the_grid_in_order(name: str) -> 
     asked: list[float] = []
 
     def listen(x: Tensor, level: Level) -> Estimate:
-        asked.append(float(level.sigma))
+        asked.append(float(level.rho))
         return MIXTURE(x, level)
 
     sample(listen, X, levels, SOLVERS[name]())
     per_step = SOLVERS[name]().evaluations
-    assert asked[::per_step] == levels.sigma[:-1].tolist()
-    assert set(asked) <= set(levels.sigma.tolist())
+    assert asked[::per_step] == levels.rho[:-1].tolist()
+    for step in range(9):  # a second question of a step lies within it
+        inside = asked[per_step * step + 1 : per_step * (step + 1)]
+        assert all(levels.rho[step] > rho >= levels.rho[step + 1] for rho in inside)
 
 
-@pytest.mark.parametrize("frame", [RHO, FLOW])
-def test_euler_in_either_frame_is_ddim(frame: Frame) -> None:
+@pytest.mark.parametrize("frame", [RHO, DATA, FLOW])
+def test_euler_in_every_straight_frame_is_ddim(frame: Frame) -> None:
     levels = GRIDS["uniform"](PROCESSES["subvp"](), 7)
     x = X
     for i in range(6):
         t, s = levels[i], levels[i + 1]
-        slope = frame.slope(MIXTURE(x, t))
+        slope = frame.slope(MIXTURE(x, t), t)
         x = x / frame.scale(t) * frame.scale(s) + frame.stride(t, s) * slope
     torch.testing.assert_close(x, sample(MIXTURE, X, levels[:-1], DDIM()), rtol=1e-10, atol=1e-12)
 

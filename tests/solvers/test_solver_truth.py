@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from cover import in_turn
 from matrix import Given, Law, gaussian, impulses, is_random, law_of, starting_law
 from torch import Tensor
 
@@ -87,19 +88,20 @@ def test_third_order_lasts_only_from_high_noise_as_documented() -> None:
     assert 1.9 < math.log2(error[0] / error[1]) < 2.5
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize(("process", "name"), in_turn(PROCESSES, SOLVERS, period=5))
 def test_twice_the_steps_bring_the_law_of_the_data_nearer(process: str, name: str) -> None:
-    # On EDM's grid, whose last step to clean data leaves about rho² whatever came before; half a
-    # method of third order has not settled yet at so few steps.
+    # On EDM's grid. Its last step, to clean data, gives E[x0 | x] or little more, which lacks the
+    # spread of x0 around it: about rho² for all solvers, whatever the steps before. And a small
+    # error may be one that happens to pass through 0.
     error, solver = [], SOLVERS[name]()
     for steps in (50, 100):
         levels = GRIDS["karras"](PROCESSES[process](), steps)
         got = law_at_the_end(solver, levels, is_random(SOLVERS[name]))
         error.append(gap(got, starting_law(levels[-1])))
-    fall = 0.9 if name == "dpmpp-3m-published" else {1: 0.65, 2: 0.5, 3: 0.35}[solver.order]
-    assert error[1] < fall * error[0] + 2 * float(levels[-2].rho) ** 2
-    assert error[1] < {1: 0.26, 2: 0.02, 3: 0.02}[solver.order]
+    floor = 2 * float(levels[-2].rho) ** 2
+    shrunk = {1: 0.65, 2: 0.5}.get(solver.order, 0.35) * error[0] + floor
+    assert error[1] < max(shrunk, 0.003)
+    assert error[1] < {1: 0.26}.get(solver.order, 0.02)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
@@ -214,7 +216,7 @@ def test_published_third_order_is_the_record_of_the_papers_and_ours_is_nearer() 
     levels = path(-10, 5, 40)
     truth = MIXTURE.transport(X, levels[0], levels[-1])
     ours, published = (
-        float((sample(MIXTURE, X, levels, DPMpp3M(flag)) - truth).abs().mean())
-        for flag in (False, True)
+        float((sample(MIXTURE, X, levels, SOLVERS[name]()) - truth).abs().mean())
+        for name in ("dpmpp-3m", "dpmpp-3m-published")
     )
     assert ours < 0.6 * published

@@ -3,12 +3,27 @@
 from collections.abc import Callable
 from functools import partial
 
+from ornstein.core import VP
 from ornstein.solvers.ancestral import Ancestral
 from ornstein.solvers.base import Solver, Step, sample, trace
 from ornstein.solvers.first_order import DDIM
-from ornstein.solvers.frame import FLOW, RHO, Frame
-from ornstein.solvers.multistep import DPMpp2M, DPMpp3M
-from ornstein.solvers.runge_kutta import Heun
+from ornstein.solvers.frame import ANGLE, DATA, FLOW, LOG_SNR, RHO, Clock, Frame, clock_of
+from ornstein.solvers.multistep import (
+    DEIS,
+    IPNDM,
+    LMS,
+    AngleAB,
+    DataAB,
+    DPMpp2M,
+    DPMpp3M,
+    DPMSolver,
+    FlowAB,
+    Multistep,
+    Tapered,
+)
+from ornstein.solvers.single_step import DPM2, DPM3, DPMpp2S, DPMpp3S, Heun, SingleStep
+from ornstein.solvers.unipc import BH1, BH2, UniPC
+from ornstein.solvers.weights import ADAMS, EXACT, MIDPOINT, PUBLISHED, Rule
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "ddpm": Ancestral,
@@ -20,21 +35,68 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "dpmpp-1": DDIM,  # so is the first-order exponential step
     "dpmpp-2m": DPMpp2M,
     "dpmpp-3m": DPMpp3M,
-    "dpmpp-3m-published": partial(DPMpp3M, as_published=True),
+    "dpmpp-3m-published": partial(DPMpp3M, rule=PUBLISHED),
+    "dpmpp-2s": DPMpp2S,
+    "dpmpp-3s": DPMpp3S,
+    "dpm-2": DPM2,
+    "dpm-3": DPM3,
+    "dpm-2m": DPMSolver,
+    "dpm-3m": partial(DPMSolver, points=3),
+    "unipc-2": UniPC,
+    "unipc-3": partial(UniPC, points=3),
+    "unipc-2-bh1": partial(UniPC, rule=BH1),
+    "unipc-3-bh1": partial(UniPC, points=3, rule=BH1),
+    "deis-2": partial(DEIS, points=2),
+    "deis-3": DEIS,  # of which 2 and 3 are the zEAB of azula
+    "deis-t-3": partial(DEIS, clock=clock_of(VP())),
+    "data-ab-3": DataAB,
+    "angle-ab-3": AngleAB,
+    "flow-ab-2": partial(FlowAB, points=2),
+    "flow-ab-3": FlowAB,
+    "flow-eab-3": partial(FlowAB, clock=LOG_SNR),
+    "lms": LMS,
+    "ipndm": IPNDM,
 }
 
 __all__ = [
+    "ADAMS",
+    "ANGLE",
+    "BH1",
+    "BH2",
+    "DATA",
     "DDIM",
+    "DEIS",
+    "DPM2",
+    "DPM3",
+    "EXACT",
     "FLOW",
+    "IPNDM",
+    "LMS",
+    "LOG_SNR",
+    "MIDPOINT",
+    "PUBLISHED",
     "RHO",
     "SOLVERS",
     "Ancestral",
+    "AngleAB",
+    "Clock",
+    "DPMSolver",
     "DPMpp2M",
+    "DPMpp2S",
     "DPMpp3M",
+    "DPMpp3S",
+    "DataAB",
+    "FlowAB",
     "Frame",
     "Heun",
+    "Multistep",
+    "Rule",
+    "SingleStep",
     "Solver",
     "Step",
+    "Tapered",
+    "UniPC",
+    "clock_of",
     "sample",
     "trace",
 ]

@@ -144,7 +144,8 @@ def flow(
         )
 
     def slope(parts: Parts, clock: Tensor) -> Parts:
-        return (FLOW.slope(denoise(parts[0], Level(1 - clock, clock))),)
+        level = Level(1 - clock, clock)
+        return (FLOW.slope(denoise(parts[0], level), level),)
 
     with torch.no_grad():
         z = x / spread(FLOW.scale(t), x)

@@ -1,61 +1,57 @@
-"""DPM-Solver++ (arXiv:2211.01095): exponential multistep steps in the log-SNR, one question each.
+"""Multistep solvers: one question a step, and a polynomial through the last few answers.
 
-With lambda = log(alpha/sigma) the flow is solved by x_s = (sigma_s/sigma_t)·x + alpha_s·I, where I
-is the integral over u in (0, h) of exp(u - h)·x0(lambda_t + u). A constant x0 gives the
-first-order step; earlier answers give its slope and bend, ``D1`` and ``D2``, in units of h.
+All are Adams-Bashforth methods with exact weights (``weights``). They differ in the frame, which
+says what is taken for a polynomial, and in the clock on which it is one:
+
+    frame    clock: its own              log-SNR                        a process's time
+    RHO      LMS (rho-AB), iPNDM         DEIS (log-rho AB), DPM-Solver  DEIS (tAB)
+    DATA                                 DPM-Solver++, UniPC
+    FLOW     FlowAB                      FlowAB
+    ANGLE                                AngleAB
+
+A walk starts with what it has: first order at the first step, second at the second.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ornstein.core import Denoiser, Draw, Level, spread
+from ornstein.core import Denoiser, Draw, Level
+from ornstein.errors import UsageError
 from ornstein.solvers.base import State
-
-
-class Answer(NamedTuple):
-    """An earlier estimate of x0, (B, *D), and the lambda at which it was given."""
-
-    x0: Tensor
-    clock: Tensor
-
-
-def _clock(level: Level) -> Tensor:
-    return 0.5 * level.log_snr
-
-
-def _ask(
-    denoise: Denoiser, x: Tensor, t: Level, s: Level, state: tuple[Answer, ...], keep: int
-) -> tuple[Tensor, Tensor, Tensor, tuple[Answer, ...], tuple[Answer, ...]]:
-    """Return x0, the first-order point, h, the earlier answers to use, and the new memory.
-
-    Pure noise and clean data lie at the ends of the clock, infinitely far: an answer given at pure
-    noise is not kept, and a step from or to an end uses no earlier one.
-    """
-    estimate = denoise(x, t)
-    clock = _clock(t)
-    h = _clock(s) - clock
-    usable = state if bool(torch.isfinite(h).all()) else ()
-    memory = (Answer(estimate.x0, clock), *state)[:keep] if bool((t.alpha > 0).all()) else ()
-    return estimate.x0, s.mix(estimate.x0, estimate.eps), h, usable, memory
-
-
-def _second(x0: Tensor, h: Tensor, clock: Tensor, s: Level, last: Answer) -> Tensor:
-    """Return what algorithm 2 adds to the first-order point: the slope at half the step."""
-    r0 = (clock - last.clock) / h
-    return spread(-s.alpha * torch.expm1(-h) / (2 * r0), x0) * (x0 - last.x0)
+from ornstein.solvers.frame import ANGLE, DATA, FLOW, LOG_SNR, RHO, Clock, Frame
+from ornstein.solvers.weights import ADAMS, EXACT, MIDPOINT, Answer, Framed, Rule, bend
 
 
 @dataclass(frozen=True)
-class DPMpp2M:
-    """DPM-Solver++ 2M (arXiv:2211.01095, algorithm 2): second order, one evaluation a step."""
+class Multistep(Framed):
+    """A polynomial through ``points`` answers, integrated over the step.
 
-    order: ClassVar[int] = 2
+    A step from or to a level that has no place on the clock is of first order.
+
+    Args:
+        frame: What the flow is written in.
+        clock: In what the slope is a polynomial; None for the frame's own.
+        points: How many answers it goes through.
+        rule: How the weights are found.
+    """
+
+    points: int = 2
+    rule: Rule = EXACT
     evaluations: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.points < 1:
+            raise UsageError(f"a multistep solver needs 1 answer or more, got {self.points}.")
+
+    @property
+    def order(self) -> int:
+        """As many as answers, where the rule keeps it."""
+        return min(self.points, self.rule.order)
 
     def init(self) -> State:
         """No earlier answers."""
@@ -65,51 +61,147 @@ class DPMpp2M:
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw
     ) -> tuple[Tensor, State]:
         """Move x from level t to level s."""
-        x0, y, h, earlier, memory = _ask(denoise, x, t, s, state, keep=1)
-        if earlier:
-            y = y + _second(x0, h, _clock(t), s, earlier[0])
-        return y, memory
+        estimate = denoise(x, t)
+        now, point = self.answer(estimate, t), self.frame.point(estimate, t, s, randn)
+        y = bend(point, self.rule, self.span(t, s), now, state[: self.points - 1])
+        return y, self.kept(now, state)
+
+    def kept(self, now: Answer, earlier: tuple[Answer, ...]) -> tuple[Answer, ...]:
+        """Return the answers to keep; one that has no place on the clock is not."""
+        known = bool(torch.isfinite(now.place).all())
+        return (now, *earlier)[: self.points - 1] if known else ()
 
 
 @dataclass(frozen=True)
-class DPMpp3M:
-    """DPM-Solver++ 3M: third order, one evaluation a step.
+class DPMpp2M(Multistep):
+    """DPM-Solver++ 2M (arXiv:2211.01095, algorithm 2): a line through two estimates of x0."""
+
+    frame: Frame = DATA
+    clock: Clock | None = LOG_SNR
+    points: int = 2
+    rule: Rule = MIDPOINT
+
+
+@dataclass(frozen=True)
+class DPMpp3M(DPMpp2M):
+    """DPM-Solver++ 3M: a parabola through three estimates of x0.
 
     The published method, which all known codes ship, takes half of h²·x0''/2 for the whole of it
-    and is of second order; here the bend has its full weight.
-
-    Args:
-        as_published: Keep the published weight, for comparison.
+    and is of second order (``rule=PUBLISHED``); here the bend has its full weight.
     """
 
-    as_published: bool = False
+    points: int = 3
+
+
+@dataclass(frozen=True)
+class DPMSolver(Multistep):
+    """DPM-Solver (arXiv:2206.00927) as a multistep method: a polynomial of eps in the log-SNR."""
+
+    frame: Frame = RHO
+    clock: Clock | None = LOG_SNR
+    points: int = 2
+    rule: Rule = MIDPOINT
+
+
+@dataclass(frozen=True)
+class DEIS(Multistep):
+    """DEIS (arXiv:2204.13902): a polynomial of eps, in log rho or in the time of a process.
+
+    With the clock as it is, log-rho AB: the exponential Adams-Bashforth method for eps. With
+    ``clock=clock_of(process)``, tAB.
+    """
+
+    frame: Frame = RHO
+    clock: Clock | None = LOG_SNR
+    points: int = 3
+
+
+@dataclass(frozen=True)
+class DataAB(Multistep):
+    """The exponential Adams-Bashforth method for x0: DPM-Solver++ 3M with no shortcut."""
+
+    frame: Frame = DATA
+    clock: Clock | None = LOG_SNR
+    points: int = 3
+
+
+@dataclass(frozen=True)
+class AngleAB(Multistep):
+    """The exponential Adams-Bashforth method for v, of Rosenbrock's type.
+
+    The linear part is that of data of unit variance, as in DPM-Solver-v3 (arXiv:2310.13268)
+    without its statistics.
+    """
+
+    frame: Frame = ANGLE
+    clock: Clock | None = LOG_SNR
+    points: int = 3
+
+
+@dataclass(frozen=True)
+class FlowAB(Multistep):
+    """Adams-Bashforth on rectified flow's ODE: a polynomial of eps - x0 in its time.
+
+    Both ends lie on its clock, so the last step to clean data keeps its order.
+    """
+
+    frame: Frame = FLOW
+    points: int = 3
+
+
+@dataclass(frozen=True)
+class LMS(Multistep):
+    """The linear multistep method of k-diffusion, rho-AB of DEIS: a polynomial of eps in rho.
+
+    The last step to clean data keeps its order.
+    """
+
+    frame: Frame = RHO
+    points: int = 4
+
+
+@dataclass(frozen=True)
+class IPNDM(Multistep):
+    """iPNDM (arXiv:2204.13902, section 3; of PNDM, arXiv:2202.09778): fixed weights on eps.
+
+    Of fourth order where rho falls evenly, of second elsewhere.
+    """
+
+    frame: Frame = RHO
+    points: int = 4
+    rule: Rule = ADAMS
+
+
+@dataclass(frozen=True)
+class Tapered:
+    """A multistep solver that ends a walk at lower order: the last step of first, and so on.
+
+    What other codes call "lower order final", for few steps. A step to clean data is of first
+    order anyway with the clocks that lack a place for it.
+
+    Args:
+        solver: Whose points are lowered.
+        steps: Of the whole walk.
+    """
+
+    solver: Multistep
+    steps: int
     evaluations: ClassVar[int] = 1
 
     @property
     def order(self) -> int:
-        """3, or 2 as published."""
-        return 2 if self.as_published else 3
+        """At most 2: the one step of first order errs by h²."""
+        return min(self.solver.order, 2)
 
     def init(self) -> State:
-        """No earlier answers."""
-        return ()
+        """Steps made, and the solver's memory."""
+        return 0, self.solver.init()
 
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw
     ) -> tuple[Tensor, State]:
         """Move x from level t to level s."""
-        x0, y, h, earlier, memory = _ask(denoise, x, t, s, state, keep=2)
-        if len(earlier) == 1:
-            return y + _second(x0, h, _clock(t), s, earlier[0]), memory
-        if len(earlier) == 2:
-            one, two = earlier
-            r0, r1 = (_clock(t) - one.clock) / h, (one.clock - two.clock) / h
-            near, far = (x0 - one.x0) / spread(r0, x), (one.x0 - two.x0) / spread(r1, x)
-            D2 = (near - far) / spread(r0 + r1, x)
-            D1 = near + spread(r0, x) * D2
-            # The integrals of exp(u - h)·(u/h)^k over u: phi2 for k = 1, -2·phi3 for k = 2.
-            phi2 = 1 + torch.expm1(-h) / h
-            phi3 = phi2 / h - 0.5
-            weight = 1 if self.as_published else 2
-            y = y + spread(s.alpha * phi2, x) * D1 - spread(weight * s.alpha * phi3, x) * D2
-        return y, memory
+        made, memory = state
+        points = max(1, min(self.solver.points, self.steps - made))
+        x, memory = replace(self.solver, points=points).step(denoise, x, t, s, memory, randn)
+        return x, (made + 1, memory)
