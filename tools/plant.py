@@ -66,7 +66,7 @@ MISTAKES = [
     Mistake("2M: the sum of the slopes for their mean", "solvers/weights.py", "torch.arange(2, count + 2,", "torch.arange(1, count + 1,"),
     Mistake("2M: a sign", "solvers/weights.py", "(other.slope - now.slope)", "(now.slope - other.slope)"),
     Mistake("2M: the ratio of steps upside down", "solvers/weights.py", "(other.place - now.place) / span.length", "span.length / (other.place - now.place)"),
-    Mistake("3M: the published half for the whole", "solvers/multistep.py", "    points: int = 3\n\n\n@dataclass(frozen=True)\nclass DPMSolver", "    points: int = 3\n    rule: Rule = PUBLISHED\n\n\n@dataclass(frozen=True)\nclass DPMSolver"),
+    Mistake("3M: the published half for the whole", "solvers/__init__.py", '"dpmpp-3m": DPMpp3M', '"dpmpp-3m": partial(DPMpp3M, rule=PUBLISHED)'),
     Mistake("multistep: an answer forgotten", "solvers/multistep.py", "(now, *earlier)[: self.points - 1]", "(now, *earlier)[: self.points - 2]"),
 ]  # fmt: skip
 
