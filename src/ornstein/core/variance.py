@@ -49,9 +49,7 @@ def analytic(law: Bridge, estimate: Estimate) -> Tensor:
 
 def own(law: Bridge, estimate: Estimate) -> Tensor:
     """The best that the model has: learned, else analytic, else small."""
-    if estimate.spread is not None:
-        return learned(law, estimate)
-    return small(law, estimate) if estimate.variance is None else analytic(law, estimate)
+    return VARIANCES[resolve("own", estimate)](law, estimate)
 
 
 VARIANCES: dict[str, Variance] = {
@@ -61,6 +59,15 @@ VARIANCES: dict[str, Variance] = {
     "learned": learned,
     "analytic": analytic,
 }
+
+
+def resolve(name: str, estimate: Estimate) -> str:
+    """Return the name that "own" stands for with this estimate; any other is itself."""
+    if name != "own":
+        return name
+    if estimate.spread is not None:
+        return "learned"
+    return "small" if estimate.variance is None else "analytic"
 
 
 def knowing(denoise: Denoiser, variance: Callable[[Tensor, Level], Tensor]) -> Denoiser:
