@@ -1,0 +1,237 @@
+"""The likelihood of items in raw units under a trained model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from ornstein.core import Denoiser, Level, Process, item_normal
+from ornstein.errors import UsageError
+from ornstein.likelihood.answer import Likelihood
+from ornstein.likelihood.density import Density, log_density
+from ornstein.likelihood.divergence import chosen
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TOLERANCE = 1e-4  # of float32 arithmetic, and far below what a hundred items can tell
+CHECKED = 16  # items of which the solver's error is measured
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, items in all)."""
+
+
+class Coded(Protocol):
+    """The map between raw units and the model's, such as ``ornstein.data.Coding``."""
+
+    @property
+    def std(self) -> Sequence[float]: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def levels(self) -> int | None: ...
+
+    def encode(self, raw: Tensor, /) -> Tensor: ...
+
+
+class Trained(Protocol):
+    """A trained model, such as ``ornstein.bundle.Bundle``."""
+
+    @property
+    def coding(self) -> Coded: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def device(self) -> torch.device: ...
+
+    def make_process(self) -> Process: ...
+    def denoiser(self, labels: Tensor | None = None, /) -> Denoiser: ...
+
+
+def likelihood(
+    model: Trained,
+    items: np.ndarray | Tensor,
+    labels: Tensor | None = None,
+    *,
+    draws: int = 1,
+    probes: int | None = None,
+    tolerance: float = TOLERANCE,
+    least: float | None = None,
+    seed: int = 0,
+    batch: int = 128,
+    progress: Progress | None = None,
+) -> Likelihood:
+    """How likely raw items are under a model, by the probability-flow ODE.
+
+    Levels are made real numbers by noise as wide as a level, whose mean log density is a lower
+    bound of their log-probability (arXiv:1511.01844, section 3.1). Several draws of it, averaged
+    before the logarithm, raise the bound (importance-weighted, arXiv:1509.00519).
+
+    Args:
+        model: A bundle.
+        items: In raw units, (n, *shape): levels where the model learned levels.
+        labels: Class of each item, (n,), for the likelihood given the class; None leaves it open.
+        draws: Draws of the dequantisation of each item.
+        probes: Hutchinson probes of the trace; 0 for the exact trace, None for what fits.
+        tolerance: Of each step of the solver.
+        least: rho = sigma/alpha to stop at; default the least of the process of training.
+        seed: Of dequantisation and probes; item k meets the same in any batch.
+        batch: Rows that are integrated together.
+        progress: Told how many items are done.
+
+    Raises:
+        UsageError: the items do not fit the model, or the options each other.
+    """
+    raw = torch.as_tensor(items)
+    width = bin_width(model.coding)
+    check_items(model, raw, width)
+    exact = chosen(raw[0].numel(), probes).exact
+    _check_draws(draws, width, exact)
+    data, noise = ends(model, least)
+    done: list[Density] = []
+    for rows in _pieces(len(raw), max(1, batch // draws)):
+        numbers = [k * draws + draw for k in rows for draw in range(draws)]
+        piece = raw[rows.start : rows.stop].double().repeat_interleave(draws, 0)
+        if width is not None:
+            normal = item_normal(seed, numbers, piece.shape[1:], stream="dequantise")
+            piece = piece + width * (torch.special.ndtr(normal.double()) - 0.5)
+        classes = None if labels is None else labels[rows.start : rows.stop]
+        found = log_density(
+            model.denoiser(None if classes is None else classes.repeat_interleave(draws)),
+            model.coding.encode(piece).to(model.device) * float(data.alpha),
+            data,
+            noise,
+            probes=chosen(raw[0].numel(), probes, numbers, seed),
+            tolerance=tolerance,
+            check=rows.start == 0,
+            watch=_watching(progress, rows, len(raw)),
+        )
+        done.append(_gathered(found, draws))
+    return _answer(model, done, raw[0].numel(), width, float(data.rho), float(data.alpha), draws)
+
+
+def bin_width(coding: Coded) -> float | None:
+    """Distance of two levels in raw units; None for real numbers."""
+    if coding.levels is None or coding.low is None or coding.high is None:
+        return None
+    return (coding.high - coding.low) / (coding.levels - 1)
+
+
+def ends(model: Trained, least: float | None = None) -> tuple[Level, Level]:
+    """The level to stop at and the level to start from: the ends of the process of training."""
+    process = model.make_process()
+    low, high = process.span
+    return process.level(high if least is None else -2 * math.log(least)), process.level(low)
+
+
+def check_items(model: Trained, raw: Tensor, width: float | None) -> None:
+    """Refuse items of another shape, or of another kind of number than the model has learned.
+
+    Raises:
+        UsageError: which of the two.
+    """
+    if len(raw) == 0 or tuple(raw.shape[1:]) != tuple(model.shape):
+        raise UsageError(
+            f"the items have shape {tuple(raw.shape)}; this model knows items of shape "
+            f"{tuple(model.shape)}, one or more of them."
+        )
+    if width is None:
+        if not raw.is_floating_point():
+            raise UsageError(
+                "this model has learned real numbers and these items are whole numbers, so that "
+                "a density would compare unlike things. Convert them as its training data were."
+            )
+        return
+    steps = (raw.double() - float(model.coding.low or 0)) / width
+    if not bool(((steps - steps.round()).abs() < 1e-6).all()):
+        raise UsageError(
+            f"this model has learned {model.coding.levels} levels and these items lie between "
+            "them, so they have no probability. Give the levels as they are; the noise between "
+            "them is added here."
+        )
+
+
+def _check_draws(draws: int, width: float | None, exact: bool) -> None:
+    if draws < 1:
+        raise UsageError(f"dequantisation needs at least one draw, got {draws}.")
+    if draws > 1 and width is None:
+        raise UsageError(
+            "several draws are for levels; real numbers need no dequantisation. Leave draws at 1."
+        )
+    if draws > 1 and not exact:
+        raise UsageError(
+            "several draws are averaged before the logarithm, where the noise of random probes "
+            "would pass for likelihood. Take the exact trace, probes=0, or one draw."
+        )
+
+
+def _pieces(count: int, size: int) -> Iterator[range]:
+    """Numbers of the items in pieces, the first one small: the solver is checked on it."""
+    first = min(CHECKED, size, count)
+    yield range(first)
+    for start in range(first, count, size):
+        yield range(start, min(start + size, count))
+
+
+def _watching(progress: Progress | None, rows: range, count: int) -> Callable[[float], None]:
+    most = 0.0
+
+    def watch(share: float) -> None:
+        nonlocal most
+        most = max(most, share)
+        if progress is not None:
+            progress(rows.start + int(most * len(rows)), count)
+
+    return watch
+
+
+def _gathered(found: Density, draws: int) -> Density:
+    """One row for each item: the log of the mean density of its draws."""
+    value, probe, solver, calls = (part.reshape(-1, draws) for part in found)
+    mean = value.logsumexp(1) - math.log(draws)
+    return Density(mean, probe[:, 0], solver.mean(1), calls.sum(1))
+
+
+def _answer(
+    model: Trained,
+    done: list[Density],
+    dims: int,
+    width: float | None,
+    rho: float,
+    alpha: float,
+    draws: int,
+) -> Likelihood:
+    """Change to raw units, and say what came out."""
+    value, probe, _, calls = (torch.cat(part) for part in zip(*done, strict=True))
+    std = model.coding.std
+    # From x at its level to standardised x0, and from there to raw units, channel by channel.
+    value = value + dims * math.log(alpha) - dims / len(std) * sum(math.log(s) for s in std)
+    if width is None:
+        left = f"{rho * min(std):.2g}" + (f" to {rho * max(std):.2g}" if len(set(std)) > 1 else "")
+        of = (
+            f"density in raw units of samples that stop at sigma/alpha = {rho:.2g}, with noise of "
+            f"standard deviation {left} left: p at sigma_min, not p_0"
+        )
+    else:
+        value = value + dims * math.log(width)
+        of = (
+            f"probability of levels under samples that stop at sigma/alpha = {rho:.2g}, with "
+            f"noise of {rho * max(std) / width:.2g} of a level left; an upper bound of the bits"
+        )
+    many = f"importance-weighted, {draws} draws of uniform noise" if draws > 1 else "uniform noise"
+    return Likelihood(
+        items=value.cpu(),
+        dims=dims,
+        unit="nats" if width is None else "bits",
+        probe_errors=probe.cpu(),
+        solver=float(done[0].solver_error.mean()),
+        evaluations=float(calls.double().mean()),
+        dequantisation="none" if width is None else many,
+        of=of,
+    )
