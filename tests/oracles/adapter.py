@@ -6,12 +6,40 @@ Any checker with the same contract can call ``adapter:solve`` too.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ornstein.core import Draw, Estimate, Level, from_x0
-from ornstein.solvers import DDIM, SOLVERS, Ancestral, Solver, sample
+from ornstein.core import Denoiser, Draw, Estimate, Level, from_x0
+from ornstein.solvers import (
+    ADAMS,
+    BH1,
+    BH2,
+    DATA,
+    DDIM,
+    DPM2,
+    EXACT,
+    LOG_SNR,
+    MIDPOINT,
+    PUBLISHED,
+    RHO,
+    Ancestral,
+    Frame,
+    Heun,
+    Multistep,
+    Rule,
+    Solver,
+    Tapered,
+    UniPC,
+    sample,
+)
+from ornstein.solvers.weights import Framed, bend
+
+FRAMES = {"data": DATA, "x0": DATA, "sample": DATA, "noise": RHO, "eps": RHO, "epsilon": RHO}
+Options = dict[str, Any]
 
 
 class _Given:
@@ -24,20 +52,82 @@ class _Given:
         return lambda x: torch.as_tensor(self.noise(step)).to(x)
 
 
-def _solver(name: str, order: int, eta: float, large: bool) -> Solver:
-    if name == "ddim":
-        return DDIM(eta)
-    if name == "ddpm":
-        return Ancestral("large" if large else "small")
-    table = {
-        "euler": "euler",
-        "flow_euler": "euler",
-        "heun": "heun",
-        "dpmpp": {1: "dpmpp-1", 2: "dpmpp-2m", 3: "dpmpp-3m-published"}.get(order, ""),
-    }
-    if name not in table:
+def _line(kw: Options) -> Rule:
+    """How a line through two answers is weighed: at its middle, or as it is."""
+    return EXACT if kw.get("variant") in ("heun", "taylor") else MIDPOINT
+
+
+def _parabola(kw: Options) -> Rule:
+    """The published third order, unless the record asks for the whole of D2."""
+    if kw.get("d2", 1) == 2:
+        return _line(kw)
+    line = _line(kw).weights
+    return Rule(lambda span, u: (line if u.shape[-1] == 1 else PUBLISHED.weights)(span, u))
+
+
+def _unipc(kw: Options) -> Multistep:
+    kind = UniPC if kw.get("corrector", True) else Multistep
+    rule = {"bh1": BH1, "bh2": BH2}[kw.get("B", "bh2")]
+    frame = FRAMES[kw.get("predict", "data")]
+    return kind(frame, LOG_SNR, kw.get("order", 2), rule)
+
+
+def _dpm(frame: Frame, kw: Options) -> Multistep:
+    order = kw.get("order", 2)
+    rule = _parabola(kw) if order == 3 else _line(kw)
+    return Multistep(FRAMES.get(kw.get("predict", ""), frame), LOG_SNR, order, rule)
+
+
+MADE: dict[str, Callable[[Options], Solver]] = {
+    "ddim": lambda kw: DDIM(kw.get("eta", 0.0)),
+    "ddpm": lambda kw: Ancestral("large" if kw.get("large") else "small"),
+    "euler": lambda kw: DDIM(),
+    "flow_euler": lambda kw: DDIM(),
+    "heun": lambda kw: Heun(),
+    "dpm2": lambda kw: replace(DPM2(), inner=(kw.get("frac", 0.5),)),
+    "dpmpp": lambda kw: _dpm(DATA, kw),
+    "dpm": lambda kw: _dpm(RHO, kw),
+    "unipc": _unipc,
+    "deis": lambda kw: Multistep(RHO, LOG_SNR, kw.get("order", 2)),
+    "lms": lambda kw: Multistep(RHO, None, kw.get("order", 4)),
+    "ipndm": lambda kw: Multistep(RHO, None, kw.get("order", 4), ADAMS),
+}
+
+
+def _made(name: str, steps: int, kw: Options) -> Solver:
+    """The solver; lower order at the end where diffusers does so unasked, or the record asks."""
+    if name not in MADE:
         raise NotImplementedError(name)
-    return SOLVERS[table[name]]()
+    made = MADE[name](kw)
+    asked = kw.get("lower_order_final", name in ("unipc", "deis"))
+    few = steps < kw.get("lower_order_final_below", steps + 1)
+    return Tapered(made, steps) if asked and few and isinstance(made, Multistep) else made
+
+
+def _groups(steps: int, order: int, lower_at_the_end: bool) -> list[int]:
+    """Into how many questions each step of a single-step walk on a given grid is cut."""
+    whole, rest = divmod(steps, order)
+    if rest or not lower_at_the_end:
+        return [order] * whole + [rest] * (rest > 0)
+    return [order] * (whole - 1) + ([2, 1] if order == 3 else [1] * order)
+
+
+def _single(denoise: Denoiser, x: Tensor, levels: Level, frame: Frame, kw: Options) -> Tensor:
+    """DPM-Solver's single-step methods where the inner levels are those of the grid itself."""
+    kind, i, order = Framed(frame, LOG_SNR), 0, kw.get("order", 2)
+    for size in _groups(len(levels) - 1, order, kw.get("lower_order_final", False)):
+        t, last = levels[i], ()
+        first = denoise(x, t)
+        now = kind.answer(first, t)
+        for k in range(1, size + 1):
+            s, rule = levels[i + k], EXACT if k == 3 else _line(kw)
+            x = bend(frame.point(first, t, s, torch.zeros_like), rule, kind.span(t, s), now, last)
+            last = () if k == size else (kind.answer(denoise(x, s), s),)
+        i += size
+    return x
+
+
+SINGLE: dict[str, Frame] = {"dpmpp_single": DATA, "dpm_single": RHO}
 
 
 def solve(
@@ -46,24 +136,22 @@ def solve(
     grid: Sequence[tuple[float, float]],
     solver: str,
     *,
-    order: int = 2,
-    eta: float = 0.0,
-    large: bool = False,
     noise: Callable[[int], np.ndarray] | None = None,
-    **_: object,
+    **kw: Any,  # noqa: ANN401 - the contract of the records
 ) -> np.ndarray:
     """Walk from ``start`` at grid[0] to grid[-1], all in numpy float64.
 
-    Options of solvers that are not offered do not matter, and ``lower_order_final`` needs none of
-    ours: a step to clean data is of first order anyway.
+    Raises:
+        NotImplementedError: a solver that is not offered.
     """
     pairs = torch.tensor(grid, dtype=torch.float64)
+    x, levels = torch.as_tensor(start), Level(pairs[:, 0], pairs[:, 1])
 
-    def denoise(x: torch.Tensor, level: Level) -> Estimate:
+    def denoise(x: Tensor, level: Level) -> Estimate:
         x0 = denoiser(x.numpy(), float(level.alpha), float(level.sigma))
         return from_x0(torch.as_tensor(x0), x, level)
 
+    if solver in SINGLE:
+        return _single(denoise, x, levels, SINGLE[solver], kw).numpy()
     source = None if noise is None else _Given(noise)
-    levels = Level(pairs[:, 0], pairs[:, 1])
-    chosen = _solver(solver, order, eta, large)
-    return sample(denoise, torch.as_tensor(start), levels, chosen, source).numpy()
+    return sample(denoise, x, levels, _made(solver, len(grid) - 1, kw), source).numpy()

@@ -14,8 +14,6 @@ from reader import Record, error, records
 from ornstein.core import DDPM, GRIDS, Gaussian, Level, Mixture, bridge, prior_kl
 from ornstein.solvers import DDIM, sample
 
-# Solvers that the records hold and the project does not offer yet.
-LATER = {"dpmpp_single", "unipc", "deis"}
 CHAINS = {"linear": DDPM.linear, "cosine": DDPM.cosine}
 GAUSS3 = Gaussian(torch.tensor(laws.GAUSS3_MEAN), torch.tensor(laws.GAUSS3_COVARIANCE))
 LAWS = {
@@ -35,10 +33,6 @@ def level(pair: list[float]) -> Level:
 
 @pytest.mark.parametrize("record", records("figures"), ids=named)
 def test_a_whole_run_gives_the_figures_of_the_peer(record: Record) -> None:
-    if record["solver"] in LATER:
-        with pytest.raises(NotImplementedError):
-            error(record, solve)
-        pytest.skip("this solver is not offered yet")
     assert error(record, solve) <= record["tol"]
 
 
