@@ -14,7 +14,7 @@ from itertools import pairwise
 from laws import Array, Denoise
 
 Pairs = Sequence[tuple[float, float]]
-Draw = Callable[[int], Array]
+Draw = Callable[..., Array]  # of the number of the step, and of the draw in it
 Walk = Callable[[Denoise, Array, Pairs, Draw], Array]
 
 

@@ -85,32 +85,32 @@ def through_targets(split: int, rows: int, spoken: Sequence[Target]) -> Denoiser
 
 
 class Given:
-    """Noise from a list, one tensor per step, the same for each block of rows."""
+    """Noise from a list, (draws, rows, D) for each step, the same for each block of rows."""
 
     def __init__(self, draws: Sequence[Tensor], blocks: int) -> None:
         self.draws, self.blocks = draws, blocks
 
     def at(self, step: int, /) -> Draw:
-        used = False
-
-        def draw(x: Tensor) -> Tensor:
-            nonlocal used
-            if used:
-                raise AssertionError("one draw a step is given; let the matrix give more.")
-            used = True
-            return self.draws[step].repeat(self.blocks, 1)
-
-        return draw
+        left = iter(self.draws[step])
+        return lambda x: next(left).repeat(self.blocks, 1)  # StopIteration: more than were given
 
 
 @cache
-def is_random(make: Callable[[], Solver]) -> bool:
-    """Whether a solver draws noise."""
+def draws_of(make: Callable[[], Solver]) -> int:
+    """How often a solver draws noise in a step."""
+    asked = [0, 0, 0]
+
+    class Counting:
+        def at(self, step: int, /) -> Draw:
+            def draw(x: Tensor) -> Tensor:
+                asked[step] += 1
+                return torch.zeros_like(x)
+
+            return draw
+
     grid, x = levels("linear", "log-snr", 3), torch.ones(2, 2, dtype=torch.float64)
-    denoise = through_targets(1, 2, [TARGETS["x0"]()])
-    quiet, loud = ([torch.full_like(x, size)] * 3 for size in (0.0, 1.0))
-    one, other = (sample(denoise, x, grid, make(), Given(draws, 1)) for draws in (quiet, loud))
-    return not torch.equal(one, other)
+    sample(through_targets(1, 2, [TARGETS["x0"]()]), x, grid, make(), Counting())
+    return max(asked)
 
 
 class Law(NamedTuple):
@@ -120,16 +120,22 @@ class Law(NamedTuple):
     covariance: np.ndarray
 
 
-def impulses(steps: int, dims: int, draws: bool) -> list[Tensor]:
-    """Rows 0..D: no noise; then, for each step and dimension, a row with a unit draw there."""
-    rows = 1 + dims + (steps * dims if draws else 0)
-    made = []
-    for k in range(steps):
-        z = torch.zeros(rows, dims, dtype=torch.float64)
-        if draws:
-            z[1 + dims * (k + 1) : 1 + dims * (k + 2)] = torch.eye(dims)
-        made.append(z)
-    return made
+def impulses(steps: int, dims: int, draws: int) -> Tensor:
+    """Noise of each step and draw, (steps, draws, rows, D), in which one row has one unit of it.
+
+    Rows 0..D have none; then there is a row for each step, draw and dimension.
+    """
+    count = steps * draws * dims
+    z = torch.zeros(count, 1 + dims + count, dtype=torch.float64)
+    z[:, 1 + dims :] = torch.eye(count)
+    return z.reshape(steps, draws, dims, z.shape[1]).mT
+
+
+def unit_starts(dims: int, rows: int) -> Tensor:
+    """Where the rows of ``impulses`` start, (rows, D): 0, but for rows 1 to D the unit vectors."""
+    x = torch.zeros(rows, dims, dtype=torch.float64)
+    x[1 : 1 + dims] = torch.eye(dims)
+    return x
 
 
 def law_of(ends: np.ndarray, start: Law) -> Law:

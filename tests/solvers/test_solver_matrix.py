@@ -26,15 +26,16 @@ from matrix import (
     SPECTRUM,
     Given,
     Law,
+    draws_of,
     gaussian,
     impulses,
-    is_random,
     law_of,
     levels,
     mixture,
     starting_law,
     targets,
     through_targets,
+    unit_starts,
 )
 
 from ornstein.core import GRIDS, PROCESSES, item_normal
@@ -45,23 +46,31 @@ STEPS = (1, 2, 3, 7, 10, 50)
 POINTS = 16
 Case = tuple[str, str, int]  # process, grid, steps
 DATA = torch.tensor(np.random.default_rng(0).normal(0, 0.8, (POINTS, 2)))
-NOISE = [item_normal(3, range(POINTS), (2,), step=k).double() for k in range(max(STEPS) + 1)]
+MOST = max(draws_of(make) for make in SOLVERS.values())
+NOISE = torch.stack(  # (steps, draws, points, 2)
+    [
+        torch.stack(
+            [item_normal(3 + j, range(POINTS), (2,), step=k).double() for j in range(MOST)]
+        )
+        for k in range(max(STEPS) + 1)
+    ]
+)
 
 
 def noised(case: Case) -> torch.Tensor:
     """Points at the start of a grid, (16, 2)."""
-    return levels(*case)[0].mix(DATA, NOISE[-1])
+    return levels(*case)[0].mix(DATA, NOISE[-1, 0])
 
 
 @cache
 def walked(make: Callable[[], Solver], case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Where the rows of ``impulses`` and the points of the mixture end: (targets, rows, 2)."""
     grid, spoken = levels(*case), targets(*case)
-    unit = impulses(case[2], 2, is_random(make))
-    start = torch.zeros_like(unit[0])
-    start[1:3] = torch.eye(2)
+    count = draws_of(make)
+    unit = impulses(case[2], 2, count)
+    start = unit_starts(2, unit.shape[2])
     x = torch.cat([start, noised(case)])
-    draws = [torch.cat(pair) for pair in zip(unit, NOISE, strict=False)]
+    draws = torch.cat([unit, NOISE[: case[2], :count]], dim=2)
     denoise = through_targets(len(start), len(x), spoken)
     end = sample(denoise, x.repeat(len(spoken), 1), grid, make(), Given(draws, len(spoken)))
     ends = end.reshape(len(spoken), *x.shape).numpy()
@@ -74,7 +83,8 @@ def pairs(case: Case) -> list[tuple[float, float]]:
 
 
 def points_of_the_paper(case: Case, solver: str) -> np.ndarray:
-    return WALKS[solver](mixture, noised(case).numpy(), pairs(case), lambda k: NOISE[k].numpy())
+    draw = lambda k, j=0: NOISE[k, j].numpy()  # noqa: E731 - of a step, and a draw in it
+    return WALKS[solver](mixture, noised(case).numpy(), pairs(case), draw)
 
 
 def law_of_the_paper(case: Case, solver: str) -> Law:
@@ -84,10 +94,10 @@ def law_of_the_paper(case: Case, solver: str) -> Law:
     def D(x: np.ndarray, a: float, s: float) -> np.ndarray:
         return mean + a * SPECTRUM / (a * a * SPECTRUM + s * s) * (x - a * mean)
 
-    draws = [z.numpy() for z in impulses(case[2], 1, is_random(SOLVERS[solver]))]
-    x = np.zeros((len(draws[0]), 2))
+    draws = impulses(case[2], 1, draws_of(SOLVERS[solver])).numpy()
+    x = np.zeros((draws.shape[2], 2))
     x[1] = 1
-    ends = WALKS[solver](D, x, pairs(case), lambda k: draws[k])
+    ends = WALKS[solver](D, x, pairs(case), lambda k, j=0: draws[k, j])
     a, s = pairs(case)[0]
     stretch, response = ends[1] - ends[0], ends[2:] - ends[0]
     variance = stretch**2 * (a * a * SPECTRUM + s * s) + (response**2).sum(0)
@@ -109,7 +119,7 @@ def assert_near_the_truth(case: Case, solver: str, ends: list[Law]) -> None:
     """
     alpha = float(levels(*case).alpha[-1])
     truth = Law(alpha * MEAN, alpha**2 * COVARIANCE)
-    plain = law_of_the_paper(case, "ddpm" if is_random(SOLVERS[solver]) else "ddim")
+    plain = law_of_the_paper(case, "ddpm" if draws_of(SOLVERS[solver]) else "ddim")
     for law in ends:
         assert gap(law, truth) < 2 * gap(plain, truth) + 1e-6
 

@@ -107,7 +107,7 @@ def test_euler_in_every_straight_frame_is_ddim(frame: Frame) -> None:
 
 def test_ddim_with_all_the_noise_is_the_ancestral_step_of_small_variance() -> None:
     levels = GRIDS["karras"](PROCESSES["subvp"](), 9)
-    draws = [item_normal(0, range(len(X)), (1,), step=k).double() for k in range(9)]
+    draws = [item_normal(0, range(len(X)), (1,), step=k).double()[None] for k in range(9)]
     one, other = (
         sample(MIXTURE, X, levels, solver, Given(draws, 1)) for solver in (DDIM(1.0), Ancestral())
     )
@@ -117,7 +117,7 @@ def test_ddim_with_all_the_noise_is_the_ancestral_step_of_small_variance() -> No
 def test_ddim_with_no_noise_left_tends_to_ddim() -> None:
     # A peer's DDIM with added variance takes x0 at the wrong level and does not.
     levels = GRIDS["karras"](PROCESSES["vp"](), 9)
-    draws = [torch.ones_like(X)] * 9
+    draws = [torch.ones_like(X)[None]] * 9
     almost = sample(MIXTURE, X, levels, DDIM(1e-9), Given(draws, 1))
     torch.testing.assert_close(almost, sample(MIXTURE, X, levels, DDIM()), rtol=0, atol=1e-7)
 

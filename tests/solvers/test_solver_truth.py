@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cover import in_turn
-from matrix import Given, Law, gaussian, impulses, is_random, law_of, starting_law
+from matrix import Given, Law, draws_of, gaussian, impulses, law_of, starting_law, unit_starts
 from torch import Tensor
 
 from ornstein.core import (
@@ -25,8 +25,8 @@ MIXTURE = Mixture(
     *(torch.tensor(p, dtype=torch.float64) for p in ([0.6, 0.4], [[-1.0], [0.7]], [0.2, 0.4]))
 )
 X = torch.linspace(-2.5, 2.5, 41, dtype=torch.float64)[:, None]
-ODE = [name for name in SOLVERS if not is_random(SOLVERS[name])]
-SDE = [name for name in SOLVERS if is_random(SOLVERS[name])]
+ODE = [name for name in SOLVERS if not draws_of(SOLVERS[name])]
+SDE = [name for name in SOLVERS if draws_of(SOLVERS[name])]
 
 
 def path(first: float, last: float, steps: int) -> Level:
@@ -42,11 +42,10 @@ def exactly(x: Tensor, level: Level) -> Estimate:
     )
 
 
-def law_at_the_end(solver: Solver, levels: Level, draws: bool) -> Law:
+def law_at_the_end(solver: Solver, levels: Level, draws: int) -> Law:
     """Mean and covariance at the end for Gaussian data, without sampling."""
     unit = impulses(len(levels) - 1, 2, draws)
-    x = torch.zeros_like(unit[0])
-    x[1:3] = torch.eye(2)
+    x = unit_starts(2, unit.shape[2])
     ends = sample(exactly, x, levels, solver, Given(unit, 1))
     return law_of(ends.numpy(), starting_law(levels[0]))
 
@@ -73,7 +72,7 @@ def test_the_law_of_a_stochastic_solver_converges_at_the_claimed_order(name: str
     error = []
     for steps in (128, 256):
         levels = path(-10, 5, steps)
-        got = law_at_the_end(SOLVERS[name](), levels, draws=True)
+        got = law_at_the_end(SOLVERS[name](), levels, draws_of(SOLVERS[name]))
         error.append(gap(got, starting_law(levels[-1])))
     assert math.log2(error[0] / error[1]) == pytest.approx(SOLVERS[name]().order, abs=0.2)
 
@@ -96,7 +95,7 @@ def test_twice_the_steps_bring_the_law_of_the_data_nearer(process: str, name: st
     error, solver = [], SOLVERS[name]()
     for steps in (50, 100):
         levels = GRIDS["karras"](PROCESSES[process](), steps)
-        got = law_at_the_end(solver, levels, is_random(SOLVERS[name]))
+        got = law_at_the_end(solver, levels, draws_of(SOLVERS[name]))
         error.append(gap(got, starting_law(levels[-1])))
     floor = 2 * float(levels[-2].rho) ** 2
     shrunk = {1: 0.65, 2: 0.5}.get(solver.order, 0.35) * error[0] + floor
@@ -160,9 +159,8 @@ def test_beta_as_variance_at_few_steps_is_terrible() -> None:
 
 def ancestral_law(law: Mixture, levels: Level, variance: str) -> tuple[Law, Law]:
     """The law at the end of ancestral sampling for Gaussian data in 1-D, and the truth."""
-    draws = impulses(len(levels) - 1, 1, draws=True)
-    x = torch.zeros_like(draws[0])
-    x[1] = 1
+    draws = impulses(len(levels) - 1, 1, draws=1)
+    x = unit_starts(1, draws.shape[2])
     solver = Ancestral(variance)
     ends = sample(law, x, levels, solver, Given(draws, 1)).numpy()
     start, truth = (
@@ -205,7 +203,7 @@ def test_half_the_noise_keeps_the_law_between_the_two() -> None:
     # DDIM, eq. 16: each eta is a process with the same marginals; N(0, 1) data show it exactly.
     levels = path(-8, 4, 400)
     gaps = [
-        gap(law_at_the_end(DDIM(eta), levels, draws=eta > 0), starting_law(levels[-1]))
+        gap(law_at_the_end(DDIM(eta), levels, draws=int(eta > 0)), starting_law(levels[-1]))
         for eta in (0.0, 0.5, 1.0)
     ]
     assert gaps == sorted(gaps)
