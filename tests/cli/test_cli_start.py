@@ -119,3 +119,36 @@ def test_runs_lists_state_and_progress_and_survives_a_torn_record(tmp_path: Path
         json.loads(line) for line in ornstein("runs", "--json", cwd=tmp_path).stdout.splitlines()
     ]
     assert [row["state"] for row in rows] == ["stopped", "new"]
+
+
+def write_run(folder: Path, config: str, step: int, heldout: dict[int, float]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(config)
+    (folder / "run.json").write_text(json.dumps({"state": "finished", "step": step}))
+    lines = [json.dumps({"step": at, "heldout": loss}) for at, loss in heldout.items()]
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_two_runs_are_compared_by_settings_and_by_losses_where_these_mean_the_same(
+    tmp_path: Path,
+) -> None:
+    base = '[data]\nsource = "digits"\n'
+    write_run(tmp_path / "runs/a", base, 20, {10: 0.5, 20: 0.4})
+    write_run(tmp_path / "runs/b", base + "[train]\nbatch = 32\n", 10, {10: 0.25})
+    write_run(tmp_path / "runs/c", '[data]\nsource = "ecg"\n', 10, {10: 0.1})
+    rows = ornstein("runs", "diff", "a", "b", cwd=tmp_path).stdout.splitlines()
+    assert [row.split() for row in rows] == [
+        ["a", "b"],
+        ["train.batch", "-", "32"],
+        ["steps", "done", "20", "10"],
+        ["held-out", "loss", "0.4", "0.25"],
+        ["held-out", "loss", "at", "step", "10", "0.5", "0.25"],
+    ]
+    other = ornstein("runs", "diff", "a", "c", "--json", cwd=tmp_path).stdout
+    facts = json.loads(other)
+    assert facts["settings"] == {"data.source": ["digits", "ecg"]}
+    assert facts["comparable"] is False
+    assert facts["heldout_at_common_step"] is None
+    wrong = ornstein("runs", "diff", "a", "d", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "no run 'd'" in wrong.stderr

@@ -55,18 +55,18 @@ def hit(runs: Path, number: signal.Signals, chance: random.Random) -> int:
     training = start(runs)
     # A moment counted in log lines from where it stands now, so that each round gets further.
     goal, before = lines(runs) + chance.randrange(1, STEPS // 10), time.monotonic()
-    while training.poll() is None and lines(runs) < goal and time.monotonic() - before < 60:
+    while training.poll() is None and lines(runs) < goal and time.monotonic() - before < 600:
         time.sleep(0.002)
     time.sleep(chance.random() * 0.05)
     if training.poll() is None:
         training.send_signal(number)
-    return training.wait(timeout=60)
+    return training.wait(timeout=600)
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
     runs = tmp_path_factory.mktemp("straight")
-    assert start(runs).wait(timeout=120) == 0
+    assert start(runs).wait(timeout=600) == 0
     return losses(runs)
 
 
@@ -76,7 +76,7 @@ def test_r1_after_ten_kills_at_random_every_loss_is_bit_equal(
     chance = random.Random(1)
     codes = [hit(tmp_path, signal.SIGKILL, chance) for _ in range(10)]
     assert codes.count(-signal.SIGKILL) >= 8
-    assert start(tmp_path).wait(timeout=120) == 0
+    assert start(tmp_path).wait(timeout=600) == 0
     assert list(straight) == list(range(1, STEPS + 1))
     assert losses(tmp_path) == straight
 
@@ -90,5 +90,5 @@ def test_r7_a_terminated_training_saves_its_step_and_exits_75(
         record = json.loads((tmp_path / "run" / "run.json").read_text())
         assert record["state"] == "stopped"
         assert record["step"] == max(losses(tmp_path))
-    assert start(tmp_path).wait(timeout=120) == 0
+    assert start(tmp_path).wait(timeout=600) == 0
     assert losses(tmp_path) == straight

@@ -16,10 +16,11 @@ from ornstein.errors import near
 VERBS = {
     "train": "train a model on a data set, or go on with a run",
     "sample": "make new pictures, series or vectors with a trained model",
+    "tune": "find the solver and the levels with which a model needs few steps",
     "data": "look at a data set before training on it",
     "show": "show a model: settings, layers, parameters, cost, training so far",
     "viz": "draw the noising, the way back, or the schedules",
-    "runs": "list the runs that are here",
+    "runs": "list the runs that are here, compare two",
 }
 """Verb to its line of help; verb ``x`` is ``command`` of the module ``ornstein.cli.x``."""
 

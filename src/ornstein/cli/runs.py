@@ -1,4 +1,4 @@
-"""``ornstein runs``: list the runs that are here."""
+"""``ornstein runs``: list the runs that are here, and compare two of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ import click
 from ornstein.cli.options import debug_option, json_option, runs_option
 
 
-@click.command("runs")
+@click.group("runs", invoke_without_command=True)
 @runs_option
 @json_option
 @debug_option
-def command(runs: Path, as_json: bool) -> None:
-    """List the runs in a directory: state, steps, last losses, age."""
+@click.pass_context
+def command(ctx: click.Context, runs: Path, as_json: bool) -> None:
+    """List the runs in a directory: state, steps, time. 'runs diff A B' compares two."""
+    if ctx.invoked_subcommand is None:
+        listed(runs, as_json)
+
+
+def listed(runs: Path, as_json: bool) -> None:
+    """Print a line for each run."""
     # run.json is read here, not through ornstein.run, so that listing needs no torch.
     rows = [record_of(path.parent) for path in sorted(runs.glob("*/config.toml"))]
     if as_json:
@@ -28,6 +35,77 @@ def command(runs: Path, as_json: bool) -> None:
         width = max(len(row["name"]) for row in rows)
         for row in rows:
             click.echo(f"{row['name']:<{width}}  {told(row)}")
+
+
+@command.command("diff")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@runs_option
+@json_option
+@debug_option
+def diff(first: str, second: str, runs: Path, as_json: bool) -> None:
+    """Compare two runs: the settings that differ, and how far each came.
+
+    Losses of runs with other data, objective or process are of another kind and say nothing about
+    each other; then only the settings are compared.
+    """
+    from ornstein.run import open_run
+
+    pair = open_run(first, runs), open_run(second, runs)
+    changes = pair[0].config.changes(pair[1].config)
+    alike = not any(name.split(".")[0] in KINDRED for name in changes)
+    marks = [progress_of(run.log) for run in pair]
+    common = sorted(set(marks[0]) & set(marks[1]))
+    last = [max(mark, default=0) for mark in marks]
+    facts = {
+        "runs": [run.name for run in pair],
+        "settings": {name: list(values) for name, values in changes.items()},
+        "steps": [run.record.get("step", 0) for run in pair],
+        "heldout": [mark.get(step) for mark, step in zip(marks, last, strict=True)],
+        "common_step": common[-1] if common and alike else None,
+        "heldout_at_common_step": [m[common[-1]] for m in marks] if common and alike else None,
+        "comparable": alike,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, default=str))
+        return
+    for line in table(facts):
+        click.echo(line)
+
+
+KINDRED = ("data", "objective", "model")
+"""Sections of settings on which the meaning of a loss depends."""
+
+
+def progress_of(log: list[dict[str, Any]]) -> dict[int, float]:
+    """Held-out loss at the steps where it was measured."""
+    return {entry["step"]: entry["heldout"] for entry in log if entry.get("heldout") is not None}
+
+
+def table(facts: dict[str, Any]) -> list[str]:
+    """Rows of three columns: what, the first run's, the second's."""
+    rows = [("", *facts["runs"])]
+    rows += [(name, *map(_shown, values)) for name, values in facts["settings"].items()]
+    rows += [("steps done", *(f"{step:,}" for step in facts["steps"]))]
+    if facts["comparable"]:
+        rows += [("held-out loss", *map(_shown, facts["heldout"]))]
+        if facts["common_step"]:
+            name = f"held-out loss at step {facts['common_step']:,}"
+            rows += [(name, *map(_shown, facts["heldout_at_common_step"]))]
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    if not facts["settings"]:
+        lines.append("all settings are the same.")
+    if not facts["comparable"]:
+        lines.append("losses are not compared: data, objective or process differ.")
+    return lines
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def record_of(folder: Path) -> dict[str, Any]:
