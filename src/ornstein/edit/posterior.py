@@ -1,0 +1,114 @@
+"""Denoisers of p(x0 | y) for a linear measurement y of x0: functions from denoiser to denoiser.
+
+By Bayes and Tweedie E[x0 | x, y] = D + (sigma²/alpha)·grad log p(y | x). With x0 given x taken as
+a Gaussian of mean D and covariance C that is
+
+    D + V·Aᵀ·(A·C·Aᵀ + std²)⁻¹·(y - A·D),   V = Cov[x0 | x] = (sigma²/alpha)·dD/dx,
+
+exact for Gaussian data when C = V. The methods differ in C alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ornstein.core import Denoiser, Estimate, Level, from_x0, spread
+from ornstein.edit.operators import Linear, adjoint, pseudo_inverse, solve
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What is known: y = operator(x0) + std·n.
+
+    Attributes:
+        operator: Linear, (B, *D) to (B, *E).
+        y: (B, *E).
+        std: Standard deviation of the noise in y, in the units of x0.
+    """
+
+    operator: Linear
+    y: Tensor
+    std: float = 0.0
+
+
+def projected(denoise: Denoiser, known: Measurement) -> Denoiser:
+    """Put the measurement into every estimate: D + A⁺·(y - A·D) (DDNM, arXiv:2212.00490, eq. 13).
+
+    The result agrees with y exactly, noise in y included; biased, since the part that y does not
+    see is estimated without it. Costs nothing.
+    """
+
+    def answer(x: Tensor, level: Level) -> Estimate:
+        x0 = denoise(x, level).x0
+        gap = known.y.to(x0) - known.operator(x0)
+        return from_x0(x0 + pseudo_inverse(known.operator, gap, x0), x, level)
+
+    return answer
+
+
+def pseudoinverse_guided(denoise: Denoiser, known: Measurement) -> Denoiser:
+    """Posterior by C = r²·1, r² = sigma²/(alpha² + sigma²) (PiGDM, Song et al. 2023, eq. 7-8).
+
+    Exact for white data of unit variance. Costs a backward pass for each evaluation.
+    """
+
+    def covariance(level: Level, x: Tensor, _: Linear) -> Linear:
+        r2 = spread((level.sigma / level.norm) ** 2, x)
+        return lambda v: r2 * v
+
+    return _posterior(denoise, known, covariance)
+
+
+def moment_matched(denoise: Denoiser, known: Measurement) -> Denoiser:
+    """Posterior by C = V, the denoiser's own covariance (MMPS, arXiv:2405.13712, section 3).
+
+    Exact for Gaussian data. Costs a backward pass for each product of the conjugate gradients.
+    """
+    return _posterior(denoise, known, lambda level, x, V: V)
+
+
+POSTERIORS: dict[str, Callable[[Denoiser, Measurement], Denoiser]] = {
+    "project": projected,
+    "pigdm": pseudoinverse_guided,
+    "mmps": moment_matched,
+}
+
+# Noise of a measurement relative to what is unknown of unit data at a level: with less of it the
+# conjugate gradients would need more digits than float32 has.
+_FLOOR = 1e-3
+
+
+def _posterior(
+    denoise: Denoiser,
+    known: Measurement,
+    covariance: Callable[[Level, Tensor, Linear], Linear],
+) -> Denoiser:
+    def answer(x: Tensor, level: Level) -> Estimate:
+        x0, V = _moments(denoise, x, level)
+
+        C = covariance(level, x, V)
+        A, back = known.operator, adjoint(known.operator, x0)
+        noise = spread(
+            (known.std**2 + (_FLOOR * level.sigma / level.norm) ** 2).expand(len(x)), known.y
+        )
+        v = solve(lambda v: A(C(back(v))) + noise * v, known.y.to(x0) - A(x0), most=20)
+        return from_x0(x0 + V(back(v)), x, level)
+
+    return answer
+
+
+def _moments(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, Linear]:
+    """Return E[x0 | x] and Cov[x0 | x] as an operator; it is symmetric, so its transpose does."""
+    pulled = torch.func.vjp(lambda x: denoise(x, level).x0, x)
+    x0, pull = pulled[0], pulled[1]
+    scale = spread(level.sigma**2 / level.alpha, x)
+
+    def covariance(v: Tensor) -> Tensor:
+        along: Tensor = pull(v)[0]
+        return scale * along
+
+    return x0, covariance

@@ -1,0 +1,240 @@
+"""Editing on laws whose conditional law is known: E2, E3, E6 and the closed forms of Gaussians."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ornstein.core import EDM, GRIDS, VP, Gaussian, ItemNoise, Level, Mixture
+from ornstein.edit import (
+    POSTERIORS,
+    Blur,
+    Descended,
+    Grey,
+    Mask,
+    Measurement,
+    Replaced,
+    Shrink,
+    decode,
+    encode,
+    part_way,
+    pseudo_inverse,
+    slerp,
+)
+from ornstein.edit.operators import adjoint
+from ornstein.errors import UsageError
+from ornstein.solvers import DDIM, Ancestral, sample
+
+MEAN = np.array([0.3, -0.2, 0.1])
+COVARIANCE = np.array([[1.0, 0.3, -0.2], [0.3, 0.5, 0.1], [-0.2, 0.1, 0.25]])
+LAW = Gaussian(torch.tensor(MEAN), torch.tensor(COVARIANCE))
+A = np.array([[1.0, -0.5, 0.25], [0.0, 2.0, 1.0]])
+SEEN = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+
+
+def conditioned(y: np.ndarray, a: np.ndarray, std: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of GAUSS3 given a·x0 + std·n = y, by the textbook formula in numpy."""
+    gain = COVARIANCE @ a.T @ np.linalg.inv(a @ COVARIANCE @ a.T + std**2 * np.eye(len(a)))
+    return MEAN + gain @ (y - a @ MEAN), COVARIANCE - gain @ a @ COVARIANCE
+
+
+def matrix(x0: Tensor) -> Tensor:
+    return x0 @ torch.tensor(A).to(x0).T
+
+
+def measured(std: float, rows: int = 5) -> tuple[Measurement, np.ndarray]:
+    y = np.array([0.4, -0.9])
+    return Measurement(matrix, torch.tensor(y).expand(rows, 2), std), y
+
+
+@pytest.mark.parametrize("level", [VP()(0.05), VP()(0.4), VP()(0.95), EDM()(0.02)])
+@pytest.mark.parametrize("std", [0.1, 1.0])
+def test_the_moment_matched_posterior_of_gaussian_data_is_exact(level: Level, std: float) -> None:
+    known, y = measured(std)
+    mean, covariance = conditioned(y, A, std)
+    truth = Gaussian(torch.tensor(mean), torch.tensor(covariance))
+    x = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(5, 3) * float(level.norm)
+    answer, right = POSTERIORS["mmps"](LAW, known)(x, level), truth(x, level)
+    # A floor on the measurement's variance, (r/1000)², keeps float32 in order.
+    assert (answer.x0 - right.x0).abs().max() < 1e-5
+    assert (answer.eps - right.eps).abs().max() < 1e-4
+
+
+def test_pseudoinverse_guidance_is_exact_for_white_data_and_off_by_a_known_amount_else() -> None:
+    level, rows = VP()(0.4), 5
+    x = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(rows, 3)
+    known, y = measured(0.5)
+    white = Gaussian(torch.zeros(3), torch.eye(3))
+    gain = A.T @ np.linalg.inv(A @ A.T + 0.25 * np.eye(2))
+    truth = Gaussian(torch.tensor(gain @ y), torch.tensor(np.eye(3) - gain @ A))
+    found = POSTERIORS["pigdm"](white, known)(x, level).x0
+    assert (found - truth(x, level).x0).abs().max() < 1e-5
+
+    mean, covariance = conditioned(y, A, 0.5)
+    truth = Gaussian(torch.tensor(mean), torch.tensor(covariance))
+    off = (POSTERIORS["pigdm"](LAW, known)(x, level).x0 - truth(x, level).x0).abs().max()
+    assert 0.05 < off < 0.5
+
+
+@pytest.mark.parametrize("method", POSTERIORS)
+def test_a_noiseless_measurement_is_kept_by_the_sample(method: str) -> None:
+    y = torch.tensor([0.4, -0.9], dtype=torch.float64).expand(64, 2)
+    levels = GRIDS["log-snr"](VP(), 60)
+    noise = ItemNoise(3, range(64))
+    start = noise.start((3,)).double()
+    denoise = POSTERIORS[method](LAW, Measurement(matrix, y))
+    made = sample(denoise, start, levels, DDIM(), noise)
+    assert (matrix(made) - y).abs().max() < 2e-3
+
+
+def test_samples_of_the_posterior_have_its_mean_and_covariance() -> None:
+    """Inpainting of GAUSS3 with coordinate 0 known to be 0.7 (oracle inpaint.first)."""
+    rows = 4000
+    levels, noise = GRIDS["log-snr"](VP(), 100), ItemNoise(5, range(rows))
+    y = torch.tensor([0.7, 0.0, 0.0], dtype=torch.float64).expand(rows, 3)
+    denoise = POSTERIORS["mmps"](LAW, Measurement(Mask(SEEN), y))
+    made = sample(denoise, noise.start((3,)).double(), levels, DDIM(), noise).numpy()
+    assert np.abs(made[:, 0] - 0.7).max() < 1e-3
+    # Oracle: mean (-0.08, 0.02), covariance ((0.41, 0.16), (0.16, 0.21)); 4 standard errors.
+    assert np.abs(made[:, 1:].mean(0) - [-0.08, 0.02]).max() < 4 * 0.64 / rows**0.5
+    expected = np.array([[0.41, 0.16], [0.16, 0.21]])
+    assert np.abs(np.cov(made[:, 1:].T) - expected).max() < 4 * 0.41 * (2 / rows) ** 0.5
+
+
+def test_replacement_is_biased_and_repeating_every_step_takes_most_of_the_bias_away() -> None:
+    """RePaint: the unknown part of GAUSS3 given a first coordinate of 2.3, two deviations off."""
+    rows = 1000
+    mean, _ = conditioned(np.array([2.3]), np.array([[1.0, 0.0, 0.0]]), 0.0)
+    known = torch.tensor([2.3, 0.0, 0.0], dtype=torch.float64).expand(rows, 3)
+    levels, noise = GRIDS["log-snr"](VP(), 25), ItemNoise(1, range(rows))
+    off = {}
+    for goes in (1, 8):
+        solver = Replaced(Ancestral("small"), known, SEEN, goes)
+        made = sample(LAW, noise.start((3,)).double(), levels, solver, noise).numpy()
+        assert (made[:, 0] == 2.3).all()
+        off[goes] = np.abs(made[:, 1:].mean(0) - mean[1:]).max()
+    # 0.2 of a true shift of 0.6 is missing in one go.
+    assert off[1] > 0.12
+    assert off[8] < off[1] / 3
+
+
+def test_descending_the_misfit_pulls_the_sample_to_the_measurement() -> None:
+    rows = 500
+    known, y = measured(0.0, rows)
+    levels, noise = GRIDS["uniform"](VP(), 100), ItemNoise(2, range(rows))
+    start = noise.start((3,)).double()
+    free = sample(LAW, start, levels, Ancestral("small"), noise)
+    steered = sample(LAW, start, levels, Descended(Ancestral("small"), known, 0.05), noise)
+    misfit = [(matrix(made).numpy() - y).std(0).max() for made in (free, steered)]
+    assert misfit[1] < 0.2 * misfit[0]
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"),
+    [
+        (Shrink(2), (2, 6, 4)),
+        (Shrink(3), (1, 9)),
+        (Blur(1.2), (1, 7, 5)),
+        (Blur(0.8), (2, 11)),
+        (Grey(), (3, 4, 4)),
+        (Mask(torch.arange(12).reshape(1, 3, 4) % 3 == 0), (1, 3, 4)),
+    ],
+)
+def test_operators_equal_their_matrices_and_the_inverse_that_numpy_finds(
+    operator: object, shape: tuple[int, ...]
+) -> None:
+    size = int(np.prod(shape))
+    basis = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
+    whole = operator(basis).flatten(1).numpy().T  # type: ignore[operator]
+    x = torch.linspace(-1, 1, 3 * size, dtype=torch.float64).sin().reshape(3, *shape)
+    y = operator(x)  # type: ignore[operator]
+    assert np.allclose(y.flatten(1).numpy(), x.flatten(1).numpy() @ whole.T, atol=1e-12)
+    back = adjoint(operator, x)(y)  # type: ignore[arg-type]
+    assert np.allclose(back.flatten(1).numpy(), y.flatten(1).numpy() @ whole, atol=1e-12)
+    if not isinstance(operator, Blur):  # whose smallest singular values are noise to anybody
+        found = pseudo_inverse(operator, y, x).flatten(1).numpy()  # type: ignore[arg-type]
+        assert np.allclose(found, y.flatten(1).numpy() @ np.linalg.pinv(whole).T, atol=1e-8)
+
+
+def test_operators_are_what_their_names_say() -> None:
+    picture = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert Shrink(2)(picture).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    spot = torch.zeros(1, 1, 31)
+    spot[..., 15] = 1
+    at = torch.arange(31.0) - 15
+    blurred = Blur(2.0)(spot).flatten()
+    assert float(blurred.sum()) == pytest.approx(1)
+    assert float((blurred * at**2).sum()) == pytest.approx(4, rel=0.03)
+    assert torch.allclose(Blur(2.0)(torch.ones(1, 1, 5, 5)), torch.ones(1, 1, 5, 5))
+    with pytest.raises(UsageError, match="cannot be shrunk by 3"):
+        Shrink(3)(picture)
+    with pytest.raises(UsageError, match="cannot be shrunk by 2"):
+        Shrink(2)(torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("method", POSTERIORS)
+def test_an_edited_item_does_not_depend_on_its_neighbours(method: str) -> None:
+    levels = GRIDS["log-snr"](VP(), 12)
+    y = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(6, 2)
+
+    def made(items: range) -> Tensor:
+        rows = list(items)
+        noise = ItemNoise(0, rows)
+        denoise = POSTERIORS[method](LAW, Measurement(matrix, y[rows], 0.1))
+        return sample(denoise, noise.start((3,)).double(), levels, DDIM(), noise)
+
+    assert (made(range(6))[4] - made(range(4, 6))[0]).abs().max() < 1e-9
+
+
+def test_a_code_is_the_point_that_the_exact_flow_reaches_and_leads_back() -> None:
+    process = EDM()
+    noisy, clean = process.level(torch.tensor(-2 * np.log(80.0))), process(1e-6)
+    x0 = LAW.sample(50, torch.Generator().manual_seed(0))
+    code = encode(LAW, x0, noisy, clean, rtol=1e-6)
+    assert (code.x - LAW.flow(x0, clean, noisy)).abs().max() < 2e-3  # of a norm of 80
+    assert (decode(LAW, code.x, noisy, clean, rtol=1e-6) - x0).abs().max() < 1e-4
+    assert int(code.evaluations.min()) > 10
+
+    law = Mixture(
+        torch.tensor([0.6, 0.4]), torch.tensor([[-1.0], [0.7]]), torch.tensor([0.2, 0.4])
+    )
+    x0 = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)[:, None]
+    code = encode(law, x0, noisy, clean, rtol=1e-7)
+    assert (code.x - law.transport(x0, clean, noisy)).abs().max() < 1e-2
+    assert (decode(law, code.x, noisy, clean, rtol=1e-7) - x0).abs().max() < 1e-4
+
+
+def test_strength_is_the_share_of_steps_and_little_of_it_keeps_the_item() -> None:
+    levels, noise = GRIDS["uniform"](VP(), 100), ItemNoise(0, range(2000))
+    x0 = LAW.sample(2000, torch.Generator().manual_seed(1))
+    kept = {}
+    for strength, steps in ((0.1, 10), (0.5, 50), (1.0, 100)):
+        x, rest = part_way(x0, levels, strength, noise)
+        assert len(rest) - 1 == steps
+        made = sample(LAW, x, rest, DDIM(), noise)
+        kept[strength] = float((made - x0).square().mean().sqrt())
+        # The data's law is left as it was: only the items change.
+        assert np.abs(np.cov(made.numpy().T) - COVARIANCE).max() < 0.12
+    assert kept[0.1] < kept[0.5] < kept[1.0]
+    assert kept[0.1] < 0.35
+    # Without any memory, twice the variance: sqrt(2·1.75/3).
+    assert kept[1.0] == pytest.approx(1.08, abs=0.06)
+    for wrong in (0.0, 1.1):
+        with pytest.raises(UsageError, match="strength is above 0 and at most 1"):
+            part_way(x0, levels, wrong, noise)
+
+
+def test_a_round_mixture_keeps_the_length_and_ends_at_both_ends() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 3, 4, 8, 8, generator=generator, dtype=torch.float64)
+    assert torch.allclose(slerp(a, b, 0.0), a)
+    assert torch.allclose(slerp(a, b, 1.0), b)
+    assert torch.allclose(slerp(a, a, 0.3), a)
+    unit = [v / v.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1) for v in (a, b)]
+    middle = slerp(unit[0], unit[1], 0.5)
+    assert torch.allclose(middle.flatten(1).norm(dim=1), torch.ones(3, dtype=torch.float64))
+    # Half way the angle to either end is the same.
+    to = [(middle * v).flatten(1).sum(1) for v in unit]
+    assert torch.allclose(to[0], to[1])
