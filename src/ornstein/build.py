@@ -12,6 +12,7 @@ from ornstein.data import Dataset
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
+from ornstein.training.coupling import COUPLINGS
 from ornstein.training.loop import Settings, Trainer
 from ornstein.training.objective import LAWS, WEIGHTS, Objective
 
@@ -49,7 +50,8 @@ def objective(config: Config) -> Objective:
     """Build what training minimises."""
     chosen = config.objective
     law = LAWS[chosen.law](chosen.location, chosen.scale)
-    return Objective(config.model.make_process(), law, WEIGHTS[chosen.weight])
+    weight, coupling = WEIGHTS[chosen.weight], COUPLINGS[chosen.coupling]
+    return Objective(config.model.make_process(), law, weight, coupling)
 
 
 def settings(config: Config) -> Settings:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ornstein.core import EDM, TARGETS, VP, Flow, Level, generator
+from ornstein.core import TARGETS, VP, Level, generator
 from ornstein.model import Model
-from ornstein.training.objective import (
-    WEIGHTS,
-    LogNormal,
-    Objective,
-    UniformTime,
-    stratified,
-)
+from ornstein.training.objective import LAWS, WEIGHTS, Objective, UniformTime
 
 LOG_SNR = torch.linspace(-8, 8, 33, dtype=torch.float64)
 LEVELS = Level(torch.sigmoid(LOG_SNR).sqrt(), torch.sigmoid(-LOG_SNR).sqrt())
@@ -23,7 +19,7 @@ LEVELS = Level(torch.sigmoid(LOG_SNR).sqrt(), torch.sigmoid(-LOG_SNR).sqrt())
 class Wrong(nn.Module):
     """A network whose x0 is off by a known error, whatever its target."""
 
-    def __init__(self, target: object, clean: Tensor, error: float) -> None:
+    def __init__(self, target: object, clean: Tensor, error: float | Tensor) -> None:
         super().__init__()
         self.target, self.clean, self.error = target, clean, error
 
@@ -34,7 +30,7 @@ class Wrong(nn.Module):
         return self.target.of(x0, (x - alpha * x0) / sigma, LEVELS)
 
 
-def loss_of(target: str, weight: str, error: float = 0.1) -> Tensor:
+def loss_of(target: str, weight: str, error: float | Tensor = 0.1) -> Tensor:
     source = generator(3)
     clean = torch.randn(len(LEVELS), 5, dtype=torch.float64, generator=source)
     eps = torch.randn(clean.shape, dtype=torch.float64, generator=source)
@@ -50,6 +46,16 @@ def test_b7_one_weight_means_the_same_loss_for_every_target(target: str, weight:
     torch.testing.assert_close(loss, 0.01 * WEIGHTS[weight](LEVELS), rtol=1e-8, atol=0)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_b6_one_weight_means_the_same_gradient_for_every_target(target: str, weight: str) -> None:
+    # What the networks share: the error of x0 in each of five dimensions, at each level.
+    error = torch.linspace(-1, 2, 5, dtype=torch.float64).repeat(len(LEVELS), 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_of(target, weight, error).sum(), error)
+    want = WEIGHTS[weight](LEVELS)[:, None] * 2 * error.detach() / 5
+    torch.testing.assert_close(gradient, want, rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("target", "weight"),
     [("eps", "simple"), ("x0", "x0"), ("v", "edm"), ("edm", "edm"), ("velocity", "flow")],
@@ -60,12 +66,6 @@ def test_b6_each_paper_weights_the_error_of_its_own_output_by_one(
     made = TARGETS[target]()
     gain = WEIGHTS[weight](LEVELS) / made.gain2(LEVELS)
     torch.testing.assert_close(gain, torch.ones_like(gain), rtol=1e-9, atol=0)
-
-
-def test_min_snr_is_the_eps_weight_min_of_1_and_5_over_snr() -> None:
-    snr = LOG_SNR.exp()
-    eps_weight = WEIGHTS["min-snr"](LEVELS) / snr
-    torch.testing.assert_close(eps_weight, torch.minimum(torch.ones_like(snr), 5 / snr))
 
 
 def test_b8_the_loss_of_the_optimum_on_gaussian_data_is_the_posterior_variance() -> None:
@@ -90,32 +90,25 @@ def test_b8_the_loss_of_the_optimum_on_gaussian_data_is_the_posterior_variance()
         assert float(loss.mean()) == pytest.approx(float(floor), abs=4 * error)
 
 
-def test_log_normal_levels_have_the_stated_quantiles_on_every_process() -> None:
-    u = torch.tensor(
-        [0.0227501319, 0.5, 0.8413447461], dtype=torch.float64
-    )  # normal CDF at -2, 0, 1
-    for process in (EDM(), VP(), Flow()):
-        log_rho = LogNormal(-0.4, 0.7)(u, process).rho.log()
-        torch.testing.assert_close(log_rho, torch.tensor([-1.8, -0.4, 0.3], dtype=torch.float64))
+def test_b18_the_likelihood_weight_gives_the_bound_of_continuous_time() -> None:
+    """Mean over the law times half its range is -log p_theta of the paper, by two other roads.
 
-
-def test_the_log_normal_law_is_sd3s_logit_normal_time() -> None:
-    u = stratified(1000, generator(5))
-    level = LogNormal(0.3, 0.8)(u, Flow())
-    logit = torch.logit(level.sigma)
-    cdf = 0.5 * torch.special.erfc((0.3 - logit) / (0.8 * 2**0.5))
-    torch.testing.assert_close(cdf, u, rtol=1e-9, atol=1e-9)
-
-
-def test_uniform_time_spreads_evenly_over_the_span() -> None:
-    u = torch.linspace(0, 1, 5, dtype=torch.float64)
-    torch.testing.assert_close(
-        UniformTime()(u, Flow()).sigma, torch.linspace(0.001, 0.999, 5, dtype=torch.float64)
-    )
-
-
-def test_stratified_draws_hit_every_cell_once_and_are_uniform() -> None:
-    draws = stratified(64, generator(1))
-    assert torch.equal((draws * 64).floor(), torch.arange(64, dtype=torch.float64))
-    inside = torch.cat([stratified(64, generator(1, k)) * 64 % 1 for k in range(200)])
-    assert float(inside.mean()) == pytest.approx(0.5, abs=4 * (1 / 12 / len(inside)) ** 0.5)
+    For N(0, c) data and the optimal network: 1/2·log((1 + c·SNR_max)/(1 + c·SNR_min)), by
+    integrating the error c/(1 + c·SNR) over SNR; and 1/2 of g² on the score's error over time.
+    """
+    c, process, cells = 0.25, VP(), 4000
+    u = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    objective = Objective(process, LAWS["log-snr"](0, 1), WEIGHTS["likelihood"])
+    level = objective.levels(u)
+    floor = c * level.sigma**2 / (level.alpha**2 * c + level.sigma**2)  # E|x0 - E[x0 | x]|²
+    low, high = process.span
+    ours = float((objective.weight(level) * floor).mean()) * (high - low) / 2
+    closed = 0.5 * math.log((1 + c * math.exp(high)) / (1 + c * math.exp(low)))
+    assert ours == pytest.approx(closed, rel=1e-6)
+    first, last = (float(process.time(end)) for end in (high, low))
+    t = first + (last - first) * u**4  # denser near the data, where g²/sigma² is large
+    at = process(t)
+    score = (at.alpha / at.sigma**2) ** 2 * (c * at.sigma**2 / (at.alpha**2 * c + at.sigma**2))
+    density = 4 * u**3 * (last - first)
+    by_time = 0.5 * float((process.diffusion2(t) * score * density).mean())
+    assert by_time == pytest.approx(closed, rel=1e-3)

@@ -65,6 +65,12 @@ def _weights() -> Iterable[str]:
     return WEIGHTS
 
 
+def _couplings() -> Iterable[str]:
+    from ornstein.training.coupling import COUPLINGS
+
+    return COUPLINGS
+
+
 def _solvers() -> Iterable[str]:
     from ornstein.solvers import SOLVERS
 
@@ -99,6 +105,7 @@ ProcessName = Annotated[str, AfterValidator(Choice(_processes))]
 TargetName = Annotated[str, AfterValidator(Choice(_targets))]
 LawName = Annotated[str, AfterValidator(Choice(_laws))]
 WeightName = Annotated[str, AfterValidator(Choice(_weights))]
+CouplingName = Annotated[str, AfterValidator(Choice(_couplings))]
 SolverName = Annotated[str, AfterValidator(Choice(_solvers))]
 GridName = Annotated[str, AfterValidator(Choice(_grids))]
 OptimizerName = Annotated[str, AfterValidator(Choice(lambda: ("adamw", "muon")))]

@@ -11,6 +11,7 @@ from ornstein.config.kinds import (
     Beta,
     Cadence,
     Count,
+    CouplingName,
     GridName,
     LawName,
     NetName,
@@ -139,6 +140,20 @@ class ObjectiveSettings(Section):
         default=1.2, description="Its standard deviation."
     )
     weight: WeightName = Field(default="edm", description="Weight of the error at each level.")
+    coupling: CouplingName = Field(
+        default="independent",
+        description="Which noise meets which item; transport matches them within a batch, for "
+        "flows that are sampled by a deterministic solver.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> ObjectiveSettings:
+        if self.weight == "likelihood" and self.law != "log-snr":
+            raise ValueError(
+                "objective.weight = 'likelihood' is the variational bound only with "
+                f"objective.law = 'log-snr', not '{self.law}'; set that too."
+            )
+        return self
 
 
 class TrainSettings(Section):

@@ -190,6 +190,7 @@ class Trainer:
             )
         if labels is not None:
             labels = torch.where(hidden, self.classes, labels)
+        eps = self.objective.coupling(clean, eps, labels)
         torch.manual_seed(key(s.seed, "dropout", step))  # dropout inside the network
         total = 0.0
         for piece in torch.arange(len(clean)).chunk(s.accumulate):
@@ -239,11 +240,12 @@ class Trainer:
             stratified(len(pool), source)[torch.randperm(len(pool), generator=source)]
         )
         cond = {} if labels is None else {"class": labels.to(self.device)}
+        couple = self.objective.coupling
         losses = [
             self.objective.loss(
                 model,
                 clean[i],
-                eps[i],
+                couple(clean[i], eps[i], None if labels is None else labels[i]),
                 level[i].to(self.device),
                 {k: v[i] for k, v in cond.items()},
             )
