@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ornstein.core import Denoiser, Draw, Estimate, Level, from_x0
 from ornstein.solvers import (
-    ADAMS,
     BH1,
     BH2,
     DATA,
     DDIM,
     DPM2,
     EXACT,
+    IPNDM,
     LOG_SNR,
     MIDPOINT,
     PUBLISHED,
@@ -90,7 +90,7 @@ MADE: dict[str, Callable[[Options], Solver]] = {
     "unipc": _unipc,
     "deis": lambda kw: Multistep(RHO, LOG_SNR, kw.get("order", 2)),
     "lms": lambda kw: Multistep(RHO, None, kw.get("order", 4)),
-    "ipndm": lambda kw: Multistep(RHO, None, kw.get("order", 4), ADAMS),
+    "ipndm": lambda kw: IPNDM(points=kw.get("order", 4)),
 }
 
 
@@ -104,18 +104,18 @@ def _made(name: str, steps: int, kw: Options) -> Solver:
     return Tapered(made, steps) if asked and few and isinstance(made, Multistep) else made
 
 
-def _groups(steps: int, order: int, lower_at_the_end: bool) -> list[int]:
-    """Into how many questions each step of a single-step walk on a given grid is cut."""
-    whole, rest = divmod(steps, order)
-    if rest or not lower_at_the_end:
-        return [order] * whole + [rest] * (rest > 0)
-    return [order] * (whole - 1) + ([2, 1] if order == 3 else [1] * order)
+def _groups(steps: int, order: int, alone: bool) -> list[int]:
+    """Into how many questions each single step on a given grid is cut; the last one ``alone``."""
+    sizes = [min(order, steps - k) for k in range(0, steps, order)]
+    return [*sizes[:-1], sizes[-1] - 1, 1] if alone and sizes[-1] > 1 else sizes
 
 
 def _single(denoise: Denoiser, x: Tensor, levels: Level, frame: Frame, kw: Options) -> Tensor:
     """DPM-Solver's single-step methods where the inner levels are those of the grid itself."""
-    kind, i, order = Framed(frame, LOG_SNR), 0, kw.get("order", 2)
-    for size in _groups(len(levels) - 1, order, kw.get("lower_order_final", False)):
+    kind, steps, order = Framed(frame, LOG_SNR), len(levels) - 1, kw.get("order", 2)
+    alone = kw.get("lower_order_final", False) and steps % order == 0
+    i = 0
+    for size in _groups(steps, order, alone or float(levels.sigma[-1]) == 0):
         t, last = levels[i], ()
         first = denoise(x, t)
         now = kind.answer(first, t)

@@ -168,6 +168,9 @@ class IPNDM(Multistep):
     """
 
     frame: Frame = RHO
+    clock: Clock | None = (
+        FLOW.clock
+    )  # of no weight here, but it has pure noise
     points: int = 4
     rule: Rule = ADAMS
 
