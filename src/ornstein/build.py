@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from ornstein.bundle import Bundle, Sampler
 from ornstein.config import Config
 from ornstein.data import Dataset
+from ornstein.errors import ConfigError
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
@@ -80,8 +82,25 @@ def settings(config: Config) -> Settings:
 
 def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
     """Build a training that has not begun."""
-    built = model(config, data)
-    return Trainer(built, data, objective(config), settings(config), class_count(data), where)
+    built, how = model(config, data), replace(settings(config), bins=bins(config, data))
+    return Trainer(built, data, objective(config), how, class_count(data), where)
+
+
+def bins(config: Config, data: Dataset) -> tuple[float, ...]:
+    """Width of a level in each channel, standardised, where the data are to be dequantised.
+
+    Raises:
+        ConfigError: they are real numbers.
+    """
+    if not config.data.dequantise:
+        return ()
+    step = data.coding.step
+    if step is None:
+        raise ConfigError(
+            f"data.dequantise is for data of levels, such as 8-bit pictures; '{data.name}' holds "
+            "real numbers. Leave it out."
+        )
+    return tuple(step / std for std in data.coding.std)
 
 
 def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, Any]) -> Bundle:

@@ -232,6 +232,7 @@ class Session:
             "seen": step * self.trainer.settings.batch,
             "seconds": round(self.budget.elapsed, 1),
             "class_dropout": self.config.train.class_dropout,
+            "dequantised": self.config.data.dequantise,
             "weights": f"average of relative width {self.trainer.settings.ema:g}",
             "ornstein": ornstein.__version__,
             "torch": torch.__version__,

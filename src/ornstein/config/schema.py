@@ -58,6 +58,11 @@ class DataSettings(Section):
         default=None, description="Use at most so many items; auto takes all."
     )
     flip: bool = Field(default=False, description="Mirror half of the pictures left to right.")
+    dequantise: bool = Field(
+        default=False,
+        description="Add uniform noise as wide as a level to data of levels, which `ornstein "
+        "likelihood` measures by; samples are rounded to levels either way.",
+    )
 
 
 class NetSettings(Section):

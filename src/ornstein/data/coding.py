@@ -58,6 +58,13 @@ class Coding:
             raise DataError("a coding with levels needs low, high and at least 2 levels.")
 
     @property
+    def step(self) -> float | None:
+        """Distance of two levels in raw units; None for real numbers."""
+        if self.levels is None or self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / (self.levels - 1)
+
+    @property
     def is_uint8(self) -> bool:
         """Whether raw values are the 256 levels of an 8-bit picture."""
         return (self.low, self.high, self.levels) == (0, 255, 256)
@@ -100,9 +107,8 @@ class Coding:
             )
         mean, std = self._moments(y)
         y = y * std + mean
-        if self.levels is not None and self.low is not None and self.high is not None:
-            step = (self.high - self.low) / (self.levels - 1)
-            y = ((y - self.low) / step).round() * step + self.low
+        if self.step is not None and self.low is not None:
+            y = ((y - self.low) / self.step).round() * self.step + self.low
         if self.low is not None or self.high is not None:
             y = y.clamp(self.low, self.high)
         return y.to(torch.uint8 if self.is_uint8 else torch.float32).numpy()

@@ -33,9 +33,7 @@ class Coded(Protocol):
     @property
     def low(self) -> float | None: ...
     @property
-    def high(self) -> float | None: ...
-    @property
-    def levels(self) -> int | None: ...
+    def step(self) -> float | None: ...
 
     def encode(self, raw: Tensor, /) -> Tensor: ...
 
@@ -89,7 +87,7 @@ def likelihood(
         UsageError: the items do not fit the model, or the options each other.
     """
     raw = torch.as_tensor(items)
-    width = bin_width(model.coding)
+    width = model.coding.step
     check_items(model, raw, width)
     exact = chosen(raw[0].numel(), probes).exact
     _check_draws(draws, width, exact)
@@ -114,13 +112,6 @@ def likelihood(
         )
         done.append(_gathered(found, draws))
     return _answer(model, done, raw[0].numel(), width, float(data.rho), float(data.alpha), draws)
-
-
-def bin_width(coding: Coded) -> float | None:
-    """Distance of two levels in raw units; None for real numbers."""
-    if coding.levels is None or coding.low is None or coding.high is None:
-        return None
-    return (coding.high - coding.low) / (coding.levels - 1)
 
 
 def ends(model: Trained, least: float | None = None) -> tuple[Level, Level]:
@@ -151,9 +142,9 @@ def check_items(model: Trained, raw: Tensor, width: float | None) -> None:
     steps = (raw.double() - float(model.coding.low or 0)) / width
     if not bool(((steps - steps.round()).abs() < 1e-6).all()):
         raise UsageError(
-            f"this model has learned {model.coding.levels} levels and these items lie between "
-            "them, so they have no probability. Give the levels as they are; the noise between "
-            "them is added here."
+            f"this model has learned levels {width:g} apart and these items lie between them, so "
+            "they have no probability. Give the levels as they are; the noise between them is "
+            "added here."
         )
 
 

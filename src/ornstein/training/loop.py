@@ -8,7 +8,7 @@ and nothing random is ever saved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -62,6 +62,8 @@ class Settings:
         ema: Relative width of the weight average.
         class_dropout: Share of the labels hidden, so that guidance is possible.
         flip: Mirror half of the pictures left to right.
+        bins: Width of a level in each channel, standardised: uniform noise so wide is added to the
+            data, which are levels, so that a density is learned (arXiv:1511.01844). () adds none.
         seed: Where all randomness comes from.
         precision: "float32", or "bfloat16" for the network's inner arithmetic (autocast); weights,
             optimiser and averages stay in float32.
@@ -80,6 +82,7 @@ class Settings:
     ema: float = 0.1
     class_dropout: float = 0.1
     flip: bool = False
+    bins: tuple[float, ...] = ()
     seed: int = 0
     precision: str = "float32"
 
@@ -188,6 +191,7 @@ class Trainer:
             clean = torch.where(
                 mirrored.reshape(-1, *(1,) * (clean.ndim - 1)), clean.flip(-1), clean
             )
+        clean = dequantised(clean, s.bins, source)
         if labels is not None:
             labels = torch.where(hidden, self.classes, labels)
         eps = self.objective.coupling(clean, eps, labels)
@@ -239,6 +243,7 @@ class Trainer:
         level = self.objective.levels(
             stratified(len(pool), source)[torch.randperm(len(pool), generator=source)]
         )
+        clean = dequantised(clean, self.settings.bins, source)
         cond = {} if labels is None else {"class": labels.to(self.device)}
         couple = self.objective.coupling
         losses = [
@@ -282,6 +287,14 @@ class Trainer:
             for optimizer in self.optimizers
             if any(parameter is p for group in optimizer.param_groups for p in group["params"])
         )
+
+
+def dequantised(clean: Tensor, bins: Sequence[float], source: torch.Generator) -> Tensor:
+    """Levels with uniform noise as wide as a level added, (B, C, ...); unchanged without bins."""
+    if not bins:
+        return clean
+    widths = clean.new_tensor(bins).reshape(1, -1, *(1,) * (clean.ndim - 2))
+    return clean + widths * (torch.rand(clean.shape, generator=source).to(clean) - 0.5)
 
 
 def _optimizers(
