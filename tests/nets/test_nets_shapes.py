@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ornstein.errors import ConfigError
 from ornstein.nets import MLP, NETS, UNet
-from ornstein.nets.layers import from_patches, to_patches
+from ornstein.nets.layers import from_patches, to_patches, with_waves
 
 SMALL = {"widths": (8, 12), "blocks": (1, 1), "attention": (1,)}
 
@@ -31,18 +31,25 @@ def wake(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     space=st.lists(st.integers(1, 31), min_size=1, max_size=2),
     patch=st.integers(1, 3),
     levels=st.integers(1, 4),
+    waves=st.integers(0, 2),
 )
 def test_c1_the_unet_takes_any_channels_and_size_and_returns_the_same_shape(
-    channels: int, space: list[int], patch: int, levels: int
+    channels: int, space: list[int], patch: int, levels: int, waves: int
 ) -> None:
     shape = (channels, *space)
-    net = UNet(
-        shape, widths=[8] * levels, blocks=[1] * levels, attention=[levels - 1], patch=patch
-    )
+    each = [8] * levels, [1] * levels, [levels - 1]
+    net = UNet(shape, widths=each[0], blocks=each[1], attention=each[2], patch=patch, waves=waves)
     x = torch.randn(2, *shape)
     y = wake(net)(x, torch.zeros(2), {})
     assert y.shape == x.shape
     assert bool(y.isfinite().all())
+
+
+def test_the_waves_are_half_a_wave_a_unit_and_one_octave_higher_each() -> None:
+    x = torch.tensor([0.5, 1.0]).reshape(1, 2, 1)
+    seen = with_waves(x, 2)[0, :, 0].tolist()
+    both = [[1, 0], [0, -1], [0, 0], [-1, 1]]  # sin, cos of pi·x, then of 2·pi·x
+    assert seen == pytest.approx([0.5, 1.0, *(v for pair in both for v in pair)], abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (5, 27, 31), (3, 8, 8), (2, 17), (1, 3, 4, 5)])
@@ -79,7 +86,7 @@ def test_images_fold_as_torch_itself_folds_them() -> None:
     "net",
     [
         UNet((3, 9, 7), 4, **SMALL, patch=3, head=4, dropout=0.25),
-        UNet((2, 33), 0, **SMALL, patch=1),
+        UNet((2, 33), 0, **SMALL, patch=1, waves=2),
         MLP((5,), 3, width=16, layers=2, dropout=0.1),
     ],
 )

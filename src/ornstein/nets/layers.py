@@ -92,6 +92,12 @@ class Attention(nn.Module):
         return out
 
 
+def with_waves(x: Tensor, octaves: int) -> Tensor:
+    """Add sines and cosines of half a wave a unit, one, two, ...: (B, C·(1 + 2·octaves), ...)."""
+    angles = [2**k * torch.pi * x for k in range(octaves)]
+    return torch.cat([x, *(f(angle) for angle in angles for f in (torch.sin, torch.cos))], dim=1)
+
+
 def to_patches(x: Tensor, patch: int) -> Tensor:
     """Fold (B, C, *space) into (B, C·patch^rank, *space/patch); ``patch`` divides each size."""
     if patch == 1:

@@ -20,6 +20,7 @@ from ornstein.nets.layers import (
     group_norm,
     silent,
     to_patches,
+    with_waves,
 )
 
 
@@ -64,6 +65,8 @@ class UNet(nn.Module):
         patch: The first layer folds patches of this size into channels (1: none).
         head: Channels per attention head.
         dropout: Share of inner activations dropped in training.
+        waves: Octaves of sines and cosines of the input that are seen beside it, as in
+            arXiv:2107.00630, appendix C: fine detail, which likelihoods are made of.
 
     Raises:
         ConfigError: An option that cannot be.
@@ -80,9 +83,11 @@ class UNet(nn.Module):
         patch: int = 1,
         head: int = 32,
         dropout: float = 0.0,
+        waves: int = 0,
     ) -> None:
         super().__init__()
         self.shape = wholes("shape", shape)
+        self.waves = whole("waves", waves, 0)
         self.classes = whole("classes", classes, 0)
         self.widths = wholes("widths", widths)
         self.blocks = wholes("blocks", blocks)
@@ -115,7 +120,7 @@ class UNet(nn.Module):
         folded = self.shape[0] * self.patch**rank
         vector = 2 * self.widths[0] + 128
         self.embed = Embedding(vector, self.classes)
-        self.stem = convolution(rank, folded, self.widths[0], 3)
+        self.stem = convolution(rank, folded * (1 + 2 * self.waves), self.widths[0], 3)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
@@ -144,7 +149,7 @@ class UNet(nn.Module):
         if any(short):
             x = functional.pad(x, [p for s in reversed(short) for p in (0, s)], mode="replicate")
         vector = self.embed(noise, cond)
-        y = self.stem(to_patches(x, self.patch))
+        y = self.stem(to_patches(with_waves(x, self.waves), self.patch))
         if y.ndim == 4:  # faster convolutions on CPUs; every later layer keeps this order
             y = y.contiguous(memory_format=torch.channels_last)
         y = self._paths(y, vector)
@@ -180,4 +185,5 @@ class UNet(nn.Module):
             "patch": self.patch,
             "head": self.head,
             "dropout": self.dropout,
+            "waves": self.waves,
         }
