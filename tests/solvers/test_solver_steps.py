@@ -76,7 +76,11 @@ def test_evaluations_per_step_are_the_claimed_number(name: str) -> None:
     assert calls == 11 * SOLVERS[name]().evaluations
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+# Asks above each level, where its noise has brought the point.
+ABOVE = {"churn"}
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name not in ABOVE])
 def test_the_denoiser_is_asked_at_the_levels_of_the_grid_in_order(name: str) -> None:
     # A peer derives the next level from the number of steps, and its own list of levels disagrees.
     levels = GRIDS["trailing"](PROCESSES["linear"](), 9)
@@ -91,7 +95,8 @@ def test_the_denoiser_is_asked_at_the_levels_of_the_grid_in_order(name: str) -> 
     assert asked[::per_step] == levels.rho[:-1].tolist()
     for step in range(9):  # a second question of a step lies within it
         inside = asked[per_step * step + 1 : per_step * (step + 1)]
-        assert all(levels.rho[step] > rho >= levels.rho[step + 1] for rho in inside)
+        last = (1 - 1e-9) * levels.rho[step + 1]
+        assert all(levels.rho[step] >= rho >= last for rho in inside)
 
 
 @pytest.mark.parametrize("frame", [RHO, DATA, FLOW])

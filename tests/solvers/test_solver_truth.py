@@ -67,7 +67,7 @@ def test_error_shrinks_at_the_claimed_order(name: str) -> None:
     assert math.log2(error[0] / error[1]) == pytest.approx(SOLVERS[name]().order, abs=0.2)
 
 
-@pytest.mark.parametrize("name", SDE)
+@pytest.mark.parametrize("name", [name for name in SDE if SOLVERS[name]().order > 0])
 def test_the_law_of_a_stochastic_solver_converges_at_the_claimed_order(name: str) -> None:
     error = []
     for steps in (128, 256):
@@ -98,9 +98,10 @@ def test_twice_the_steps_bring_the_law_of_the_data_nearer(process: str, name: st
         got = law_at_the_end(solver, levels, draws_of(SOLVERS[name]))
         error.append(gap(got, starting_law(levels[-1])))
     floor = 2 * float(levels[-2].rho) ** 2
-    shrunk = {1: 0.65, 2: 0.5}.get(solver.order, 0.35) * error[0] + floor
+    shrunk = {0: 0.65, 1: 0.65, 2: 0.5}.get(solver.order, 0.35) * error[0] + floor
     assert error[1] < max(shrunk, 0.003)
-    assert error[1] < {1: 0.26}.get(solver.order, 0.02)
+    most = 0.05 if draws_of(SOLVERS[name]) else 0.02
+    assert error[1] < {0: 0.26, 1: 0.26}.get(solver.order, most)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])

@@ -6,8 +6,10 @@ from functools import partial
 from ornstein.core import VP
 from ornstein.solvers.ancestral import Ancestral
 from ornstein.solvers.base import Solver, Step, sample, trace
+from ornstein.solvers.euler_maruyama import EulerMaruyama
 from ornstein.solvers.first_order import DDIM
 from ornstein.solvers.frame import ANGLE, DATA, FLOW, LOG_SNR, RHO, Clock, Frame, clock_of
+from ornstein.solvers.langevin import AnnealedLangevin, PredictorCorrector
 from ornstein.solvers.multistep import (
     DEIS,
     IPNDM,
@@ -21,6 +23,8 @@ from ornstein.solvers.multistep import (
     Multistep,
     Tapered,
 )
+from ornstein.solvers.noised import Churn, Renoised
+from ornstein.solvers.sde import SASolver, SDEDPMpp, noisy
 from ornstein.solvers.single_step import DPM2, DPM3, DPMpp2S, DPMpp3S, Heun, SingleStep
 from ornstein.solvers.unipc import BH1, BH2, UniPC
 from ornstein.solvers.weights import ADAMS, EXACT, MIDPOINT, PUBLISHED, Rule
@@ -56,6 +60,17 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "flow-eab-3": partial(FlowAB, clock=LOG_SNR),
     "lms": LMS,
     "ipndm": IPNDM,
+    "euler-ancestral": Renoised,
+    "dpm-2-ancestral": partial(Renoised, DPM2()),
+    "dpmpp-2s-ancestral": partial(Renoised, DPMpp2S()),
+    "sde-dpmpp-1": partial(SDEDPMpp, points=1),
+    "sde-dpmpp-2m": SDEDPMpp,
+    "sde-dpmpp-3m": partial(SDEDPMpp, points=3),
+    "sa-solver": SASolver,
+    "churn": Churn,
+    "euler-maruyama": EulerMaruyama,
+    "pc": PredictorCorrector,
+    "langevin": AnnealedLangevin,
 }
 
 __all__ = [
@@ -79,6 +94,8 @@ __all__ = [
     "SOLVERS",
     "Ancestral",
     "AngleAB",
+    "AnnealedLangevin",
+    "Churn",
     "Clock",
     "DPMSolver",
     "DPMpp2M",
@@ -86,17 +103,23 @@ __all__ = [
     "DPMpp3M",
     "DPMpp3S",
     "DataAB",
+    "EulerMaruyama",
     "FlowAB",
     "Frame",
     "Heun",
     "Multistep",
+    "PredictorCorrector",
+    "Renoised",
     "Rule",
+    "SASolver",
+    "SDEDPMpp",
     "SingleStep",
     "Solver",
     "Step",
     "Tapered",
     "UniPC",
     "clock_of",
+    "noisy",
     "sample",
     "trace",
 ]
