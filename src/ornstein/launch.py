@@ -11,7 +11,7 @@ import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
-from ornstein.data import Dataset, names, open_data
+from ornstein.data import Dataset, left_in_noise, names, open_data, prior_report
 from ornstein.errors import ConfigError
 from ornstein.planning import Plan, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
@@ -141,6 +141,10 @@ def _introduce(say: Progress, run: Run, data: Dataset, made: Plan, where: torch.
         f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; predicts "
         f"{config.model.target}, levels of {config.model.process}"
     )
+    left = left_in_noise(data, config.model.make_process())
+    prior, *warning = prior_report(config.model.process, left, data.dims)
+    for line in (f"prior      {prior}", *warning):
+        say.note(line)
     machine = torch.cuda.get_device_name() if where.type == "cuda" else _cpu(where)
     pace = f", {made.step_seconds:.3g} s/step" if made.step_seconds else ""
     say.note(f"machine    {machine}; batch {config.train.batch}{pace}")

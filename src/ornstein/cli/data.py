@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, debug_option, json_option, quiet_option
+from ornstein.cli.options import Amount, chosen, debug_option, json_option, quiet_option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +24,7 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 @click.argument("source", metavar="DATA")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
 @click.option("--limit", type=Amount(1, 10**9), help="Use at most so many items.")
+@click.option("--schedule", help="Say what this process leaves of the data in its noisiest level.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -34,7 +35,13 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 @quiet_option
 @debug_option
 def command(
-    source: str, size: int | None, limit: int | None, out: Path, as_json: bool, quiet: bool
+    source: str,
+    size: int | None,
+    limit: int | None,
+    schedule: str | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Look at DATA before training on it.
 
@@ -42,10 +49,16 @@ def command(
     sub-folders become classes, or an .npy or .npz file. Prints what is in it and what was left
     out, and writes NAME.sheet.png and NAME.report.json.
     """
-    from ornstein.data import details, open_data, report
+    from ornstein.core import PROCESSES
+    from ornstein.data import details, left_in_noise, open_data, prior_report, report
 
+    chosen("schedule", schedule, PROCESSES)
     data = open_data(source, size=size, limit=limit)
-    facts = details(data)
+    facts, prior = details(data), []
+    if schedule is not None:
+        left = left_in_noise(data, PROCESSES[schedule]())
+        prior = prior_report(schedule, left, data.dims)
+        facts["left_in_noise"] = {"schedule": schedule, "nats_per_dimension": left}
     out.mkdir(parents=True, exist_ok=True)
     sheet_path, report_path = out / f"{data.name}.sheet.png", out / f"{data.name}.report.json"
     draw_sheet(data).save(sheet_path)
@@ -56,7 +69,7 @@ def command(
     elif not quiet:
         refused = [f"  {r.path}: {r.reason}" for r in data.refused[:SHOWN]]
         more = len(data.refused) - len(refused)
-        for line in [*report(data), *refused, *([f"  and {more:,} more"] if more else [])]:
+        for line in [*report(data), *prior, *refused, *([f"  and {more:,} more"] if more else [])]:
             click.echo(line)
         click.echo(f"contact sheet: {sheet_path}")
         click.echo(f"details: {report_path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
 from ornstein.data.opening import names, open_data
+from ornstein.data.prior import left_in_noise, prior_report
 from ornstein.data.report import details, report
 from ornstein.data.sources import SOURCES
 from ornstein.data.toys import TOYS
@@ -17,8 +18,10 @@ __all__ = [
     "Refused",
     "Source",
     "details",
+    "left_in_noise",
     "make_dataset",
     "names",
     "open_data",
+    "prior_report",
     "report",
 ]
