@@ -64,6 +64,20 @@ def demo(run: Path, n: int, steps: int | None, seed: int) -> None:
     click.echo(str(measure(run, n, steps, seed)))
 
 
+@main.command()
+@click.option("--target", "targets", multiple=True, help="gmm2, gmm16; default both.")
+@click.option("--evaluations", type=int, multiple=True, help="5, 8, 10, 15, 20; default all.")
+def solvers(targets: tuple[str, ...], evaluations: tuple[int, ...]) -> None:
+    """Error of few evaluations against an exact score: tuned, and beside the peers' best."""
+    from benchmarks.bars import EVALUATIONS
+    from benchmarks.solvers import TARGETS, report
+
+    unknown = [str(v) for v in {*targets} - {*TARGETS} | {*evaluations} - {*EVALUATIONS}]
+    if unknown:
+        raise click.UsageError(f"there is no bar for {', '.join(unknown)}.")
+    report(targets or tuple(TARGETS), evaluations or EVALUATIONS, click.echo)
+
+
 if __name__ == "__main__":
     try:
         main()

@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "ornstein"
 FLOORS = {
     "errors": -1,
     "core": 0,
-    "solvers": 1, "guide": 1, "edit": 1, "bound": 1, "likelihood": 1, "model": 1, "nets": 1,
+    "solvers": 1, "guide": 1, "edit": 1, "bound": 1, "likelihood": 1, "tune": 1, "model": 1, "nets": 1,
     "training": 2, "data": 2, "evaluate": 2, "viz": 2,
     "bundle": 3, "config": 3, "recipes": 3, "run": 3,
-    "build": 3, "planning": 3, "session": 3, "launch": 3, "samples": 3, "notebook": 3,
+    "build": 3, "planning": 3, "session": 3, "launch": 3, "samples": 3, "editing": 3, "notebook": 3,
     "cli": 4, "serve": 4,
 }  # fmt: skip
 
@@ -31,8 +31,9 @@ ALLOWED = {
     "guide": {"errors", "core"},
     "model": {"errors", "core"},
     "bound": {"errors", "core"},
-    "likelihood": {"errors", "core", "solvers"},
+    "likelihood": {"errors", "core", "solvers", "bound"},
     "edit": {"errors", "core", "solvers"},
+    "tune": {"errors", "core", "solvers"},
     "training": {"errors", "core", "model", "bound", "solvers", "likelihood"},
     "data": {"errors", "core"},
     "evaluate": {"errors"},

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ornstein.bundle.bundle import Bundle
 from ornstein.bundle.file import load
-from ornstein.bundle.parts import Sampler, Walk
+from ornstein.bundle.parts import Sampler, TunedGrid, Walk
 
-__all__ = ["Bundle", "Sampler", "Walk", "load"]
+__all__ = ["Bundle", "Sampler", "TunedGrid", "Walk", "load"]

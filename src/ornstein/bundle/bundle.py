@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
+from ornstein.bundle.parts import ROWS, Progress, Sampler, TunedGrid, Walk, choose
 from ornstein.core import GRIDS, PROCESSES, Denoiser, ItemNoise, Level, Process
 from ornstein.data.coding import Coding
 from ornstein.errors import UsageError, near
@@ -21,6 +21,7 @@ from ornstein.model import Model
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS, Step
 from ornstein.solvers import trace as walk_levels
+from ornstein.tune import FREE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,7 @@ class Bundle:
         shape: Shape of one item.
         classes: Names of the classes, empty if there are none.
         sampler: Defaults of sampling.
+        tuned: Solvers and levels found for this model, which then take the place of the defaults.
         weights: What the weights are, such as "average of relative width 0.1" or "raw".
         provenance: Data, licence, steps, versions: JSON values that travel with the model.
     """
@@ -53,6 +55,7 @@ class Bundle:
     classes: tuple[str, ...] = ()
     process_options: Mapping[str, Any] = field(default_factory=dict)
     sampler: Sampler = field(default_factory=Sampler)
+    tuned: tuple[TunedGrid, ...] = ()
     weights: str = "raw"
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -112,21 +115,33 @@ class Bundle:
     ) -> Sampler:
         """Return the way to sample: what is asked for, and the model's own defaults for the rest.
 
+        Where neither solver nor grid is asked for and the model was tuned for such steps, the
+        tuned solver and grid are the defaults.
+
         Args:
             solver: Key of ``SOLVERS``.
-            grid: Key of ``GRIDS``.
+            grid: Key of ``GRIDS``, or "tuned".
             schedule: Key of ``PROCESSES``; by default the process of training.
             steps: Steps of the solver.
             guidance: Scale of classifier-free guidance, 1 is off; else twice the evaluations.
         """
         own = self.sampler
-        return Sampler(
+        way = Sampler(
             solver=own.solver if solver is None else solver,
             grid=own.grid if grid is None else grid,
             schedule=(own.schedule or self.process) if schedule is None else schedule,
             steps=own.steps if steps is None else steps,
             guidance=own.guidance if guidance is None else guidance,
         )
+        found = self.tuned_grid(way)
+        if found is None or solver is not None or grid not in (None, FREE):
+            return way
+        return replace(way, solver=found.solver, grid=FREE)
+
+    def tuned_grid(self, sampler: Sampler) -> TunedGrid | None:
+        """What was found for this schedule, number of steps and guidance; None if nothing was."""
+        asked = (sampler.schedule or self.process, sampler.steps, sampler.guidance)
+        return next((found for found in self.tuned if found.suits == asked), None)
 
     def levels(self, sampler: Sampler | None = None) -> Level:
         """Return the grid that is walked, (steps + 1,), from noise to data.
@@ -137,11 +152,25 @@ class Bundle:
             TargetError: the model's target says nothing at a level of this grid.
         """
         sampler = sampler or self.how()
-        process = self.make_process(sampler.schedule)
-        levels = choose("grid", sampler.grid, GRIDS)(process, sampler.steps)
         name = sampler.schedule or self.process
+        process = self.make_process(name)
+        if sampler.grid != FREE:
+            levels = choose("grid", sampler.grid, GRIDS)(process, sampler.steps)
+        elif found := self.tuned_grid(sampler):
+            levels = found.levels(process)
+        else:
+            raise self._untuned(sampler)
         self.model.target.check(levels[:-1].unit(), f"the schedule '{name}'")
         return levels
+
+    def _untuned(self, sampler: Sampler) -> UsageError:
+        name = sampler.schedule or self.process
+        known = ", ".join(f"{t.steps} steps on {t.schedule} at {t.guidance:g}" for t in self.tuned)
+        return UsageError(
+            f"this model was not tuned for {sampler.steps} steps on {name} at guidance "
+            f"{sampler.guidance:g}{f', but for {known}' if known else ''}. "
+            f"Tune it: ornstein tune MODEL --steps {sampler.steps}"
+        )
 
     def labels(self, n: int, class_name: str | None = None, first: int = 0) -> Tensor | None:
         """Return the classes of items first..first+n-1, (n,): item k has class k mod C by default.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ornstein.errors import ModelFileError
 
@@ -37,6 +38,27 @@ class Sampling(Part):
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0
 
 
+def _falling(places: list[float]) -> list[float]:
+    if places[-1] != 0 or any(a <= b for a, b in pairwise(places)):
+        raise ValueError("places of levels must fall, to 0")
+    return places
+
+
+class TunedLevels(Part):
+    """A solver and levels that were found for the model, and for what."""
+
+    solver: Name
+    schedule: Name
+    guidance: Annotated[float, Field(ge=0, le=100)]
+    places: Annotated[
+        list[Annotated[float, Field(ge=0, le=1)]],
+        Field(min_length=2, max_length=1001),
+        AfterValidator(_falling),
+    ]
+    error: Annotated[float, Field(ge=0)]
+    before: Annotated[float, Field(ge=0)]
+
+
 class Description(Part):
     """All that the header says of a model."""
 
@@ -52,6 +74,7 @@ class Description(Part):
     ]
     classes: Annotated[list[str], Field(max_length=MAX_OPTION)]
     sampler: Sampling
+    tuned: Annotated[list[TunedLevels], Field(max_length=100)] = []
     weights: Annotated[str, Field(max_length=200)]
     provenance: dict[str, Any]
 

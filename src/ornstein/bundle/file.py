@@ -22,10 +22,10 @@ from torch import Tensor
 
 from ornstein import __version__
 from ornstein.bundle.bundle import Bundle
-from ornstein.bundle.description import Description, Made, bounded, known
-from ornstein.bundle.parts import Sampler
+from ornstein.bundle.description import Description, Made, TunedLevels, bounded, known
+from ornstein.bundle.parts import Sampler, TunedGrid
 from ornstein.config.options import bind, check_options
-from ornstein.core import GRIDS, PROCESSES, TARGETS
+from ornstein.core import GRIDS, PROCESSES, TARGETS, check_descent
 from ornstein.data.coding import Coding
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.model import Model
@@ -58,6 +58,7 @@ def save(bundle: Bundle, path: str | Path) -> Path:
         "shape": list(bundle.shape),
         "classes": list(bundle.classes),
         "sampler": asdict(bundle.sampler),
+        "tuned": [asdict(found) for found in bundle.tuned],
         "weights": bundle.weights,
         "provenance": dict(bundle.provenance),
     }
@@ -181,9 +182,20 @@ def _build(said: Description, tensors: dict[str, Tensor]) -> Bundle:
         shape=tuple(said.shape),
         classes=tuple(said.classes),
         sampler=Sampler(**said.sampler.model_dump()),
+        tuned=tuple(_tuned(found, said.process) for found in said.tuned),
         weights=said.weights,
         provenance=said.provenance,
     )
+
+
+def _tuned(said: TunedLevels, process: Made) -> TunedGrid:
+    """The levels found for the model, after a look at whether its schedule has them."""
+    known("solver", said.solver, SOLVERS)
+    known("schedule", said.schedule, PROCESSES)
+    options = process.options if said.schedule == process.name else {}
+    found = TunedGrid(**{**said.model_dump(), "places": tuple(said.places)})
+    check_descent(found.levels(PROCESSES[said.schedule](**options)))
+    return found
 
 
 def _net(said: Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS

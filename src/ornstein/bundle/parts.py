@@ -11,6 +11,7 @@ from torch import Tensor
 from ornstein.core import Level
 from ornstein.errors import UsageError, near
 from ornstein.solvers import Step
+from ornstein.tune import Tuned
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) after every step of the solver."""
@@ -29,7 +30,7 @@ class Sampler:
 
     Attributes:
         solver: Key of ``SOLVERS``.
-        grid: Key of ``GRIDS``.
+        grid: Key of ``GRIDS``, or "tuned" for levels found for the model at these steps.
         schedule: Key of ``PROCESSES``, None for the process of training.
         steps: Steps of the solver.
         guidance: Scale of classifier-free guidance towards the class; 1 is off.
@@ -40,6 +41,26 @@ class Sampler:
     schedule: str | None = None
     steps: int = 20
     guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class TunedGrid(Tuned):
+    """Solver and levels found for a model, and for what: see ``ornstein.tune``.
+
+    Attributes:
+        schedule: Key of ``PROCESSES``.
+        guidance: Scale of guidance.
+        before: The error, on the same starts, of the way it was sampled before.
+    """
+
+    schedule: str
+    guidance: float
+    before: float
+
+    @property
+    def suits(self) -> tuple[str, int, float]:
+        """Schedule, steps and guidance it was found for."""
+        return self.schedule, self.steps, self.guidance
 
 
 class Walk(NamedTuple):

@@ -21,9 +21,10 @@ def check_names(asked: Mapping[str, Any]) -> None:
     """
     from ornstein.core import GRIDS, PROCESSES
     from ornstein.solvers import SOLVERS
+    from ornstein.tune import FREE
 
     chosen("solver", asked.get("solver"), SOLVERS)
-    chosen("grid", asked.get("grid"), GRIDS)
+    chosen("grid", asked.get("grid"), [*GRIDS, FREE])
     chosen("schedule", asked.get("schedule"), PROCESSES)
 
 

@@ -1,0 +1,151 @@
+"""Tuning a trained model: solver and levels for a number of steps, measured and kept with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from itertools import pairwise
+from math import ceil, prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ornstein.bundle.bundle import Bundle
+from ornstein.bundle.parts import ROWS, Sampler, TunedGrid
+from ornstein.core import Denoiser, Estimate, Level, item_normal
+from ornstein.tune import (
+    TRUTH_PRICE,
+    Start,
+    Truth,
+    Tuning,
+    candidates,
+    is_deterministic,
+    price,
+    tune,
+)
+
+NUMBERS, RACING = 1 << 14, 1 << 11  # numbers in the ends that are tuned on, and raced on
+BATCH = 64
+
+
+class Cost(NamedTuple):
+    """What tuning asks of the network.
+
+    Attributes:
+        items: Trajectories tuned on; as many others measure the outcome.
+        evaluations: Of one item each, about.
+    """
+
+    items: int
+    evaluations: int
+
+
+def cost(bundle: Bundle, ways: Sequence[Sampler], solvers: Sequence[str] = ()) -> Cost:
+    """Say what :func:`tuned` will spend, before it does."""
+    items, racing = _amounts(bundle)
+    many = len(candidates(solvers))
+    spent = sum(_calls(way) * price(way.steps, many, items, racing) for way in ways)
+    truths = {(way.schedule, way.guidance): _calls(way) for way in ways}
+    return Cost(items, spent + sum(truths.values()) * 2 * items * TRUTH_PRICE)
+
+
+def seconds_per_evaluation(bundle: Bundle) -> float:
+    """How long the network takes for one item here, measured on a batch."""
+    x = item_normal(0, range(ROWS), bundle.shape, stream="tune").to(bundle.device)
+    denoise, level = bundle.denoiser(bundle.labels(ROWS)), bundle.levels()[0]
+    with torch.no_grad():
+        denoise(x, level).x0.sum().item()
+        began = time.monotonic()
+        denoise(x, level).x0.sum().item()
+    return (time.monotonic() - began) / ROWS
+
+
+def _calls(way: Sampler) -> int:
+    """Of the network, for one of the denoiser."""
+    return 1 if way.guidance == 1 else 2
+
+
+def tuned(
+    bundle: Bundle,
+    ways: Sequence[Sampler],
+    solvers: Sequence[str] = (),
+    seed: int = 0,
+    asked: Callable[[int], None] = lambda rows: None,
+) -> tuple[Bundle, list[Tuning]]:
+    """Find solver and levels for each way to sample; return the model that has them, and reports.
+
+    Args:
+        bundle: The model; its classes take turns.
+        ways: Schedule, steps and guidance to tune for; solver and grid are what to compare with.
+        solvers: Keys of ``SOLVERS`` to choose from; by default all that can be tuned.
+        seed: Of the noise, which is never that of samples.
+        asked: Called with the number of items at each question to the network.
+
+    Raises:
+        UsageError: a solver that cannot be tuned, or guidance that the model cannot follow.
+    """
+    truths: dict[tuple[str | None, float], tuple[Truth, Truth]] = {}
+    kept = {found.suits: found for found in bundle.tuned}
+    reports = []
+    for way in ways:
+        bundle.check_guidance(way.guidance)
+        schedule = way.schedule or bundle.process
+        if (schedule, way.guidance) not in truths:
+            truths[schedule, way.guidance] = _truths(bundle, way, seed, asked)
+        report = tune(
+            *truths[schedule, way.guidance],
+            way.steps,
+            solvers=solvers,
+            usual=(way.solver if is_deterministic(way.solver) else "dpmpp-2m", way.grid),
+        )
+        found = TunedGrid(
+            **asdict(report.best),
+            schedule=schedule,
+            guidance=way.guidance,
+            before=report.usual.error,
+        )
+        kept[found.suits] = found
+        reports.append(report)
+    return replace(bundle, tuned=tuple(kept[key] for key in sorted(kept))), reports
+
+
+def _amounts(bundle: Bundle) -> tuple[int, int]:
+    """Items to tune on, and how many of them race: the more, the fewer numbers an item has."""
+    size = prod(bundle.shape)
+    items = min(512, max(32, len(bundle.classes), ceil(NUMBERS / size)))
+    return items, min(items, max(4, ceil(RACING / size)))
+
+
+def _truths(
+    bundle: Bundle, way: Sampler, seed: int, asked: Callable[[int], None]
+) -> tuple[Truth, Truth]:
+    """The trajectories to tune on, those that race in the first batch, and as many fresh ones."""
+    items, racing = _amounts(bundle)
+    edges = [0, racing, *range(racing + BATCH, items, BATCH), items]
+
+    def starts(first: int) -> list[Start]:
+        pieces = [range(first + a, first + b) for a, b in pairwise(edges) if a < b]
+        return [
+            Start(
+                _counted(bundle, piece, way.guidance, asked),
+                item_normal(seed, piece, bundle.shape, stream="tune").to(bundle.device),
+            )
+            for piece in pieces
+        ]
+
+    process = bundle.make_process(way.schedule)
+    return Truth.of(process, starts(0)), Truth.of(process, starts(items))
+
+
+def _counted(
+    bundle: Bundle, items: range, guidance: float, asked: Callable[[int], None]
+) -> Denoiser:
+    denoise = bundle.denoiser(bundle.labels(len(items), first=items.start), guidance)
+
+    def counting(x: Tensor, level: Level) -> Estimate:
+        asked(len(x) if guidance == 1 else 2 * len(x))
+        return denoise(x, level)
+
+    return counting
