@@ -16,7 +16,8 @@ from itertools import product
 
 import numpy as np
 import papers
-import papers_higher
+import papers_adams
+import papers_dpm
 import pytest
 import torch
 from cover import in_turn
@@ -42,7 +43,7 @@ from matrix import (
 from ornstein.core import GRIDS, PROCESSES, item_normal
 from ornstein.solvers import SOLVERS, Solver, sample
 
-WALKS = papers.WALKS | papers_higher.WALKS
+WALKS = papers.WALKS | papers_adams.WALKS | papers_dpm.WALKS
 STEPS = (1, 2, 3, 7, 10, 50)
 POINTS = 16
 Case = tuple[str, str, int]  # process, grid, steps
