@@ -17,6 +17,8 @@ VERBS = {
     "train": "train a model on a data set, or go on with a run",
     "sample": "make new pictures, series or vectors with a trained model",
     "tune": "find the solver and the levels with which a model needs few steps",
+    "edit": "change what is there: fill in, vary, mix, upscale, restore",
+    "likelihood": "tell how likely data are under a model, in bits or nats",
     "data": "look at a data set before training on it",
     "show": "show a model: settings, layers, parameters, cost, training so far",
     "viz": "draw the noising, the way back, or the schedules",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
+from ornstein.data.one import read_item
 from ornstein.data.opening import names, open_data
 from ornstein.data.prior import left_in_noise, prior_report
 from ornstein.data.report import details, report
@@ -23,5 +24,6 @@ __all__ = [
     "names",
     "open_data",
     "prior_report",
+    "read_item",
     "report",
 ]

@@ -1,0 +1,199 @@
+"""``ornstein edit``: change what is there, with a trained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ornstein.cli.options import (
+    SEED,
+    Amount,
+    asked,
+    debug_option,
+    json_option,
+    quiet_option,
+    runs_option,
+    sampler_options,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ornstein.bundle import Bundle
+    from ornstein.editing import Ask, Edited
+
+OPERATORS = ("blur", "grey")
+EDITS = ("mask", "strength", "mix", "invert", "upscale", "operator")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("edit")
+@click.argument("target", metavar="RUN-OR-FILE")
+@click.argument("picture", type=FILE)
+@click.option("--mask", type=FILE, help="Picture: white is made anew, black stays to the bit.")
+@click.option("--strength", type=Amount(0, 1, whole=False), help="Vary it: little keeps it.")
+@click.option("--mix", type=FILE, help="Go from the picture to this one, through their codes.")
+@click.option("--invert", is_flag=True, help="To its code and back; says the error.")
+@click.option("--upscale", type=Amount(2, 64), help="The picture is so many times too small.")
+@click.option("--operator", help="Undo it: blur (see --width) or grey.")
+@click.option("--width", type=Amount(0.1, 32, whole=False), default=1.0, show_default=True)
+@click.option("--spoil", is_flag=True, help="PICTURE is the original: spoil it first and compare.")
+@click.option("--method", default="mmps", show_default=True, help="A wrong name lists them all.")
+@click.option("-n", "--count", type=Amount(1, 64), default=4, show_default=True, help="Versions.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other ones.")
+@click.option("--class", "class_name", help="Class that it is to have.")
+@sampler_options
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
+@runs_option
+@json_option
+@quiet_option
+@debug_option
+def command(
+    target: str,
+    picture: Path,
+    mask: Path | None,
+    strength: float | None,
+    mix: Path | None,
+    invert: bool,
+    upscale: int | None,
+    operator: str | None,
+    width: float,
+    spoil: bool,
+    method: str,
+    count: int,
+    seed: int,
+    class_name: str | None,
+    out: Path | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Edit PICTURE with a trained model: fill in, vary, mix, invert, upscale, restore.
+
+    One of --mask, --strength, --mix, --invert, --upscale and --operator says what. Series and
+    vectors are edited the same way: PICTURE is then an .npy, in which NaN stands for what is not
+    known, and no --mask is needed. Written are the versions and one sheet of all, first what the
+    model was given.
+    """
+    given = dict(zip(EDITS, (mask, strength, mix, invert or None, upscale, operator), strict=True))
+    chosen = [name for name, value in given.items() if value is not None]
+    numbers = picture.suffix.lower() == ".npy"
+    if len(chosen) != 1 and not (numbers and not chosen):
+        listed = ", ".join(f"--{name}" for name in EDITS)
+        got = " and ".join(f"--{name}" for name in chosen) or "none"
+        raise click.UsageError(f"an edit is one of {listed}; got {got}.")
+    from ornstein.cli.places import output_folder
+    from ornstein.cli.walks import check_names, opened
+    from ornstein.editing import Ask
+
+    check_names(asked())
+    bundle = opened(target, runs)
+    ask = Ask(count, seed, class_name, bundle.how(**asked()), method)
+    kind = chosen[0] if chosen else "mask"
+    value = given[kind]
+    done = _edited(bundle, picture, kind, value, width, spoil, ask)
+    label = f"edit-{picture.stem}-{kind}-seed{seed}"
+    folder = output_folder(target, runs, label, out)
+    done.samples.save(folder)
+    sheet = _sheet(bundle, done)
+    files = {"items": folder, **({} if sheet is None else {"sheet": _saved(sheet, folder)})}
+    if as_json:
+        facts = {"files": {k: str(v) for k, v in files.items()}, "figures": done.figures}
+        click.echo(json.dumps({**facts, "settings": done.samples.settings}))
+    elif not quiet:
+        click.echo(f"made       {len(done.samples)} by {kind}, {done.samples.seconds:.1f} s")
+        for name, figure in done.figures.items():
+            click.echo(f"measured   {name}: {figure:.4g}")
+        for name, path in files.items():
+            click.echo(f"{name:<10} {path}")
+
+
+def _edited(
+    bundle: Bundle,
+    picture: Path,
+    kind: str,
+    value: object,
+    width: float,
+    spoil: bool,
+    ask: Ask,
+) -> Edited:
+    import numpy as np
+
+    from ornstein import editing
+    from ornstein.data import read_item
+
+    if kind in ("upscale", "operator"):
+        return _restored(bundle, picture, kind, value, width, spoil, ask)
+    item = read_item(picture, bundle.shape, bundle.coding)
+    if kind == "mask":
+        if value is None:
+            return editing.fill(bundle, np.nan_to_num(item), ~np.isnan(item), ask)
+        white = read_item(Path(str(value)), bundle.shape, bundle.coding)
+        seen = white.astype(np.float64).mean(0) < (bundle.coding.high or 1.0) / 2
+        return editing.fill(bundle, item, seen, ask)
+    if kind == "strength":
+        return editing.vary(bundle, item, float(str(value)), ask)
+    if kind == "mix":
+        other = read_item(Path(str(value)), bundle.shape, bundle.coding)
+        return editing.mix(bundle, item, other, ask)
+    return editing.invert(bundle, item, ask)
+
+
+def _restored(
+    bundle: Bundle,
+    picture: Path,
+    kind: str,
+    value: object,
+    width: float,
+    spoil: bool,
+    ask: Ask,
+) -> Edited:
+    import numpy as np
+    import torch
+
+    from ornstein import editing
+    from ornstein.cli.options import chosen
+    from ornstein.data import read_item
+    from ornstein.edit import Blur, Grey, Linear, Shrink
+
+    if kind == "upscale":
+        operator: Linear = Shrink(int(str(value)))
+    else:
+        name = chosen("operator", str(value), OPERATORS)
+        operator = Blur(width) if name == "blur" else Grey()
+    small = tuple(operator(torch.zeros(1, *bundle.shape)).shape[1:])
+    if not spoil:
+        return editing.restore(bundle, read_item(picture, small, bundle.coding), operator, ask)
+    original = read_item(picture, bundle.shape, bundle.coding)
+    y = operator(torch.as_tensor(original.astype(np.float32))[None])[0].numpy()
+    done = editing.restore(bundle, y, operator, ask)
+    apart = done.samples.items.astype(np.float64) - original
+    span = (bundle.coding.high or 1.0) - (bundle.coding.low or 0.0)
+    done.figures["PSNR to the original in dB"] = float(
+        20 * np.log10(span) - 10 * np.log10((apart**2).mean())
+    )
+    return done
+
+
+def _sheet(bundle: Bundle, done: Edited) -> np.ndarray | None:
+    """What was given, enlarged to the items' size, and the versions; None for numbers."""
+    import numpy as np
+
+    if bundle.kind != "image":
+        return None
+    given = np.asarray(done.given, dtype=np.float64)
+    factor = bundle.shape[1] // given.shape[1]
+    given = np.repeat(np.repeat(given, factor, 1), factor, 2)
+    given = np.broadcast_to(given, bundle.shape)[None].astype(done.samples.items.dtype)
+    return bundle.coding.show(np.concatenate([given, done.samples.items]))
+
+
+def _saved(items: np.ndarray, folder: Path) -> Path:
+    from ornstein.viz import sheet
+
+    path = folder / "sheet.png"
+    sheet(items, "image", columns=min(8, len(items))).save(path)
+    return path

@@ -1,0 +1,264 @@
+"""Edits of items in raw units with a trained model: what ``ornstein edit`` does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ornstein.bundle import Bundle, Sampler
+from ornstein.bundle.parts import ROWS, choose
+from ornstein.core import Denoiser, ItemNoise, Level
+from ornstein.edit import (
+    POSTERIORS,
+    Descended,
+    Linear,
+    Mask,
+    Measurement,
+    Replaced,
+    decode,
+    encode,
+    part_way,
+    slerp,
+)
+from ornstein.errors import UsageError
+from ornstein.samples import Samples
+from ornstein.solvers import SOLVERS, Ancestral, Solver, sample
+
+GOES = 10  # of RePaint
+METHODS = (*POSTERIORS, "dps", "replace", "repaint")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How an edit is made.
+
+    Attributes:
+        n: Versions to make.
+        seed: Where their noise comes from.
+        class_name: Class they are to have; None leaves it open.
+        sampler: The way to go; None for the model's own.
+        method: One of ``METHODS``, for what is filled in or restored.
+    """
+
+    n: int = 4
+    seed: int = 0
+    class_name: str | None = None
+    sampler: Sampler | None = None
+    method: str = "mmps"
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """What an edit made.
+
+    Attributes:
+        samples: The versions.
+        given: What the model was given, as an item or smaller, in raw units.
+        figures: Measured errors by name, in raw units.
+    """
+
+    samples: Samples
+    given: np.ndarray
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited:
+    """Make the unknown part of an item anew; the known part is kept to the last bit.
+
+    Args:
+        bundle: The model.
+        item: Raw units, (*shape); values where ``seen`` is 0 are not read.
+        seen: 1 where the item is known, (*shape) or broadcast to it.
+        ask: How.
+
+    Raises:
+        UsageError: nothing or all of the item is to be made, or an unknown method.
+    """
+    seen = np.broadcast_to(np.asarray(seen, dtype=bool), item.shape).copy()
+    if seen.all() or not seen.any():
+        raise UsageError(
+            f"the mask leaves {'nothing' if seen.all() else 'all'} of the item to be made; mark "
+            "what is to be made anew in white, and what is to stay in black."
+        )
+    bench = Workbench(bundle, ask)
+    mask = torch.as_tensor(seen).to(bench.device)
+    known = bench.encoded(np.where(seen, item, 0)) * mask
+    x = bench.drawn(Measurement(Mask(mask), known), (known, mask))
+    made = bench.samples(x, {"edit": "fill", "method": ask.method})
+    items = np.where(seen, item, made.items).astype(made.items.dtype)
+    gap = np.where(seen, made.items.astype(np.float64) - item, 0)
+    return Edited(
+        bench.samples(x, made.settings, items),
+        np.where(seen, item, _middle(bundle)).astype(made.items.dtype),
+        {"misfit before the known part was put back": float(np.sqrt((gap**2).mean()))},
+    )
+
+
+def restore(bundle: Bundle, y: np.ndarray, operator: Linear, ask: Ask, std: float = 0.0) -> Edited:
+    """Make items that a linear operator maps to what is given: upscale, deblur, colourise.
+
+    Args:
+        bundle: The model.
+        y: The measurement of one item in raw units.
+        operator: Acts on batches in raw units.
+        ask: How; its method must not be one for masks.
+        std: Standard deviation of the noise in y, in raw units.
+    """
+    bench = Workbench(bundle, ask)
+    mean, scale = (bench.column(values) for values in (bundle.coding.mean, bundle.coding.std))
+    offset = operator(mean.expand(1, *bundle.shape))
+    value = torch.as_tensor(y, dtype=torch.float32, device=bench.device)[None]
+    if value.shape != offset.shape:
+        raise UsageError(
+            f"the measurement has shape {tuple(value.shape[1:])}, but the operator makes "
+            f"{tuple(offset.shape[1:])} of an item of this model; resize it."
+        )
+    unit = float(np.mean(bundle.coding.std))  # the posterior's noise is one number
+    known = Measurement(
+        lambda x0: operator(x0 * scale) / unit, (value - offset) / unit, std / unit
+    )
+    known = Measurement(known.operator, known.y.expand(bench.rows, *known.y.shape[1:]), known.std)
+    x = bench.drawn(known, None)
+    made = bench.samples(x, {"edit": "restore", "method": ask.method})
+    gap = operator(torch.as_tensor(made.items.astype(np.float32))) - value.cpu()
+    return Edited(made, y, {"misfit to what was given": float(gap.square().mean().sqrt())})
+
+
+def vary(bundle: Bundle, item: np.ndarray, strength: float, ask: Ask) -> Edited:
+    """Noise an item part of the way and walk down again; see :func:`ornstein.edit.part_way`."""
+    bench = Workbench(bundle, ask)
+    start, rest = part_way(bench.encoded(item), bench.levels, strength, bench.noise)
+    x = sample(bench.denoise, start, rest, bench.solver, bench.noise)
+    made = bench.samples(x, {"edit": "vary", "strength": strength})
+    apart = made.items.astype(np.float64) - item
+    return Edited(made, item, {"distance from the original": float(np.sqrt((apart**2).mean()))})
+
+
+def mix(bundle: Bundle, first: np.ndarray, second: np.ndarray, ask: Ask) -> Edited:
+    """Go from one item to another through their codes, in n equal parts, both ends included."""
+    bench = Workbench(bundle, ask)
+    codes = [bench.code(item) for item in (first, second)]
+    shares = torch.linspace(0, 1, ask.n).tolist()
+    x = torch.cat([slerp(codes[0], codes[1], share) for share in shares])
+    made = bench.samples(bench.decoded(x), {"edit": "mix"})
+    ends = np.stack([made.items[0] - 1.0 * first, made.items[-1] - 1.0 * second])
+    return Edited(made, first, {"round trip of the two ends": float(np.sqrt((ends**2).mean()))})
+
+
+def invert(bundle: Bundle, item: np.ndarray, ask: Ask) -> Edited:
+    """Carry an item to its code and back; the error of the round trip is reported."""
+    bench = Workbench(bundle, ask)
+    code = bench.code(item)
+    made = bench.samples(bench.decoded(code), {"edit": "invert"})
+    apart = made.items[0].astype(np.float64) - item
+    unit = code / bench.levels.norm[0].to(code)
+    figures = {
+        "round trip": float(np.sqrt((apart**2).mean())),
+        "deviation of the code": float(unit.std()),
+    }
+    return Edited(made, item, figures)
+
+
+class Workbench:
+    """What every edit shares: denoiser, grid, noise, and the way to the network's units and back.
+
+    Raises:
+        UsageError: an unknown name, or a class or guidance that the model cannot follow.
+    """
+
+    def __init__(self, bundle: Bundle, ask: Ask) -> None:
+        if ask.n < 1:
+            raise UsageError(f"an edit makes at least one version, not {ask.n}.")
+        choose("method", ask.method, dict.fromkeys(METHODS))
+        self.bundle, self.ask, self.device = bundle, ask, bundle.device
+        self.sampler = ask.sampler or bundle.how()
+        bundle.check_guidance(self.sampler.guidance)
+        # Filled up as when sampling, so that version k is the same for any number of them.
+        self.rows = ask.n if self.device.type != "cpu" else -(-ask.n // ROWS) * ROWS
+        self.noise = ItemNoise(ask.seed, range(self.rows))
+        labels = None if ask.class_name is None else bundle.labels(self.rows, ask.class_name)
+        self.denoise: Denoiser = bundle.denoiser(labels, self.sampler.guidance)
+        self.levels = bundle.levels(self.sampler)
+        self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
+        self.began = time.monotonic()
+
+    def drawn(self, known: Measurement, parts: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Walk from noise under a measurement; ``parts`` is (known, seen) where it is a mask."""
+        denoise, solver, method = self.denoise, self.solver, self.ask.method
+        if method in ("replace", "repaint"):
+            if parts is None:
+                raise UsageError(
+                    f"'{method}' fills in what a mask leaves open; for an operator use one of "
+                    f"{', '.join((*POSTERIORS, 'dps'))}."
+                )
+            inner = Ancestral("small") if method == "repaint" else solver
+            solver = Replaced(inner, *parts, goes=GOES if method == "repaint" else 1)
+        elif method == "dps":
+            solver = Descended(solver, known)
+        else:
+            denoise = POSTERIORS[method](denoise, known)
+        start = self.noise.start(self.bundle.shape).to(self.device) * float(self.levels.sigma[0])
+        return sample(denoise, start, self.levels, solver, self.noise)
+
+    def encoded(self, item: np.ndarray) -> Tensor:
+        """An item in the network's units, once for every row."""
+        if item.shape != self.bundle.shape:
+            raise UsageError(
+                f"the item has shape {item.shape}, but this model makes {self.bundle.shape}."
+            )
+        one = self.bundle.coding.encode(np.ascontiguousarray(item)[None]).to(self.device)
+        return one.expand(self.rows, *item.shape)
+
+    def column(self, values: tuple[float, ...]) -> Tensor:
+        """A number per channel, shaped to multiply a batch."""
+        shape = (1, -1, *(1,) * (len(self.bundle.shape) - 1))
+        return torch.tensor(values, device=self.device).reshape(shape)
+
+    @property
+    def clean(self) -> Level:
+        """The level that codes take for clean: that of the grid's last step."""
+        return self.levels[-2]
+
+    def code(self, item: np.ndarray) -> Tensor:
+        """The code of an item, (1, *shape)."""
+        return encode(self.denoise, self.encoded(item)[:1], self.levels[0], self.clean).x
+
+    def decoded(self, x: Tensor) -> Tensor:
+        """The items of codes."""
+        return decode(self.denoise, x, self.levels[0], self.clean)
+
+    def samples(
+        self, x: Tensor, about: dict[str, Any], items: np.ndarray | None = None
+    ) -> Samples:
+        """The first n rows in raw units, with what they follow from."""
+        ask, n = self.ask, min(self.ask.n, len(x))
+        settings = {
+            "solver": self.sampler.solver,
+            "grid": self.sampler.grid,
+            "schedule": self.sampler.schedule or self.bundle.process,
+            "steps": self.sampler.steps,
+            "guidance": self.sampler.guidance if ask.class_name else 1.0,
+            "class": ask.class_name,
+            "model": self.bundle.fingerprint,
+            "seed": ask.seed,
+            **about,
+        }
+        return Samples(
+            items=self.bundle.coding.decode(x[:n]) if items is None else items,
+            coding=self.bundle.coding,
+            seed=ask.seed,
+            numbers=tuple(range(n)),
+            labels=(ask.class_name,) * n,
+            settings=settings,
+            seconds=time.monotonic() - self.began,
+        )
+
+
+def _middle(bundle: Bundle) -> np.ndarray:
+    """What is shown where nothing is known: the mean of each channel."""
+    return np.reshape(bundle.coding.mean, (-1, *(1,) * (len(bundle.shape) - 1)))

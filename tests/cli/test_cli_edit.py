@@ -1,0 +1,151 @@
+"""``ornstein edit``: fill, vary, mix, invert, upscale, restore; E2, E3, E6."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ornstein.bundle import Bundle, Sampler
+from ornstein.core import EDMTarget
+from ornstein.data.coding import Coding
+from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, vary
+from ornstein.errors import UsageError
+from ornstein.model import Model
+from ornstein.nets import MLP, UNet
+
+
+def picture_model(shape: tuple[int, ...] = (3, 8, 12), classes: tuple[str, ...] = ()) -> Bundle:
+    torch.manual_seed(0)
+    net = UNet(shape=shape, classes=len(classes), widths=[8, 8], blocks=[1, 1], attention=[])
+    coding = Coding((120.0, 100.0, 80.0), (60.0, 50.0, 70.0), "image", 0.0, 255.0, 256)
+    model = Model(net, EDMTarget())
+    sampler = Sampler("ddim", "karras", None, 6)
+    return Bundle(model, "unet", "edm", "edm", coding, shape, classes, sampler=sampler)
+
+
+def picture(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_fills_a_mask_and_keeps_the_rest_to_the_bit(method: str) -> None:
+    bundle, item = picture_model(), picture((3, 8, 12))
+    seen = np.zeros((8, 12), bool)
+    seen[:, :5] = True
+    made = fill(bundle, item, seen, Ask(3, method=method)).samples.items
+    assert made.shape == (3, 3, 8, 12)
+    assert made.dtype == np.uint8
+    assert (made[..., :5] == item[..., :5]).all()
+    assert (made[0][..., 5:] != made[1][..., 5:]).any()
+    # Version k is the same, however many are made.
+    assert (fill(bundle, item, seen, Ask(1, method=method)).samples.items[0] == made[0]).all()
+
+
+def test_series_and_vectors_are_filled_by_the_same_call() -> None:
+    torch.manual_seed(0)
+    coding = Coding((5.0, -3.0, 0.5), (2.0, 0.1, 1.0), "vector")
+    sampler = Sampler("ddim", "karras", None, 6)
+    model = Model(MLP(shape=(3,), width=16), EDMTarget())
+    bundle = Bundle(model, "mlp", "edm", "edm", coding, (3,), sampler=sampler)
+    item = np.array([6.25, 0.0, 0.75], np.float32)
+    made = fill(bundle, item, np.array([1, 0, 1]), Ask(2)).samples.items
+    assert (made[:, [0, 2]] == item[[0, 2]]).all()
+    assert np.isfinite(made).all()
+
+
+def test_an_operator_acts_in_raw_units_whatever_the_channels_scales() -> None:
+    """The mean of the channels is a mean of grey levels, not of standardised values."""
+    bundle, item = picture_model(), picture((3, 8, 12), 1).astype(np.float32)
+    y = item.mean(0, keepdims=True)
+    done = restore(bundle, y, lambda x: x.mean(1, keepdim=True), Ask(2, method="project"))
+    made = done.samples.items.astype(np.float64)
+    inside = (made > 0).all(1) & (made < 255).all(1)  # elsewhere values were clipped
+    assert inside.mean() > 0.2
+    assert np.abs(made.mean(1) - y[0])[inside].max() < 1.01
+
+
+def test_little_strength_keeps_more_of_the_item_than_much() -> None:
+    bundle, item = picture_model(), picture((3, 8, 12), 2)
+    apart = [vary(bundle, item, s, Ask(2)).figures["distance from the original"] for s in (0.2, 1)]
+    assert apart[0] < apart[1]
+
+
+def test_a_mixture_starts_at_one_item_and_ends_at_the_other() -> None:
+    bundle = picture_model()
+    ends = [bundle.sample(1, seed=k, steps=30).items[0] for k in (1, 2)]
+    made = mix(bundle, ends[0], ends[1], Ask(3)).samples.items.astype(float)
+    for k, end in ((0, ends[0]), (2, ends[1])):
+        others = np.abs(made[[j for j in range(3) if j != k]] - end).mean()
+        assert np.abs(made[k] - end).mean() < 0.2 * others
+    figures = invert(bundle, ends[0], Ask()).figures
+    assert figures["round trip"] < 8
+
+
+def write(path: Path, values: np.ndarray) -> None:
+    array = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
+    Image.fromarray(array).save(path)
+
+
+def test_the_command_writes_versions_and_a_sheet_and_says_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ornstein.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+    picture_model(classes=("a", "b")).save("m.safetensors")
+    write(Path("cat.png"), picture((3, 30, 40)))
+    write(
+        Path("mask.png"),
+        np.where(np.arange(40) < 20, 255, 0).astype(np.uint8) * np.ones((1, 30, 1), np.uint8),
+    )
+
+    def run(*args: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["edit", "m.safetensors", "cat.png", "-n", "2", *args])
+        out = capsys.readouterr()
+        return int(stop.value.code or 0), out.out + out.err
+
+    code, text = run("--mask", "mask.png", "--json", "--out", "one")
+    assert code == 0
+    facts = json.loads(text)
+    assert facts["settings"]["edit"] == "fill"
+    with Image.open(facts["files"]["sheet"]) as sheet:
+        assert sheet.width > sheet.height
+    assert len(list(Path("one").glob("seed0-*.png"))) == 2
+    for args, word in (
+        (("--upscale", "2", "--spoil"), "PSNR to the original in dB"),
+        (("--operator", "blur", "--spoil", "--width", "0.7"), "misfit to what was given"),
+        (("--operator", "grey", "--spoil", "--class", "b"), "PSNR"),
+        (("--strength", "0.5"), "distance from the original"),
+        (("--invert",), "round trip"),
+        (("--mix", "mask.png"), "round trip of the two ends"),
+    ):
+        code, text = run(*args)
+        assert (code, word in text) == (0, True), text
+    for args, word in (
+        ((), "an edit is one of"),
+        (("--invert", "--strength", "0.5"), "got --strength and --invert"),
+        (("--mask", "cat.jpg"), "cat.jpg"),
+        (("--mask", "mask.png", "--method", "mmp"), "mmps"),
+        (("--upscale", "5"), "cannot be shrunk by 5"),
+        (("--operator", "gray"), "grey"),
+        (("--upscale", "2", "--method", "repaint"), "fills in what a mask leaves open"),
+        (("--strength", "0.5", "--class", "c"), "no class 'c'"),
+    ):
+        code, text = run(*args)
+        assert code in (2, 65), text
+        assert word in text
+        assert "Traceback" not in text
+        assert len(text.strip().splitlines()) <= 2, text
+
+
+def test_a_mask_of_one_colour_is_refused() -> None:
+    bundle, item = picture_model(), picture((3, 8, 12))
+    for seen, word in ((np.ones((8, 12)), "nothing"), (np.zeros((8, 12)), "all")):
+        with pytest.raises(UsageError, match=f"leaves {word} of the item"):
+            fill(bundle, item, seen, Ask())
