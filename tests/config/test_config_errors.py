@@ -69,7 +69,7 @@ def test_a_bad_file_gets_one_sentence_with_key_and_line(name: str, tmp_path: Pat
     for part in needed:
         assert part in said, said
     assert "\n" not in said
-    assert len(said) < 400
+    assert len(said) < 600  # the longest lists every solver
     assert "pydantic" not in said
     assert "Traceback" not in said
 
