@@ -51,7 +51,7 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "unipc-2-bh1": partial(UniPC, rule=BH1),
     "unipc-3-bh1": partial(UniPC, points=3, rule=BH1),
     "deis-2": partial(DEIS, points=2),
-    "deis-3": DEIS,  # of which 2 and 3 are the zEAB of azula
+    "deis-3": DEIS,
     "deis-t-3": partial(DEIS, clock=clock_of(VP())),
     "data-ab-3": DataAB,
     "angle-ab-3": AngleAB,
