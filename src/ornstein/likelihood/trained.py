@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ornstein.core import Denoiser, Level, Process, item_normal
-from ornstein.errors import UsageError
 from ornstein.likelihood.answer import Likelihood
 from ornstein.likelihood.density import Density, log_density
 from ornstein.likelihood.divergence import chosen
+from ornstein.likelihood.fitting import Trained, between_levels, check_draws, check_items, ends_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,33 +22,6 @@ CHECKED = 16  # items of which the solver's error is measured
 
 Progress = Callable[[int, int], None]
 """Called with (items done, items in all)."""
-
-
-class Coded(Protocol):
-    """The map between raw units and the model's, such as ``ornstein.data.Coding``."""
-
-    @property
-    def std(self) -> Sequence[float]: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def step(self) -> float | None: ...
-
-    def encode(self, raw: Tensor, /) -> Tensor: ...
-
-
-class Trained(Protocol):
-    """A trained model, such as ``ornstein.bundle.Bundle``."""
-
-    @property
-    def coding(self) -> Coded: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def device(self) -> torch.device: ...
-
-    def make_process(self) -> Process: ...
-    def denoiser(self, labels: Tensor | None = None, /) -> Denoiser: ...
 
 
 def likelihood(
@@ -90,19 +62,18 @@ def likelihood(
     width = model.coding.step
     check_items(model, raw, width)
     exact = chosen(raw[0].numel(), probes).exact
-    _check_draws(draws, width, exact)
-    data, noise = ends(model, least)
+    check_draws(draws, width, exact)
+    data, noise = ends_of(model, least)
     done: list[Density] = []
     for rows in _pieces(len(raw), max(1, batch // draws)):
         numbers = [k * draws + draw for k in rows for draw in range(draws)]
-        piece = raw[rows.start : rows.stop].double().repeat_interleave(draws, 0)
+        piece = raw[rows.start : rows.stop].repeat_interleave(draws, 0)
         if width is not None:
-            normal = item_normal(seed, numbers, piece.shape[1:], stream="dequantise")
-            piece = piece + width * (torch.special.ndtr(normal.double()) - 0.5)
+            piece = between_levels(piece, width, numbers, seed)
         classes = None if labels is None else labels[rows.start : rows.stop]
         found = log_density(
             model.denoiser(None if classes is None else classes.repeat_interleave(draws)),
-            model.coding.encode(piece).to(model.device) * float(data.alpha),
+            model.coding.encode(piece.double()).to(model.device) * float(data.alpha),
             data,
             noise,
             probes=chosen(raw[0].numel(), probes, numbers, seed),
@@ -112,54 +83,6 @@ def likelihood(
         )
         done.append(_gathered(found, draws))
     return _answer(model, done, raw[0].numel(), width, float(data.rho), float(data.alpha), draws)
-
-
-def ends(model: Trained, least: float | None = None) -> tuple[Level, Level]:
-    """The level to stop at and the level to start from: the ends of the process of training."""
-    process = model.make_process()
-    low, high = process.span
-    return process.level(high if least is None else -2 * math.log(least)), process.level(low)
-
-
-def check_items(model: Trained, raw: Tensor, width: float | None) -> None:
-    """Refuse items of another shape, or of another kind of number than the model has learned.
-
-    Raises:
-        UsageError: which of the two.
-    """
-    if len(raw) == 0 or tuple(raw.shape[1:]) != tuple(model.shape):
-        raise UsageError(
-            f"the items have shape {tuple(raw.shape)}; this model knows items of shape "
-            f"{tuple(model.shape)}, one or more of them."
-        )
-    if width is None:
-        if not raw.is_floating_point():
-            raise UsageError(
-                "this model has learned real numbers and these items are whole numbers, so that "
-                "a density would compare unlike things. Convert them as its training data were."
-            )
-        return
-    steps = (raw.double() - float(model.coding.low or 0)) / width
-    if not bool(((steps - steps.round()).abs() < 1e-6).all()):
-        raise UsageError(
-            f"this model has learned levels {width:g} apart and these items lie between them, so "
-            "they have no probability. Give the levels as they are; the noise between them is "
-            "added here."
-        )
-
-
-def _check_draws(draws: int, width: float | None, exact: bool) -> None:
-    if draws < 1:
-        raise UsageError(f"dequantisation needs at least one draw, got {draws}.")
-    if draws > 1 and width is None:
-        raise UsageError(
-            "several draws are for levels; real numbers need no dequantisation. Leave draws at 1."
-        )
-    if draws > 1 and not exact:
-        raise UsageError(
-            "several draws are averaged before the logarithm, where the noise of random probes "
-            "would pass for likelihood. Take the exact trace, probes=0, or one draw."
-        )
 
 
 def _pieces(count: int, size: int) -> Iterator[range]:
