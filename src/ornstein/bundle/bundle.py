@@ -273,6 +273,7 @@ class Bundle:
             settings={
                 **asdict(sampler),
                 "schedule": sampler.schedule or self.process,
+                **({"levels": levels.rho.tolist()} if sampler.grid == FREE else {}),
                 "class": class_name,
                 "model": self.fingerprint,
                 "seed": seed,
