@@ -5,6 +5,7 @@ Any checker with the same contract can call ``adapter:solve`` too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,13 +28,17 @@ from ornstein.solvers import (
     PUBLISHED,
     RHO,
     Ancestral,
+    Churn,
     Frame,
     Heun,
     Multistep,
+    Renoised,
     Rule,
+    SDEDPMpp,
     Solver,
     Tapered,
     UniPC,
+    noisy,
     sample,
 )
 from ornstein.solvers.weights import Framed, bend
@@ -78,6 +83,22 @@ def _dpm(frame: Frame, kw: Options) -> Multistep:
     return Multistep(FRAMES.get(kw.get("predict", ""), frame), LOG_SNR, order, rule)
 
 
+def _sde(kw: Options) -> Multistep:
+    order = kw.get("order", 2)
+    rule = _parabola(kw) if order == 3 else _line(kw)
+    return SDEDPMpp(noisy(kw.get("eta", 1.0)), points=order, rule=rule)
+
+
+def _churned(made: Solver, steps: int, kw: Options) -> Solver:
+    """EDM's algorithm 2, whose gamma is S_churn over the number of steps."""
+    if not kw.get("churn"):
+        return made
+    growth = min(kw["churn"] / steps, math.sqrt(2) - 1)
+    return Churn(
+        made, growth, kw.get("smin", 0.0), kw.get("smax", math.inf), kw.get("snoise", 1.0)
+    )
+
+
 MADE: dict[str, Callable[[Options], Solver]] = {
     "ddim": lambda kw: DDIM(kw.get("eta", 0.0)),
     "ddpm": lambda kw: Ancestral("large" if kw.get("large") else "small"),
@@ -85,6 +106,9 @@ MADE: dict[str, Callable[[Options], Solver]] = {
     "flow_euler": lambda kw: DDIM(),
     "heun": lambda kw: Heun(),
     "dpm2": lambda kw: replace(DPM2(), inner=(kw.get("frac", 0.5),)),
+    "euler_ancestral": lambda kw: Renoised(DDIM(), kw.get("eta", 1.0)),
+    "dpm2_ancestral": lambda kw: Renoised(DPM2(), kw.get("eta", 1.0)),
+    "sde_dpmpp": _sde,
     "dpmpp": lambda kw: _dpm(DATA, kw),
     "dpm": lambda kw: _dpm(RHO, kw),
     "unipc": _unipc,
@@ -98,7 +122,7 @@ def _made(name: str, steps: int, kw: Options) -> Solver:
     """The solver; lower order at the end where diffusers does so unasked, or the record asks."""
     if name not in MADE:
         raise NotImplementedError(name)
-    made = MADE[name](kw)
+    made = _churned(MADE[name](kw), steps, kw)
     asked = kw.get("lower_order_final", name in ("unipc", "deis"))
     few = steps < kw.get("lower_order_final_below", steps + 1)
     return Tapered(made, steps) if asked and few and isinstance(made, Multistep) else made
