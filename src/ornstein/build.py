@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from ornstein.bound import Decoder, Density, decoder_of, measure_uncertainty
 from ornstein.bundle import Bundle, Sampler
 from ornstein.config import Config
+from ornstein.core import ItemNoise, Uncertainty
 from ornstein.data import Dataset
 from ornstein.errors import ConfigError
 from ornstein.model import Model
@@ -17,6 +19,8 @@ from ornstein.nets.sizes import SIZES
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.loop import Settings, Trainer
 from ornstein.training.objective import LAWS, WEIGHTS, Objective
+from ornstein.training.times import Importance
+from ornstein.training.variational import LOSSES
 
 
 def device() -> torch.device:
@@ -30,7 +34,9 @@ def net_options(config: Config, data: Dataset) -> dict[str, Any]:
     """Arguments of the network: those of its size, then the user's own."""
     assert config.net.name is not None
     options = dict(SIZES[config.net.name][config.net.size]) if config.net.size else {}
-    return {"shape": data.shape, "classes": class_count(data), **options, **config.net.options}
+    outputs = 2 if config.model.variance == "learned" else 1
+    given = {"shape": data.shape, "classes": class_count(data), "outputs": outputs}
+    return {**given, **options, **config.net.options}
 
 
 def class_count(data: Dataset) -> int:
@@ -45,15 +51,33 @@ def model(config: Config, data: Dataset) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
         net = NETS[config.net.name or "unet"](**net_options(config, data))
-    return Model(net, target)
+    return Model(net, target, learned=config.model.variance == "learned")
 
 
-def objective(config: Config) -> Objective:
-    """Build what training minimises."""
-    chosen = config.objective
-    law = LAWS[chosen.law](chosen.location, chosen.scale)
-    weight, coupling = WEIGHTS[chosen.weight], COUPLINGS[chosen.coupling]
-    return Objective(config.model.make_process(), law, weight, coupling)
+def objective(config: Config, decoder: Decoder | None = None) -> Objective:
+    """Build what training minimises; the decoder is that of the bound's last step."""
+    chosen, process = config.objective, config.model.make_process()
+    return Objective(
+        process,
+        LAWS[chosen.law](chosen.location, chosen.scale),
+        WEIGHTS[chosen.weight],
+        COUPLINGS[chosen.coupling],
+        LOSSES[chosen.loss](process, decoder or Density()),
+        Importance() if chosen.importance else None,
+    )
+
+
+def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
+    """Measure the error of a trained model's x0 over the levels of its process."""
+    picked = torch.linspace(0, len(data.train) - 1, min(256, len(data.train))).long()
+    indices = torch.as_tensor(data.train)[picked]
+    where = next(trained.parameters()).device
+    labels = data.label_batch(indices) if class_count(data) else None
+    cond = {} if labels is None else {"class": labels.to(where)}
+    marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64)
+    noise = ItemNoise(config.train.seed, indices.tolist())
+    clean = data.batch(indices).to(where)
+    return measure_uncertainty(trained.given(cond), clean, marks.tolist(), noise)
 
 
 def settings(config: Config) -> Settings:
@@ -83,7 +107,8 @@ def settings(config: Config) -> Settings:
 def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
     """Build a training that has not begun."""
     built, how = model(config, data), replace(settings(config), bins=bins(config, data))
-    return Trainer(built, data, objective(config), how, class_count(data), where)
+    what = objective(config, decoder_of(data.coding))
+    return Trainer(built, data, what, how, class_count(data), where)
 
 
 def bins(config: Config, data: Dataset) -> tuple[float, ...]:

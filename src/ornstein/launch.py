@@ -43,7 +43,7 @@ def train(
     Args:
         source: A built-in name, a folder of images, an .npy or .npz file, or an array.
         name: Name of the run; default from the source.
-        preset: A recipe: "default", "ddpm", "edm", "flow".
+        preset: A recipe: "default", "ddpm", "edm", "flow", "iddpm".
         config: A TOML file of settings.
         settings: More settings, as {"train.batch": 32} or ["batch=32"].
         minutes: Time budget; net, batch and steps follow from measuring. Default 10 without steps.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ornstein.core import Denoiser, Estimate, Level, Target, spread
+from ornstein.core import Denoiser, Estimate, Level, Target, Uncertainty, spread
+from ornstein.errors import UsageError
 
 Conditions = Mapping[str, Tensor]
 """Declared names to tensors of one row per item, such as {"class": (B,) int64}."""
@@ -20,6 +21,13 @@ class Net(Protocol):
     def __call__(self, x: Tensor, noise: Tensor, cond: Conditions, /) -> Tensor: ...
 
 
+class Output(NamedTuple):
+    """What a network says of x, (B, *D) each: F, and the spread in [0, 1] where it is learned."""
+
+    F: Tensor
+    spread: Tensor | None
+
+
 class Model(nn.Module):
     """A denoiser made of any network and a prediction target.
 
@@ -27,30 +35,63 @@ class Model(nn.Module):
     Both depend on the noise-to-signal ratio alone, so the model answers on every process: D(c·x;
     c·alpha, c·sigma) = D(x; alpha, sigma).
 
+    The variance of a reverse step is ``learned`` by a network of twice the channels (axis 1), the
+    second half being v in log-variance = v·upper + (1 - v)·lower, before a sigmoid that keeps it
+    between (arXiv:2102.09672, eq. 15); or ``uncertainty`` gives the error of x0 to compute it of.
+
     Args:
-        net: Called as net(x, noise, cond): x (B, *D), noise (B,), cond a mapping; returns (B, *D).
+        net: Called as net(x, noise, cond): x (B, *D), noise (B,), cond a mapping; returns (B, *D),
+            or (B, 2·C, ...) to learn the variance as well.
         target: What the output predicts.
         data_std: Standard deviation of the data the network was trained on, 1 when standardised.
+        learned: Whether the network's second output is the variance of a reverse step.
+        uncertainty: Measured Var[x0 | x], for the analytic variance.
     """
 
-    def __init__(self, net: nn.Module, target: Target, data_std: float = 1.0) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        target: Target,
+        data_std: float = 1.0,
+        *,
+        learned: bool = False,
+        uncertainty: Uncertainty | None = None,
+    ) -> None:
         super().__init__()
         self.net = net
         self.target = target
         self.data_std = data_std
+        self.learned = learned
+        self.uncertainty = uncertainty
 
-    def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Tensor:
-        """The network's F, (B, *D), for x at a level on the variance-preserving scale."""
+    def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Output:
+        """The network's F and spread for x at a level on the variance-preserving scale.
+
+        Raises:
+            UsageError: the network's answer has not the channels that x and ``learned`` ask for.
+        """
         scale = torch.hypot(level.alpha * self.data_std, level.sigma)
         noise = (level.log_snr / 8).clamp(-2.5, 2.5).to(x).expand(len(x))
         answer: Tensor = self.net(x * spread(1 / scale, x), noise, cond or {})
-        return answer
+        parts = 2 if self.learned else 1
+        if answer.shape != (len(x), parts * x.shape[1], *x.shape[2:]):
+            raise UsageError(
+                f"the network answered {tuple(answer.shape)} to x of {tuple(x.shape)}; "
+                f"{'a learned variance needs twice the' if self.learned else 'it needs the same'} "
+                "channels (axis 1). A second output is for Model(..., learned=True)."
+            )
+        if not self.learned:
+            return Output(answer, None)
+        F, v = answer.chunk(2, dim=1)
+        return Output(F, v.sigmoid())
 
     def forward(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Estimate:
         """Estimate x0 and eps at x, (B, *D); level is () or (B,), on any scale."""
         unit = level.unit()
         x = x * spread(1 / level.norm, x)
-        return self.target.estimate(self.output(x, unit, cond), x, unit)
+        F, share = self.output(x, unit, cond)
+        known = None if self.uncertainty is None else self.uncertainty(x, unit)
+        return self.target.estimate(F, x, unit)._replace(spread=share, variance=known)
 
     def given(self, cond: Conditions) -> Denoiser:
         """Bind a condition: the denoiser of p(x0 | cond)."""

@@ -107,10 +107,17 @@ class Session:
                 self._stopped(report.step)
             if self._preview_due(report.step):
                 self._if_possible(self.preview)
+        self._measure()
         self._save_at_last()
         self._if_possible(self.preview)
         self._if_possible(self.film)
         note(self.run.folder, f"finished at step {self.trainer.done}")
+
+    def _measure(self) -> None:
+        """Measure the error of the finished model's x0, if its variance is to follow from it."""
+        if self.config.model.variance == "analytic":
+            self.trainer.ema.copy_to(self.average)
+            self.average.uncertainty = build.uncertainty(self.config, self.average, self.data)
 
     def _if_possible(self, action: Callable[[], None]) -> None:
         """Do what can be done again later: a full disk is said, and does not end a training."""

@@ -85,8 +85,8 @@ def test_a_new_process_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
 
 
 def test_every_recipe_resolves_and_says_what_it_is() -> None:
-    assert set(RECIPES) == {"default", "ddpm", "edm", "flow"}
-    kinds = {"ddpm": DDPM, "edm": EDM, "flow": Flow}
+    assert set(RECIPES) == {"default", "ddpm", "edm", "flow", "iddpm"}
+    kinds = {"ddpm": DDPM, "edm": EDM, "flow": Flow, "iddpm": DDPM}
     for name in RECIPES:
         config = resolve(recipe=name).config
         assert config.recipe == name
@@ -102,6 +102,11 @@ def test_the_recipes_hold_the_papers_numbers() -> None:
     assert (edm.objective.scale, edm.train.learning_rate) == (1.2, 1e-3)
     assert (edm.sample.solver, edm.sample.grid, edm.sample.steps) == ("heun", "karras", 18)
     assert (flow.objective.location, flow.objective.scale) == (0.0, 1.0)
+    # arXiv:2102.09672, section 3 and appendix A: 4,000 cosine steps, rate 1e-4, L_hybrid.
+    iddpm = resolve(recipe="iddpm").config
+    assert iddpm.model.process_options == {"steps": 4000}
+    assert (iddpm.model.variance, iddpm.objective.loss) == ("learned", "hybrid")
+    assert (iddpm.train.learning_rate, iddpm.sample.solver) == (1e-4, "ddpm")
 
 
 def test_the_written_file_reads_back_equal_with_the_meaning_of_every_key(tmp_path: Path) -> None:

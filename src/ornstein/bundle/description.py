@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ornstein.errors import ModelFileError
 
@@ -59,6 +59,27 @@ class TunedLevels(Part):
     before: Annotated[float, Field(ge=0)]
 
 
+def _rising(marks: list[float]) -> list[float]:
+    if any(a >= b for a, b in pairwise(marks)):
+        raise ValueError("marks must rise")
+    return marks
+
+
+class Measured(Part):
+    """The error of the model's x0 by log-SNR, as a share of that of standard normal data."""
+
+    log_snr: Annotated[
+        list[float], Field(min_length=2, max_length=10_000), AfterValidator(_rising)
+    ]
+    ratio: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=10_000)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Measured:
+        if len(self.log_snr) != len(self.ratio):
+            raise ValueError("as many log-SNRs as ratios")
+        return self
+
+
 class Description(Part):
     """All that the header says of a model."""
 
@@ -68,6 +89,8 @@ class Description(Part):
     target: Name
     process: Made
     data_std: Annotated[float, Field(gt=0, le=1e6)]
+    learned: bool = False
+    uncertainty: Measured | None = None
     coding: dict[str, Any]
     shape: Annotated[
         list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)

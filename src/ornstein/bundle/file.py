@@ -18,14 +18,14 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from ornstein import __version__
 from ornstein.bundle.bundle import Bundle
 from ornstein.bundle.description import Description, Made, TunedLevels, bounded, known
 from ornstein.bundle.parts import Sampler, TunedGrid
 from ornstein.config.options import bind, check_options
-from ornstein.core import GRIDS, PROCESSES, TARGETS, check_descent
+from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
 from ornstein.data.coding import Coding
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.model import Model
@@ -46,7 +46,7 @@ def save(bundle: Bundle, path: str | Path) -> Path:
     Raises:
         DiskError: the disk is full, read-only or gone.
     """
-    path = Path(path)
+    path, measured = Path(path), bundle.model.uncertainty
     described = {
         "format": FORMAT,
         "ornstein": __version__,
@@ -54,6 +54,8 @@ def save(bundle: Bundle, path: str | Path) -> Path:
         "target": bundle.target,
         "process": {"name": bundle.process, "options": dict(bundle.process_options)},
         "data_std": float(bundle.model.data_std),
+        "learned": bundle.model.learned,
+        "uncertainty": asdict(measured) if measured else None,
         "coding": bundle.coding.to_json(),
         "shape": list(bundle.shape),
         "classes": list(bundle.classes),
@@ -172,8 +174,10 @@ def _build(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     options = net.options()
     if list(options["shape"]) != said.shape or options["classes"] != len(said.classes):
         raise ModelFileError("the shape or the classes in the file do not fit its network.")
+    if options["outputs"] != (2 if said.learned else 1):
+        raise ModelFileError("the file has no network with the variance that it says is learned.")
     return Bundle(
-        model=Model(net, TARGETS[said.target](), said.data_std),
+        model=_model(said, net),
         net=said.net.name,
         target=said.target,
         process=said.process.name,
@@ -196,6 +200,17 @@ def _tuned(said: TunedLevels, process: Made) -> TunedGrid:
     found = TunedGrid(**{**said.model_dump(), "places": tuple(said.places)})
     check_descent(found.levels(PROCESSES[said.schedule](**options)))
     return found
+
+
+def _model(said: Description, net: nn.Module) -> Model:
+    known = said.uncertainty
+    return Model(
+        net,
+        TARGETS[said.target](),
+        said.data_std,
+        learned=said.learned,
+        uncertainty=Uncertainty(tuple(known.log_snr), tuple(known.ratio)) if known else None,
+    )
 
 
 def _net(said: Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS

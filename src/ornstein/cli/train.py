@@ -31,7 +31,7 @@ Examples:
 @click.option("--minutes", type=Amount(0.01, 1e6, whole=False), help="Time budget; default 10.")
 @click.option("--steps", type=Amount(1, 10**9), help="Train so many steps instead.")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
-@click.option("--preset", help="A recipe: default, ddpm, edm, flow.")
+@click.option("--preset", help="A recipe: default, ddpm, edm, flow, iddpm.")
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings."
 )

@@ -65,6 +65,12 @@ def _weights() -> Iterable[str]:
     return WEIGHTS
 
 
+def _losses() -> Iterable[str]:
+    from ornstein.training.variational import LOSSES
+
+    return LOSSES
+
+
 def _couplings() -> Iterable[str]:
     from ornstein.training.coupling import COUPLINGS
 
@@ -105,6 +111,8 @@ ProcessName = Annotated[str, AfterValidator(Choice(_processes))]
 TargetName = Annotated[str, AfterValidator(Choice(_targets))]
 LawName = Annotated[str, AfterValidator(Choice(_laws))]
 WeightName = Annotated[str, AfterValidator(Choice(_weights))]
+LossName = Annotated[str, AfterValidator(Choice(_losses))]
+VarianceName = Annotated[str, AfterValidator(Choice(lambda: ("small", "learned", "analytic")))]
 CouplingName = Annotated[str, AfterValidator(Choice(_couplings))]
 SolverName = Annotated[str, AfterValidator(Choice(_solvers))]
 GridName = Annotated[str, AfterValidator(Choice(_grids))]

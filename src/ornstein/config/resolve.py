@@ -207,6 +207,8 @@ def _sentence(error: ValidationError, layers: _Layers) -> str:
     fault = error.errors(include_url=False)[0]
     known = {field.name: field for field in fields()}
     path = [str(part) for part in fault["loc"]]
+    if not path:  # of settings that do not go together
+        return _placed(str(fault["ctx"]["error"]), layers)
     name = ".".join(path[:2]) if ".".join(path[:2]) in known or len(path) > 1 else path[0]
     place = layers.origins.get(name) or next(
         (layers.origins[n] for n in layers.origins if n.startswith(f"{name}.")), None

@@ -14,6 +14,7 @@ from ornstein.config.kinds import (
     CouplingName,
     GridName,
     LawName,
+    LossName,
     NetName,
     NetSize,
     OptimizerName,
@@ -26,6 +27,7 @@ from ornstein.config.kinds import (
     Sides,
     SolverName,
     TargetName,
+    VarianceName,
     WeightName,
     pair,
     writable,
@@ -92,7 +94,7 @@ class NetSettings(Section):
         return self
 
 
-_GIVEN = frozenset({"shape", "classes"})  # these come from the data
+_GIVEN = frozenset({"shape", "classes", "outputs"})  # from the data and model.variance
 
 
 class ModelSettings(Section):
@@ -105,6 +107,11 @@ class ModelSettings(Section):
     process_options: Annotated[dict[str, Any], Said("a table of options")] = Field(
         default={},
         description="Arguments of the process.",
+    )
+    variance: VarianceName = Field(
+        default="small",
+        description="Of a step of the solver ddpm: small (DDPM's smaller one), learned by the "
+        "network, or analytic, from the error of x0 that is measured when the training ends.",
     )
 
     @model_validator(mode="after")
@@ -135,6 +142,11 @@ class ModelSettings(Section):
 class ObjectiveSettings(Section):
     """What training minimises."""
 
+    loss: LossName = Field(
+        default="weighted",
+        description="The weighted error of x0, the variational bound (vlb), or hybrid: the first, "
+        "and 0.001 of the second for the variance.",
+    )
     law: LawName = Field(
         default="log-normal", description="Law of the noise levels that are trained."
     )
@@ -150,6 +162,10 @@ class ObjectiveSettings(Section):
         description="Which noise meets which item; transport matches them within a batch, for "
         "flows that are sampled by a deterministic solver.",
     )
+    importance: bool = Field(
+        default=False,
+        description="Meet levels of large losses more often, and weigh them less.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> ObjectiveSettings:
@@ -157,6 +173,11 @@ class ObjectiveSettings(Section):
             raise ValueError(
                 "objective.weight = 'likelihood' is the variational bound only with "
                 f"objective.law = 'log-snr', not '{self.law}'; set that too."
+            )
+        if self.loss == "vlb" and self.law != "steps":
+            raise ValueError(
+                "objective.loss = 'vlb' is the variational bound only with "
+                f"objective.law = 'steps', not '{self.law}'; set that too."
             )
         return self
 
@@ -281,6 +302,15 @@ class Config(Section):
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     sample: SampleSettings = Field(default_factory=SampleSettings)
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if self.model.variance == "learned" and self.objective.loss == "weighted":
+            raise ValueError(
+                "model.variance = 'learned' is trained by the bound, which objective.loss = "
+                "'weighted' leaves out; set objective.loss = 'hybrid' too."
+            )
+        return self
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its full name, such as "train.batch"."""

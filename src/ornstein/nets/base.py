@@ -12,7 +12,7 @@ from ornstein.errors import ConfigError
 
 
 class Net(Protocol):
-    """A network: ``net(x, noise, cond)`` returns an array like ``x``.
+    """A network: ``net(x, noise, cond)`` returns an array like ``x``, or several (``outputs``).
 
     ``x`` is (B, *shape). ``noise`` is (B,): one number that tells how noisy each item is,
     of order one. ``cond`` maps names to tensors; the name read here is ``class``, (B,) int64,
@@ -20,7 +20,7 @@ class Net(Protocol):
     """
 
     def __call__(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """Return the network's output, shaped like ``x``."""
+        """Return the output, shaped like ``x`` but with ``outputs`` times its channels."""
         ...
 
     def options(self) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class MLP(nn.Module):
         width: Length of the inner vectors.
         layers: Number of residual layers.
         dropout: Share of inner activations dropped in training.
+        outputs: Vectors in the answer, one after another; 2 for a learned variance.
 
     Raises:
         ConfigError: An option that cannot be.
@@ -57,6 +58,7 @@ class MLP(nn.Module):
         width: int = 128,
         layers: int = 4,
         dropout: float = 0.0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.shape = wholes("shape", shape)
@@ -67,18 +69,19 @@ class MLP(nn.Module):
         self.classes = whole("classes", classes, 0)
         self.width = whole("width", width)
         self.dropout = fraction("dropout", dropout)
+        self.outputs = whole("outputs", outputs)
         self.embed = Embedding(self.width, self.classes)
         self.stem = nn.Linear(self.shape[0], self.width)
         self.layers = nn.ModuleList(
             Layer(self.width, self.width, self.dropout) for _ in range(whole("layers", layers))
         )
         self.norm = nn.LayerNorm(self.width)
-        self.out = nn.Linear(self.width, self.shape[0])
+        self.out = nn.Linear(self.width, self.outputs * self.shape[0])
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """Map x (B, D), with the noise number (B,) and the condition, to its own shape."""
+        """Map x (B, D), with the noise number (B,) and the condition, to (B, outputs·D)."""
         vector = self.embed(noise, cond)
         y = self.stem(x)
         for layer in self.layers:
@@ -94,4 +97,5 @@ class MLP(nn.Module):
             "width": self.width,
             "layers": len(self.layers),
             "dropout": self.dropout,
+            "outputs": self.outputs,
         }

@@ -67,6 +67,7 @@ class UNet(nn.Module):
         dropout: Share of inner activations dropped in training.
         waves: Octaves of sines and cosines of the input that are seen beside it, as in
             arXiv:2107.00630, appendix C: fine detail, which likelihoods are made of.
+        outputs: Arrays in the answer, their channels one after another; 2 for a learned variance.
 
     Raises:
         ConfigError: An option that cannot be.
@@ -84,6 +85,7 @@ class UNet(nn.Module):
         head: int = 32,
         dropout: float = 0.0,
         waves: int = 0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.shape = wholes("shape", shape)
@@ -95,6 +97,7 @@ class UNet(nn.Module):
         self.patch = whole("patch", patch)
         self.head = whole("head", head)
         self.dropout = fraction("dropout", dropout)
+        self.outputs = whole("outputs", outputs)
         self._refuse()
         self._build(len(self.shape) - 1)
 
@@ -135,14 +138,17 @@ class UNet(nn.Module):
                 width = self.widths[level]
                 self.up.append(self._stage(rank, width, vector, level, joined=True))
         self.norm = group_norm(self.widths[0])
-        self.out = silent(convolution(rank, self.widths[0], folded, 3))
+        self.out = silent(convolution(rank, self.widths[0], self.outputs * folded, 3))
 
     def _stage(self, rank: int, width: int, vector: int, level: int, *, joined: bool) -> Stage:
         head = self.head if level in self.attention else None
         return Stage(rank, width, vector, dropout=self.dropout, head=head, joined=joined)
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """Map x (B, *shape), with the noise number (B,) and the condition, to its own shape."""
+        """Map x (B, C, *space), with the noise number (B,) and the condition, like x.
+
+        With more outputs than one, to (B, outputs·C, *space).
+        """
         space = tuple(x.shape[2:])
         # Sizes that the patch does not divide are filled up with copies of the last place.
         short = [-size % self.patch for size in space]
@@ -186,4 +192,5 @@ class UNet(nn.Module):
             "head": self.head,
             "dropout": self.dropout,
             "waves": self.waves,
+            "outputs": self.outputs,
         }

@@ -1,8 +1,8 @@
 """The training loop, to be read from top to bottom.
 
 A step is a function of (weights, optimiser, seed, step number): which items, which noise, which
-levels, which labels are dropped, all follow from counters. So a stopped run goes on bit for bit,
-and nothing random is ever saved.
+levels, which labels are dropped, all follow from counters (and from the losses remembered, where
+levels are importance-sampled). So a stopped run goes on bit for bit, and nothing random is saved.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = share * group["peak"]
             optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(self.done)
+        loss, seen = self._backward(self.done)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergedError(
@@ -167,6 +167,8 @@ class Trainer:
             optimizer.step()
         self.done += 1
         self.ema.update(self.model, self.done)
+        if self.objective.times is not None:
+            self.objective.times.observe(*seen)
         return Report(self.done, loss, norm, share * self.settings.learning_rate)
 
     def share(self, step: int, total: int) -> float:
@@ -176,8 +178,12 @@ class Trainer:
         fall = (total - step) / max(1.0, s.decay * total)
         return min(1.0, rise, fall)
 
-    def _backward(self, step: int) -> float:
-        """Accumulate the gradient of step number ``step`` and return its loss."""
+    def _backward(self, step: int) -> tuple[float, tuple[Tensor, Tensor]]:
+        """Accumulate the gradient of step number ``step``.
+
+        Returns:
+            Its loss; the quantiles of the level law that were met, and the loss of each item.
+        """
         s = self.settings
         indices = self.order(step)
         clean = self.items.batch(indices)
@@ -196,18 +202,19 @@ class Trainer:
             labels = torch.where(hidden, self.classes, labels)
         eps = self.objective.coupling(clean, eps, labels)
         torch.manual_seed(key(s.seed, "dropout", step))  # dropout inside the network
-        total = 0.0
+        place, weight = self.objective.choose(u)
+        losses = []
         for piece in torch.arange(len(clean)).chunk(s.accumulate):
             part = self.loss(
-                clean[piece], eps[piece], u[piece], None if labels is None else labels[piece]
+                clean[piece], eps[piece], place[piece], None if labels is None else labels[piece]
             )
-            part = part.sum() / len(clean)
-            part.backward()
-            total += part.item()
-        return total
+            losses.append(part.detach())
+            (weight[piece].to(part) * part).sum().div(len(clean)).backward()
+        each = torch.cat(losses).cpu()
+        return float((weight * each).mean()), (place, each)
 
     def loss(self, clean: Tensor, eps: Tensor, u: Tensor, labels: Tensor | None) -> Tensor:
-        """Loss of each item at quantile u of the level law, (B,)."""
+        """Loss of each item at quantile u of the level law, unweighted, (B,)."""
         cond = {} if labels is None else {"class": labels.to(self.device)}
         level = self.objective.levels(u).to(self.device)
         half = self.settings.precision == "bfloat16"
@@ -264,10 +271,12 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             for part, value in self._owner(parameter).state.get(parameter, {}).items():
                 optim[f"{name}/{part}"] = value
+        times = self.objective.times
         return {
             "model": {name: p.detach() for name, p in self.model.state_dict().items()},
             "ema": dict(self.ema.average),
             "optim": optim,
+            **({} if times is None else {"times": times.tensors()}),
         }
 
     def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
@@ -278,6 +287,8 @@ class Trainer:
         for key_, value in tensors["optim"].items():
             name, _, part = key_.rpartition("/")
             self._owner(parameters[name]).state[parameters[name]][part] = value.to(self.device)
+        if self.objective.times is not None:
+            self.objective.times.load(tensors["times"])
         self.done = step
 
     def _owner(self, parameter: nn.Parameter) -> torch.optim.Optimizer:

@@ -18,6 +18,8 @@ from torch import Tensor
 from ornstein.core import Level, Process, Trig
 from ornstein.model import Conditions, Model
 from ornstein.training.coupling import Coupling, independent
+from ornstein.training.times import Importance
+from ornstein.training.variational import Variational, whole_chain
 
 Weight = Callable[[Level], Tensor]
 """Weight on the squared x0-error, of the level's shape. Data are taken to have unit variance."""
@@ -154,12 +156,24 @@ class Cosine:
         return process.level(Trig()(u).log_snr)
 
 
+@dataclass(frozen=True)
+class EvenSteps:
+    """The levels of a chain, as often as each other: the t of DDPM, uniform in 1..T."""
+
+    def __call__(self, u: Tensor, process: Process) -> Level:
+        """Map u to levels."""
+        levels = whole_chain(process)
+        steps = len(levels) - 1
+        return levels[steps - 1 - (u * steps).long().clamp(max=steps - 1)]
+
+
 LAWS: dict[str, Callable[[float, float], Law]] = {
     "uniform": lambda location, scale: UniformTime(),
     "log-normal": LogNormal,
     "logit-normal": LogNormal,
     "log-snr": lambda location, scale: UniformLogSNR(),
     "cosine": lambda location, scale: Cosine(),
+    "steps": lambda location, scale: EvenSteps(),
 }
 """Laws by name; each is made from (location, scale), which only the normal one uses."""
 
@@ -177,28 +191,37 @@ def stratified(count: int, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Objective:
-    """A law of levels and a weight on the x0-error.
+    """A law of levels and a weight on the x0-error, and what may be added to them.
 
     Attributes:
         process: Gives the law its levels.
         law: Which levels are trained, and how often.
         weight: How much an error of x0 counts at each level.
         coupling: Which noise of a batch meets which item.
+        bound: The variational bound, beside the weighted error or instead of it.
+        times: Meets levels of large losses more often and weighs them less; it learns as it goes.
     """
 
     process: Process
     law: Law
     weight: Weight
     coupling: Coupling = independent
+    bound: Variational | None = None
+    times: Importance | None = None
+
+    def choose(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map even draws u, (B,) in (0, 1), to quantiles of the law and weights of the losses."""
+        return (u, torch.ones_like(u)) if self.times is None else self.times(u)
 
     def levels(self, u: Tensor) -> Level:
-        """Map u, (B,) in (0, 1), to levels on the variance-preserving scale."""
-        return self.law(u, self.process).unit()
+        """Map quantiles, (B,) in (0, 1), to levels on the variance-preserving scale."""
+        level = self.law(u, self.process).unit()
+        return level if self.bound is None else self.bound.nearest(level)
 
     def loss(
         self, model: Model, clean: Tensor, eps: Tensor, level: Level, cond: Conditions
     ) -> Tensor:
-        """Weighted squared error of each item, mean over its dimensions, (B,).
+        """Weighted squared error of each item, mean over its dimensions, or the bound, (B,).
 
         Args:
             model: Its network's output is compared with its target's.
@@ -207,7 +230,13 @@ class Objective:
             level: (B,), on the variance-preserving scale.
             cond: Conditions of the items.
         """
-        output = model.output(level.mix(clean, eps), level, cond)
-        error = output - model.target.of(clean, eps, level)
+        x = level.mix(clean, eps)
+        said = model.output(x, level, cond)
+        if self.bound is not None and self.bound.alone:
+            return self.bound.loss(model, said, x, clean, level)
+        error = said.F - model.target.of(clean, eps, level)
         scale = self.weight(level) / model.target.gain2(level)
-        return scale.to(error) * error.flatten(1).square().mean(1)
+        loss = scale.to(error) * error.flatten(1).square().mean(1)
+        if self.bound is None:
+            return loss
+        return loss + self.bound.loss(model, said, x, clean, level)
