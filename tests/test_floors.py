@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "ornstein"
 FLOORS = {
     "errors": -1,
     "core": 0,
-    "solvers": 1, "guide": 1, "edit": 1, "bound": 1, "likelihood": 1, "tune": 1, "model": 1, "nets": 1,
+    "solvers": 1, "guide": 1, "edit": 1, "bound": 1, "likelihood": 1, "tune": 1, "testing": 1,
+    "model": 1, "nets": 1,
     "training": 2, "data": 2, "evaluate": 2, "viz": 2,
     "bundle": 3, "config": 3, "recipes": 3, "run": 3,
     "build": 3, "planning": 3, "session": 3, "launch": 3, "samples": 3, "editing": 3, "notebook": 3,
@@ -34,6 +35,7 @@ ALLOWED = {
     "likelihood": {"errors", "core", "solvers", "bound"},
     "edit": {"errors", "core", "solvers"},
     "tune": {"errors", "core", "solvers"},
+    "testing": {"errors", "core", "solvers"},
     "training": {"errors", "core", "model", "bound", "solvers", "likelihood"},
     "data": {"errors", "core"},
     "evaluate": {"errors"},
