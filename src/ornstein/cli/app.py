@@ -16,7 +16,7 @@ from ornstein.errors import near
 VERBS = {
     "train": "train a model on a data set, or go on with a run",
     "sample": "make new pictures, series or vectors with a trained model",
-    "tune": "find the solver and the levels with which a model needs few steps",
+    "tune": "find solver and levels with which a model needs few steps",
     "edit": "change what is there: fill in, vary, mix, upscale, restore",
     "likelihood": "tell how likely data are under a model, in bits or nats",
     "data": "look at a data set before training on it",
