@@ -20,7 +20,7 @@ VERBS = {
     "edit": "change what is there: fill in, vary, mix, upscale, restore",
     "likelihood": "tell how likely data are under a model, in bits or nats",
     "data": "look at a data set before training on it",
-    "show": "show a model: settings, layers, parameters, cost, training so far",
+    "show": "show a model: settings, layers, parameters, cost, training",
     "viz": "draw the noising, the way back, or the schedules",
     "runs": "list the runs that are here, compare two",
 }
