@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-SOLVERS = [f"tests/solvers/test_solver_{name}.py" for name in ("loop", "steps", "truth")]
+SOLVERS = [f"tests/solvers/test_solver_{name}.py" for name in ("formula", "loop", "steps", "truth")]
 TESTS = {
     "core": ["tests/core", "tests/oracles", *SOLVERS],
     "solvers": [*SOLVERS, "tests/oracles"],
@@ -62,7 +62,20 @@ MISTAKES = [
     Mistake("ancestral: noise in the last step", "solvers/ancestral.py", "if bool((s.sigma == 0).all()):", "if bool((s.sigma < 0).all()):"),
     Mistake("ancestral: the two bounds swapped", "solvers/ancestral.py", "return spread(law.upper, x)", "return spread(law.lower, x)"),
     Mistake("single step: the second question at the old level", "solvers/single_step.py", "self.answer(denoise(point, level), level)", "self.answer(denoise(point, t), level)"),
-    Mistake("moments: a step on the wrong way", "solvers/weights.py", "+ self.length[..., None] * u", "- self.length[..., None] * u"),
+    Mistake("3S: the last line through the first inner answer", "solvers/single_step.py", "last = (self.answer(", "last = last or (self.answer("),
+    Mistake("3S: asked half-way for two thirds", "solvers/single_step.py", "(1 / 3, 2 / 3)", "(1 / 3, 1 / 2)"),
+    Mistake("moments: a step the wrong way", "solvers/weights.py", "+ self.length[..., None] * u", "- self.length[..., None] * u"),
+    Mistake("moments: a lost factor k", "solvers/weights.py", "k * (left * u ** (k - 1))", "(left * u ** (k - 1))"),
+    Mistake("moments: an index shift", "solvers/weights.py", "u ** (k - 1)", "u**k"),
+    Mistake("iPNDM: answers counted from two steps ago", "solvers/weights.py", "-torch.arange(1, count + 1)", "-torch.arange(2, count + 2)"),
+    Mistake("log-SNR: the way back from half of it", "solvers/frame.py", "Level(value.sigmoid().sqrt(), (-value).sigmoid().sqrt())", "Level((value / 2).sigmoid().sqrt(), (-value / 2).sigmoid().sqrt())"),
+    Mistake("v: alpha and sigma swapped", "solvers/frame.py", "Level(-unit.sigma, unit.alpha)", "Level(-unit.alpha, unit.sigma)"),
+    Mistake("angle: the sigma of t for that of s, as a peer has it", "solvers/frame.py", "spread(s.norm, z) * z", "spread(Level(s.alpha, t.sigma).norm, z) * z"),
+    Mistake("DEIS: a polynomial in rho for one in its log", "solvers/multistep.py", "frame: Frame = RHO\n    clock: Clock | None = LOG_SNR\n    points: int = 3", "frame: Frame = RHO\n    clock: Clock | None = None\n    points: int = 3"),
+    Mistake("tapered: one step late", "solvers/multistep.py", "self.steps - made))", "self.steps - made + 1))"),
+    Mistake("UniPC: mended the wrong way", "solvers/unipc.py", "(mended - x)", "(x - mended)"),
+    Mistake("UniPC: a corrector without the new answer", "solvers/unipc.py", "(now, *made.earlier))", "made.earlier)"),
+    Mistake("UniPC: bh1 with the log-SNR for lambda", "solvers/unipc.py", "0.25 * (speed", "0.5 * (speed"),
     Mistake("2M: the sum of the slopes for their mean", "solvers/weights.py", "torch.arange(2, count + 2,", "torch.arange(1, count + 1,"),
     Mistake("2M: a sign", "solvers/weights.py", "(other.slope - now.slope)", "(now.slope - other.slope)"),
     Mistake("2M: the ratio of steps upside down", "solvers/weights.py", "(other.place - now.place) / span.length", "span.length / (other.place - now.place)"),

@@ -20,9 +20,11 @@ from ornstein.solvers import (
     BH2,
     DATA,
     DDIM,
+    DEIS,
     DPM2,
     EXACT,
     IPNDM,
+    LMS,
     LOG_SNR,
     MIDPOINT,
     PUBLISHED,
@@ -112,8 +114,8 @@ MADE: dict[str, Callable[[Options], Solver]] = {
     "dpmpp": lambda kw: _dpm(DATA, kw),
     "dpm": lambda kw: _dpm(RHO, kw),
     "unipc": _unipc,
-    "deis": lambda kw: Multistep(RHO, LOG_SNR, kw.get("order", 2)),
-    "lms": lambda kw: Multistep(RHO, None, kw.get("order", 4)),
+    "deis": lambda kw: DEIS(points=kw.get("order", 2)),
+    "lms": lambda kw: LMS(points=kw.get("order", 4)),
     "ipndm": lambda kw: IPNDM(points=kw.get("order", 4)),
 }
 
