@@ -98,6 +98,21 @@ def test_schedules_are_compared_in_curves_and_rows(
         curves.load()
 
 
+def test_points_in_the_plane_are_drawn_as_a_strip_and_a_film(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ornstein.cli.viz.FILM_MOMENTS", 5)
+    monkeypatch.setattr("ornstein.viz.paths2d.POINTS", 100)
+    monkeypatch.setattr("ornstein.viz.paths2d.DATA", 200)
+    run("viz", "paths2d", "--schedule", "cosine", "--columns", "4", "--json")
+    files = json.loads(capsys.readouterr().out)
+    with Image.open(files["paths"]) as strip:
+        strip.load()
+        assert strip.height > 4 * 150
+    with Image.open(files["film"]) as film:
+        assert getattr(film, "n_frames", 1) == 5
+
+
 def test_quiet_writes_the_files_and_prints_nothing(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from ornstein.core import DDPM, GRIDS, PROCESSES, FiniteData, ItemNoise, Level, item_normal
 from ornstein.errors import LevelError, UsageError
 from ornstein.solvers import DDIM, trace
 from ornstein.viz import ascent, joint_path, record
-from ornstein.viz.paths import density, draw_paths, two_peaks, walk
+from ornstein.viz.paths1d import density, draw_paths, two_peaks, walk
+from ornstein.viz.paths2d import field, moments, planes
 from ornstein.viz.schedule import compare, curves
 from ornstein.viz.training import column, draw_training, smooth
 
@@ -178,7 +180,70 @@ def test_the_flow_keeps_the_order_of_its_paths_and_fresh_noise_does_not() -> Non
     np.testing.assert_array_equal(found.sde[-1], found.ode[-1])
 
 
-def test_the_figure_of_paths_is_drawn(tmp_path: Path) -> None:
-    with Image.open(draw_paths(DDPM.linear(), tmp_path / "paths.png")) as opened:
-        opened.load()
-        assert opened.width > 1000
+def test_the_paths_of_the_film_are_those_of_the_picture_and_grow_from_either_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A11: the first frame has no path, the last is the picture."""
+    monkeypatch.setattr("ornstein.viz.paths1d.FRAMES", 5)
+    picture, moving = draw_paths(DDPM.linear(), tmp_path / "paths.png")
+    whole = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    with Image.open(moving) as opened:
+        frames = []
+        for k in range(opened.n_frames):  # type: ignore[attr-defined]
+            opened.seek(k)
+            frames.append(np.asarray(opened.convert("RGB")).astype(int))
+    assert frames[0].shape == whole.shape
+    # What the film's compression costs is less than the paths.
+    assert np.abs(frames[-1] - whole).mean() < 0.5 * np.abs(frames[0] - whole).mean()
+    # What is drawn so far differs from the empty figure: left part of noising, right of the flow.
+    drawn = np.abs(frames[2] - frames[0]).sum((0, 2))
+    width = whole.shape[1]
+    noising, flow = drawn[width // 8 : width // 3], drawn[2 * width // 3 : 7 * width // 8]
+    assert noising[: len(noising) // 3].mean() > 5 * noising[-len(noising) // 4 :].mean()
+    assert flow[-len(flow) // 3 :].mean() > 5 * flow[: len(flow) // 4].mean()
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_moments_in_the_plane_lead_from_data_to_noise_on_every_process(name: str) -> None:
+    t, levels = moments(PROCESSES[name](), 17)
+    assert (t[0], t[-1]) == (0, 1)
+    assert bool((t.diff() > 0).all())
+    assert bool((levels.log_snr.diff() < 0).all())
+
+
+def test_points_in_the_plane_go_to_noise_and_come_back_to_the_data() -> None:
+    """A13: Kolmogorov's distance from N(0, 1) at the noisy end; the data at the clean one."""
+    source = np.random.default_rng(0)
+    angle = source.uniform(0, 2 * np.pi, 600)
+    data = torch.tensor(2**0.5 * np.stack([np.cos(angle), np.sin(angle)], 1))
+    seen = planes(PROCESSES["linear"](), data, most=33)
+    for path in (seen.noising, seen.sde, seen.ode):
+        gaps = [stats.kstest(path[-1][:, k].numpy(), "norm").statistic for k in (0, 1)]
+        assert max(gaps) < 1.63 / 600**0.5
+        np.testing.assert_allclose(path[0].norm(dim=1).numpy(), 2**0.5, atol=0.03)
+        assert path[len(path) // 2].norm(dim=1).std() > 0.2
+    assert torch.equal(seen.sde[-1], seen.ode[-1])
+
+
+@pytest.mark.parametrize("k", [8, 16])
+def test_the_density_drawn_is_that_of_the_noised_points(k: int) -> None:
+    data = torch.tensor([[1.0, 0.5], [-1.0, 0.2]])
+    _, levels = moments(PROCESSES["linear"](), 17)
+    p, cell = field(data, levels[k], 60), 6 / 59
+    assert p.sum() * cell**2 == pytest.approx(1, abs=0.02)
+    at = np.linspace(-3, 3, 60)
+    mean = [(p.sum(0) * at).sum() * cell**2, (p.sum(1) * at[::-1]).sum() * cell**2]
+    want = float(levels.alpha[k]) * data.mean(0).numpy()
+    assert mean == pytest.approx(want.tolist(), abs=0.02)
+
+
+def test_points_that_are_not_in_the_plane_are_refused() -> None:
+    with pytest.raises(UsageError, match="points in the plane"):
+        planes(PROCESSES["linear"](), torch.zeros(5, 3))
+
+
+def test_the_information_left_is_half_the_log_of_1_plus_snr() -> None:
+    """A5: half-way, cosine betas keep half a bit of a Gaussian, linear ones an eighth as much."""
+    linear, cosine = curves(DDPM.linear())["bits"], curves(DDPM.cosine())["bits"]
+    assert cosine[499] == pytest.approx(0.5 * np.log2(1 / (1 - 0.49384)), abs=1e-5)
+    assert linear[499] == pytest.approx(0.5 * np.log2(1 / (1 - 0.07859)), abs=1e-5)

@@ -207,27 +207,62 @@ def schedule_command(
     report({"curves": curves, "rows": rows}, as_json, quiet)
 
 
-@command.command("paths")
+@command.command("paths1d")
 @click.option("--schedule", default="linear", show_default=True, help="Process of the paths.")
 @_seed
 @_out
 @json_option
 @quiet_option
 @debug_option
-def paths(schedule: str, seed: int, out: Path, as_json: bool, quiet: bool) -> None:
+def paths1d(schedule: str, seed: int, out: Path, as_json: bool, quiet: bool) -> None:
     """Draw paths in one dimension: noising, and both ways back (needs matplotlib).
 
     The law has two peaks and is known exactly; its density at each time lies behind the paths.
+    Writes a picture and a film in which the paths grow.
     """
     from ornstein.core import PROCESSES
 
     chosen("schedule", schedule, PROCESSES)
     from ornstein.cli.drawing import report
-    from ornstein.viz.paths import draw_paths
+    from ornstein.viz.paths1d import draw_paths
 
     out.mkdir(parents=True, exist_ok=True)
-    figure = draw_paths(PROCESSES[schedule](), out / f"paths-{schedule}.png", seed=seed)
-    report({"paths": figure}, as_json, quiet)
+    picture, moving = draw_paths(PROCESSES[schedule](), out / f"paths1d-{schedule}.png", seed=seed)
+    report({"paths": picture, "film": moving}, as_json, quiet)
+
+
+@command.command("paths2d")
+@click.argument("source", metavar="[DATA]", default="swiss-roll")
+@click.option("--schedule", default="linear", show_default=True, help="Process of the paths.")
+@_columns
+@_seed
+@_out
+@json_option
+@quiet_option
+@debug_option
+def paths2d(
+    source: str, schedule: str, columns: int, seed: int, out: Path, as_json: bool, quiet: bool
+) -> None:
+    """Draw points in the plane, such as swiss-roll: noising, density, and both ways back.
+
+    DATA are vectors of two numbers; the score that leads back is that of the points themselves.
+    Writes a strip with data at the left and noise at the right, and a film.
+    """
+    from ornstein.core import PROCESSES
+
+    chosen("schedule", schedule, PROCESSES)
+    from ornstein.cli.drawing import report
+    from ornstein.data import open_data
+    from ornstein.viz import film
+    from ornstein.viz.paths2d import frames_of, planes, sheet_of
+
+    data = open_data(source)
+    seen = planes(PROCESSES[schedule](), data.batch(range(len(data))), seed)
+    out.mkdir(parents=True, exist_ok=True)
+    label = out / f"paths2d-{data.name}-{schedule}"
+    picture, moving = label.with_suffix(".png"), label.with_suffix(".webp")
+    sheet_of(seen, columns).save(picture)
+    report({"paths": picture, "film": film(frames_of(seen, FILM_MOMENTS), moving)}, as_json, quiet)
 
 
 def _level_text(levels: Level, k: int) -> str:

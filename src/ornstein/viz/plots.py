@@ -44,13 +44,16 @@ def lines(
     return tiles
 
 
-def cloud(points: np.ndarray, limits: np.ndarray, side: int = 320) -> np.ndarray:
+def cloud(
+    points: np.ndarray, limits: np.ndarray, side: int = 320, colours: np.ndarray | None = None
+) -> np.ndarray:
     """Plot points of two coordinates as a cloud, darker where they are many.
 
     Args:
         points: (N, 2).
         limits: (2, 2), lowest and highest of each coordinate.
         side: Pixels.
+        colours: (N, 3) in 0..255, mixed where points meet; default one colour for all.
 
     Returns:
         (side, side, 3) uint8, the second coordinate upwards.
@@ -58,17 +61,25 @@ def cloud(points: np.ndarray, limits: np.ndarray, side: int = 320) -> np.ndarray
     place = (points - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
     column = np.floor(place[:, 0] * (side - 1) + 0.5)
     row = np.floor((1 - place[:, 1]) * (side - 1) + 0.5)
-    mass = np.zeros((side, side))
+    inks = np.broadcast_to(PALETTE[0], (len(points), 3)) if colours is None else colours
+    layers = np.zeros((4, side * side))  # how much ink, and of which colour
     for dy, dx, weight in _DOT:
         y, x = row + dy, column + dx
         inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
-        np.add.at(mass, (y[inside].astype(int), x[inside].astype(int)), weight)
+        place = (y[inside] * side + x[inside]).astype(int)
+        for layer, value in zip(layers, (np.ones(len(inks)), *inks.T), strict=True):
+            layer += np.bincount(place, weight * value[inside], side * side)
+    mass, mixed = np.split(layers.T.reshape(side, side, 4), [1], axis=2)
     # Few points are drawn in full ink, thousands let their density show.
     cover = 1 - np.exp(-mass * max(0.35, min(3.0, 900 / max(1, len(points)))))
-    tile = 255 + cover[..., None] * (np.array(PALETTE[0]) - 255)
-    framed: np.ndarray = np.rint(tile).astype(np.uint8)
-    framed[[0, -1], :] = framed[:, [0, -1]] = FRAME
-    return framed
+    tile = 255 + cover * (mixed / np.maximum(mass, 1e-12) - 255)
+    return framed(np.rint(tile).astype(np.uint8))
+
+
+def framed(tile: np.ndarray) -> np.ndarray:
+    """Draw a light line around a tile, (H, W, 3) uint8, in place."""
+    tile[[0, -1], :] = tile[:, [0, -1]] = FRAME
+    return tile
 
 
 def bars(values: np.ndarray, limits: np.ndarray, side: int = 320) -> np.ndarray:
@@ -80,8 +91,7 @@ def bars(values: np.ndarray, limits: np.ndarray, side: int = 320) -> np.ndarray:
     edges = np.linspace(0, side, count + 1).astype(int)
     for k, top in enumerate(tops):
         tile[side - top :, edges[k] : edges[k + 1] - 1] = PALETTE[0]
-    tile[[0, -1], :] = tile[:, [0, -1]] = FRAME
-    return tile
+    return framed(tile)
 
 
 _DOT = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +27,9 @@ def curves(process: Process, steps: int = CURVES_AT) -> dict[str, np.ndarray]:
 
     Returns:
         "t", "beta", "keep" (√(1 - beta), the factor that keeps x from growing), "alpha2" (the ᾱ of
-        DDPM), "log_snr" and "norm" (standard deviation of x for data of unit variance, on the
-        process's own scale), each (steps,).
+        DDPM), "log_snr", "bits" (what x tells of a Gaussian x0 of unit variance, per dimension)
+        and "norm" (standard deviation of x for data of unit variance, on the process's own scale),
+        each (steps,).
     """
     if isinstance(process, DDPM):
         steps = process.steps
@@ -42,17 +43,28 @@ def curves(process: Process, steps: int = CURVES_AT) -> dict[str, np.ndarray]:
         "keep": keep2.sqrt(),
         "alpha2": alpha2[1:],
         "log_snr": level.log_snr[1:],
+        "bits": -0.5 * torch.log2(1 - alpha2[1:]),  # SNR + 1 is 1/sigma² on this scale
         "norm": level.norm[1:],
     }
     return {name: values.numpy() for name, values in named.items()}
 
 
+class Panel(NamedTuple):
+    """One panel: which curve, its title, the scale of its axis and what part of it is shown."""
+
+    key: str
+    title: str
+    scale: str
+    limits: tuple[float | None, float | None] = (None, None)
+
+
 PANELS = (
-    ("beta", "beta of a step", "log"),
-    ("keep", "√(1 − beta): what a step keeps", "linear"),
-    ("alpha2", "signal left: alpha² (ᾱ of DDPM)", "linear"),
-    ("log_snr", "log-SNR", "linear"),
-    ("norm", "standard deviation of x", "log"),
+    Panel("beta", "beta of a step", "log"),
+    Panel("keep", "√(1 − beta): what a step keeps", "linear", (-0.03, 1.03)),
+    Panel("alpha2", "signal left: alpha² (ᾱ of DDPM)", "linear", (-0.03, 1.03)),
+    Panel("log_snr", "log-SNR", "linear", (-20, 12)),
+    Panel("bits", "information left: ½·log₂(1 + SNR), bits", "linear", (-0.2, 6)),
+    Panel("norm", "standard deviation of x", "log", (0.5, None)),
 )
 
 
@@ -68,17 +80,17 @@ def compare(processes: Mapping[str, Process], path: str | Path) -> Path:
     """
     if not processes:
         raise UsageError("name at least one schedule to draw.")
-    figure = new_figure((14, 3.2))
-    axes = figure.subplots(1, len(PANELS))
-    for name, process in processes.items():
-        values = curves(process)
-        for axis, (key, _, _) in zip(axes, PANELS, strict=True):
-            finite = np.isfinite(values[key])
-            axis.plot(values["t"][finite], values[key][finite], label=name, linewidth=1.6)
-    for axis, (_, title, scale) in zip(axes, PANELS, strict=True):
-        dress(axis, title, "t")
-        axis.set_yscale(scale)
-    axes[3].set_ylim(-20, 20)
+    figure = new_figure((12.5, 6.4))
+    axes = figure.subplots(2, len(PANELS) // 2).flat
+    found = {name: curves(process) for name, process in processes.items()}
+    for axis, panel in zip(axes, PANELS, strict=True):
+        for name, values in found.items():
+            finite = np.isfinite(values[panel.key])
+            axis.plot(values["t"][finite], values[panel.key][finite], label=name, linewidth=1.6)
+        dress(axis, panel.title, "time t")
+        axis.set_yscale(panel.scale)
+        axis.set_ylim(*panel.limits)
+    axes[-1].set_ylim(top=max(2.0, *axes[-1].get_ylim()))
     axes[0].legend(frameon=False, fontsize=8)
     path = Path(path)
     figure.savefig(path, dpi=120)
@@ -104,6 +116,6 @@ def dress(axis: Axes, title: str, below: str) -> None:
     """Give a panel its title, the name of its lower axis and light lines."""
     axis.set_title(title, fontsize=9)
     axis.set_xlabel(below, fontsize=8)
-    axis.tick_params(labelsize=7)
+    axis.tick_params(labelsize=7, which="both")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)

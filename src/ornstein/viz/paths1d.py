@@ -6,22 +6,28 @@ exact, and the paths are so up to the steps of the solver.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ornstein.core import ItemNoise, Level, Mixture, Process
 from ornstein.solvers import DDIM, Solver, trace
 from ornstein.viz.forward import ascent, joint_path, unit
+from ornstein.viz.pictures import film
 from ornstein.viz.schedule import dress, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D as Line
 
-PATHS, MOMENTS, REACH = 24, 201, 3.2
+PATHS, MOMENTS, REACH, FRAMES = 36, 201, 3.2, 49
 
 
 def two_peaks() -> Mixture:
@@ -84,40 +90,85 @@ def density(process: Process, law: Mixture, x: Tensor) -> np.ndarray:
 
 def draw_paths(
     process: Process, path: str | Path, law: Mixture | None = None, seed: int = 0
-) -> Path:
-    """Draw paths in one dimension: forward, back with fresh noise, back along the flow.
+) -> tuple[Path, Path]:
+    """Draw paths in one dimension, as a picture and as a film in which they grow (A11).
+
+    From the left: the density of the data, noising, the way back with fresh noise, the way back
+    along the flow, the density of the noise. A path has the colour of its end at the data.
 
     Args:
         process: The process.
-        path: Where to write; the suffix names the format.
+        path: Where to write the picture; the film stands beside it as .webp.
         law: Law of the data in one dimension, default :func:`two_peaks`.
         seed: Of data and noise.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    law = law or two_peaks()
-    figure = new_figure((13, 3.6))
-    found = walk(process, law, seed=seed)
-    x = torch.linspace(-REACH, REACH, 320, dtype=torch.float64)
+    law, path = law or two_peaks(), Path(path)
+    figure, panels, drawn = _figure(process, law, walk(process, law, seed=seed))
+    full = _pixels(figure)
+    for line in drawn:
+        line.set_visible(False)
+    empty = _pixels(figure)
+    Image.fromarray(full).save(path)
+    return path, film(list(_grown(full, empty, panels)), path.with_suffix(".webp"))
+
+
+def _figure(process: Process, law: Mixture, found: Paths) -> tuple[Figure, list[Axes], list[Line]]:
+    """The figure, its three panels of paths, and the paths."""
+    figure = new_figure((14, 4))
+    x = torch.linspace(-REACH, REACH, 400, dtype=torch.float64)
     shade = density(process, law, x)
-    axes = figure.subplots(1, 5, width_ratios=[0.35, 1, 1, 1, 0.35], sharey=True)
+    axes = figure.subplots(1, 5, width_ratios=[0.3, 1, 1, 1, 0.3], sharey=True)
     _profile(axes[0], shade[0], x.numpy(), "data", flip=True)
+    drawn: list[Line] = []
     for axis, points, title in (
-        (axes[1], found.noising, "noising: t = 0 to 1"),
-        (axes[2], found.sde, "back with fresh noise: t = 1 to 0"),
-        (axes[3], found.ode, "back along the flow: t = 1 to 0"),
+        (axes[1], found.noising, "noising  →"),
+        (axes[2], found.sde, "←  back with fresh noise"),
+        (axes[3], found.ode, "←  back along the flow"),
     ):
         axis.imshow(
-            shade.T, origin="lower", aspect="auto", extent=(0, 1, -REACH, REACH), cmap="Greys",
-            vmax=float(np.quantile(shade, 0.995)), alpha=0.6,
+            np.sqrt(shade.T), origin="lower", aspect="auto", extent=(0, 1, -REACH, REACH),
+            cmap="Greys", vmin=0, vmax=2 * float(np.sqrt(np.quantile(shade, 0.995))),
         )  # fmt: skip
-        axis.plot(found.t, points, linewidth=0.7)
-        dress(axis, title, "t")
+        colours = _colours(points[0])
+        for k in range(points.shape[1]):
+            drawn += axis.plot(found.t, points[:, k], linewidth=0.9, color=colours[k], alpha=0.85)
+        dress(axis, title, "time t")
+        axis.set_xlim(0, 1)
     _profile(axes[4], shade[-1], x.numpy(), "noise")
-    path = Path(path)
-    figure.savefig(path, dpi=120)
-    return path
+    axes[0].set_ylabel("x at unit variance", fontsize=8)
+    return figure, list(axes[1:4]), drawn
+
+
+def _colours(ends: np.ndarray) -> np.ndarray:
+    """Colours for the ends of paths at the data, blue for the lowest to red for the highest."""
+    from matplotlib import colormaps
+
+    place = np.clip((ends + 1.8) / 3.6, 0, 1)
+    found: np.ndarray = colormaps["turbo"](0.05 + 0.87 * place)
+    return found
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    """Draw a figure, (height, width, 3) uint8."""
+    figure.set_dpi(120)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=120)
+    return np.asarray(Image.open(out).convert("RGB"))
+
+
+def _grown(full: np.ndarray, empty: np.ndarray, panels: list[Axes]) -> Iterator[Image.Image]:
+    """Frames in which the paths grow: the first panel from the left, the others from the right."""
+    for share in np.linspace(0, 1, FRAMES):
+        frame = empty.copy()
+        for k, panel in enumerate(panels):
+            box = panel.get_window_extent()
+            width = round(share * box.width)
+            left = round(box.x0) if k == 0 else round(box.x1) - width
+            frame[:, left : left + width] = full[:, left : left + width]
+        yield Image.fromarray(frame)
 
 
 def _profile(
@@ -125,8 +176,9 @@ def _profile(
 ) -> None:
     axis.fill_betweenx(x, values, color="#9db7d5")
     normal = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-    axis.plot(normal, x, color="#c84830", linewidth=1)
+    axis.plot(normal, x, color="#c84830", linewidth=1.2, label="N(0, 1)")
     dress(axis, title, "density")
     axis.set_ylim(-REACH, REACH)
+    axis.legend(frameon=False, fontsize=7, loc="lower left" if flip else "lower right")
     if flip:
         axis.invert_xaxis()
