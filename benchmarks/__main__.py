@@ -78,6 +78,18 @@ def solvers(targets: tuple[str, ...], evaluations: tuple[int, ...]) -> None:
     report(targets or tuple(TARGETS), evaluations or EVALUATIONS, click.echo)
 
 
+@main.command()
+@click.option("--steps", default=1_000, show_default=True, help="Steps of training.")
+@click.option("--marks", default=4, show_default=True, help="Moments at which is measured.")
+@click.option("--draws", default=100, show_default=True, help="Gradients taken at each.")
+@click.option("--out", type=OUT, default=Path("runs/benchmark-times"), show_default=True)
+def times(steps: int, marks: int, draws: int, out: Path) -> None:
+    """Variance of the bound's gradient, with even levels and with importance-sampled ones."""
+    from benchmarks.times import measure
+
+    click.echo(measure(steps, marks, draws, out))
+
+
 if __name__ == "__main__":
     try:
         main()

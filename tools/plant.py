@@ -25,6 +25,9 @@ SOLVERS = [f"tests/solvers/test_solver_{name}.py" for name in ("formula", "loop"
 TESTS = {
     "core": ["tests/core", "tests/oracles", *SOLVERS],
     "solvers": [*SOLVERS, "tests/oracles"],
+    "bound": ["tests/bound", "tests/oracles/test_oracle_bound.py"],
+    "training": [f"tests/train/test_train_{name}.py" for name in ("times", "variational")],
+    "model.py": ["tests/train/test_train_variational.py"],
 }
 
 
@@ -60,7 +63,7 @@ MISTAKES = [
     Mistake("loop: the first step's noise in every step", "solvers/base.py", "state, noise.at(i))", "state, noise.at(0))"),
     Mistake("DDIM: deviations subtracted as they are", "solvers/first_order.py", "(s.sigma**2 - fresh**2).clamp(min=0).sqrt()", "(s.sigma - fresh).clamp(min=0)"),
     Mistake("ancestral: noise in the last step", "solvers/ancestral.py", "if bool((s.sigma == 0).all()):", "if bool((s.sigma < 0).all()):"),
-    Mistake("ancestral: the two bounds swapped", "solvers/ancestral.py", "return spread(law.upper, x)", "return spread(law.lower, x)"),
+    Mistake("large variance: the lower bound for the upper", "core/variance.py", "return spread(law.upper, estimate.x0)", "return spread(law.lower, estimate.x0)"),
     Mistake("single step: the second question at the old level", "solvers/single_step.py", "self.answer(denoise(point, level), level)", "self.answer(denoise(point, t), level)"),
     Mistake("3S: the last line through the first inner answer", "solvers/single_step.py", "last = (self.answer(", "last = last or (self.answer("),
     Mistake("3S: asked half-way for two thirds", "solvers/single_step.py", "(1 / 3, 2 / 3)", "(1 / 3, 1 / 2)"),
@@ -81,6 +84,24 @@ MISTAKES = [
     Mistake("2M: the ratio of steps upside down", "solvers/weights.py", "(other.place - now.place) / span.length", "span.length / (other.place - now.place)"),
     Mistake("3M: the published half for the whole", "solvers/__init__.py", '"dpmpp-3m": DPMpp3M', '"dpmpp-3m": partial(DPMpp3M, rule=PUBLISHED)'),
     Mistake("multistep: an answer forgotten", "solvers/multistep.py", "(now, *earlier)[: self.points - 1]", "(now, *earlier)[: self.points - 2]"),
+    Mistake("analytic variance: a lost square", "core/kernel.py", "spread(self.pull**2, variance)", "spread(self.pull, variance)"),
+    Mistake("uncertainty: a lost square", "core/variance.py", "(level.sigma / level.norm) ** 2", "(level.sigma / level.norm)"),
+    Mistake("own variance: the measured one before the learned one", "core/variance.py", "if estimate.spread is not None:\n        return \"learned\"", "if estimate.variance is None and estimate.spread is not None:\n        return \"learned\""),
+    Mistake("KL: a lost square", "bound/chain.py", "(exact + apart**2) / variance", "(exact + apart.abs()) / variance"),
+    Mistake("KL: the logarithm upside down", "bound/chain.py", "(variance / exact).log()", "(exact / variance).log()"),
+    Mistake("bound: an index shift in the decoder's variance", "bound/chain.py", "self.levels[max(0, self.steps - 2)], self.levels[max(1, self.steps - 1)]", "self.levels[max(0, self.steps - 3)], self.levels[max(1, self.steps - 2)]"),
+    Mistake("decoder: a whole bin on either side", "bound/decoder.py", "0.5 * step / std", "step / std"),
+    Mistake("decoder: the wrong clamp", "bound/decoder.py", ".clamp(0, self.levels - 1)", ".clamp(1, self.levels - 1)"),
+    Mistake("decoder: closed ends", "bound/decoder.py", "torch.where(number == 0, b.clamp(max=0) - far, a)", "a"),
+    Mistake("density: of the standardised data", "bound/decoder.py", " + _over(self.std, x0).log()", ""),
+    Mistake("bound: drawn steps for the sum of all", "bound/estimate.py", ".mean(0) * inner", ".mean(0)"),
+    Mistake("bound along a path: a deviation for a variance", "bound/estimate.py", "spread(forward.variance, x)", "spread(forward.variance.sqrt(), x)"),
+    Mistake("importance: the weight upside down", "training/times.py", "1 / (cells * share[cell])", "cells * share[cell]"),
+    Mistake("importance: the mean for the root mean square", "training/times.py", "self.losses.square().mean(1).sqrt()", "self.losses.mean(1)"),
+    Mistake("importance: forgotten by a checkpoint", "training/loop.py", "self.objective.times.load(tensors[\"times\"])", "pass"),
+    Mistake("hybrid: the bound trains the mean too", "training/variational.py", "said.F if self.alone else said.F.detach()", "said.F"),
+    Mistake("bound in training: t for s", "training/variational.py", "levels[self.place(level) + 1]", "levels[self.place(level)]"),
+    Mistake("learned variance: the halves swapped", "model.py", "F, v = answer.chunk(2, dim=1)", "v, F = answer.chunk(2, dim=1)"),
 ]  # fmt: skip
 
 

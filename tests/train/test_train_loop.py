@@ -117,7 +117,7 @@ def test_accumulated_pieces_give_the_gradient_of_the_whole_batch() -> None:
     whole, pieces = trainer(), trainer(accumulate=5)
     for made in (whole, pieces):
         made.model.eval()  # dropout masks depend on the pieces; the gradient without them must not
-        made._backward(0)
+        made.backward(0)
     for a, b in zip(whole.model.parameters(), pieces.model.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
 

@@ -103,7 +103,7 @@ def test_the_pieces_of_a_batch_do_not_change_what_is_remembered() -> None:
     for made in (whole, pieces):
         made.model.eval()  # dropout masks depend on the pieces
         made.objective.times.load(taught(10).tensors())
-        _, seen = made._backward(0)
+        _, seen = made.backward(0)
         made.objective.times.observe(*seen)
     one, other = whole.objective.times, pieces.objective.times
     torch.testing.assert_close(one.losses, other.losses)
@@ -118,7 +118,7 @@ def gradient_noise(made: Trainer) -> tuple[Tensor, float]:
     seen = []
     for step in range(100, 220):
         made.model.zero_grad()
-        made._backward(step)
+        made.backward(step)
         seen.append(torch.cat([p.grad.flatten() for p in made.model.parameters()]).double())
     return torch.stack(seen).mean(0), float(torch.stack(seen).var(0).sum())
 

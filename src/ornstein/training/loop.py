@@ -155,7 +155,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = share * group["peak"]
             optimizer.zero_grad(set_to_none=True)
-        loss, seen = self._backward(self.done)
+        loss, seen = self.backward(self.done)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergedError(
@@ -178,7 +178,7 @@ class Trainer:
         fall = (total - step) / max(1.0, s.decay * total)
         return min(1.0, rise, fall)
 
-    def _backward(self, step: int) -> tuple[float, tuple[Tensor, Tensor]]:
+    def backward(self, step: int) -> tuple[float, tuple[Tensor, Tensor]]:
         """Accumulate the gradient of step number ``step``.
 
         Returns:
