@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ornstein.bound import Bins, Chain
-from ornstein.core import DDPM, EDM, TARGETS, Flow, Level, Process, generator
+from ornstein import build
+from ornstein.bound import Bins, Chain, bound
+from ornstein.config import resolve
+from ornstein.core import DDPM, EDM, GRIDS, TARGETS, Flow, Level, Process, generator
+from ornstein.data import open_data
 from ornstein.model import Model
 from ornstein.training.objective import LAWS, WEIGHTS, Objective, UniformTime
 from ornstein.training.variational import LOSSES, Variational, whole_chain
@@ -39,8 +42,8 @@ def gradients(target: str, loss: str, learned: bool = False) -> tuple[Tensor, Te
     """Loss of each item, and the gradients of error and v."""
     net = Wrong(target, learned)
     model = Model(net, net.target, learned=learned)
-    bound = LOSSES[loss](TABLE, Bins())
-    objective = Objective(TABLE, UniformTime(), WEIGHTS["simple"], bound=bound)
+    part = LOSSES[loss](TABLE, Bins())
+    objective = Objective(TABLE, UniformTime(), WEIGHTS["simple"], bound=part)
     each = objective.loss(model, CLEAN, EPS, LEVELS, {})
     each.sum().backward()
     empty = torch.zeros(5, dtype=torch.float64)
@@ -101,20 +104,20 @@ def test_even_steps_meet_every_step_of_the_chain_equally_often(process: Process)
 
 
 def test_levels_of_any_law_are_moved_to_the_nearest_step_of_the_chain() -> None:
-    bound = Variational(Chain(CHAIN))
-    objective = Objective(TABLE, LAWS["log-normal"](0.0, 2.0), WEIGHTS["simple"], bound=bound)
+    part = Variational(Chain(CHAIN))
+    objective = Objective(TABLE, LAWS["log-normal"](0.0, 2.0), WEIGHTS["simple"], bound=part)
     u = torch.linspace(0.01, 0.99, 200, dtype=torch.float64)
     plain = Objective(TABLE, objective.law, objective.weight).levels(u).log_snr
     moved = objective.levels(u).log_snr
     marks = CHAIN.log_snr[:-1]
     gap = (plain[:, None] - marks).abs()
     assert torch.equal(moved, marks[gap.argmin(1)])
-    assert torch.equal(bound.place(CHAIN[:-1]), torch.arange(20))
+    assert torch.equal(part.place(CHAIN[:-1]), torch.arange(20))
 
 
 def test_the_last_step_is_trained_by_the_decoder() -> None:
-    bound = LOSSES["vlb"](TABLE, Bins(-1, 1, 5))
-    assert bound is not None
+    part = LOSSES["vlb"](TABLE, Bins(-1, 1, 5))
+    assert part is not None
     level = Level(CHAIN.alpha[19:20], CHAIN.sigma[19:20])
 
     class Says(nn.Module):
@@ -122,8 +125,28 @@ def test_the_last_step_is_trained_by_the_decoder() -> None:
             return torch.full_like(x, 0.45)
 
     model = Model(Says(), TARGETS["x0"]())
-    objective = Objective(TABLE, UniformTime(), WEIGHTS["simple"], bound=bound)
+    objective = Objective(TABLE, UniformTime(), WEIGHTS["simple"], bound=part)
     clean = torch.full((1, 3), 0.5, dtype=torch.float64)
     loss = objective.loss(model, clean, EPS[:1], level, {})
-    nats = Bins(-1, 1, 5)(clean, torch.full_like(clean, 0.45), bound.chain.floor)
+    nats = Bins(-1, 1, 5)(clean, torch.full_like(clean, 0.45), part.chain.floor)
     torch.testing.assert_close(loss, 20 * nats.mean(1))
+
+
+@pytest.mark.slow
+def test_b10_a_trained_variance_gives_a_lower_bound_than_both_fixed_ones() -> None:
+    data = open_data("two-moons")
+    sets = ("net.name=mlp", "net.size=tiny", "train.batch=512", "train.learning_rate=3e-3",
+            "train.steps=600", "model.process_options.steps=1000")  # fmt: skip
+    made = build.trainer(resolve(recipe="iddpm", sets=sets).config, data, torch.device("cpu"))
+    for _ in made.run(lambda: 600):
+        pass
+    made.ema.copy_to(made.model.eval())
+    held = torch.as_tensor(data.heldout)
+    x0, cond = data.batch(held), {"class": data.label_batch(held)}
+    for steps in (100, 250):
+        grid = GRIDS["subchain"](DDPM.cosine(1000), steps)
+        small, large, learned = (
+            bound(made.model.given(cond), x0, grid, variance=name).value
+            for name in ("small", "large", "learned")
+        )
+        assert learned < min(small, large)
