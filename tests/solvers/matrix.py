@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ornstein.core import GRIDS, PROCESSES, TARGETS, Denoiser, Draw, Estimate, Level, Target
+from ornstein.core import GRIDS, PROCESSES, TARGETS, Denoiser, Estimate, Level, Target
 from ornstein.errors import TargetError
-from ornstein.solvers import Solver, sample
+from ornstein.solvers import Solver
+from ornstein.testing import affine
 
 MEAN, COVARIANCE = np.array([0.7, -0.4]), np.array([[1.1, 0.35], [0.35, 0.25]])
 SPECTRUM, AXES = np.linalg.eigh(COVARIANCE)
@@ -84,33 +85,10 @@ def through_targets(split: int, rows: int, spoken: Sequence[Target]) -> Denoiser
     return denoise
 
 
-class Given:
-    """Noise from a list, (draws, rows, D) for each step, the same for each block of rows."""
-
-    def __init__(self, draws: Sequence[Tensor], blocks: int) -> None:
-        self.draws, self.blocks = draws, blocks
-
-    def at(self, step: int, /) -> Draw:
-        left = iter(self.draws[step])
-        return lambda x: next(left).repeat(self.blocks, 1)  # StopIteration: more than were given
-
-
 @cache
 def draws_of(make: Callable[[], Solver]) -> int:
-    """How often a solver draws noise in a step."""
-    asked = [0, 0, 0]
-
-    class Counting:
-        def at(self, step: int, /) -> Draw:
-            def draw(x: Tensor) -> Tensor:
-                asked[step] += 1
-                return torch.zeros_like(x)
-
-            return draw
-
-    grid, x = levels("linear", "log-snr", 3), torch.ones(2, 2, dtype=torch.float64)
-    sample(through_targets(1, 2, [TARGETS["x0"]()]), x, grid, make(), Counting())
-    return max(asked)
+    """How often a solver of the table draws noise in a step."""
+    return affine.draws_of(make())
 
 
 class Law(NamedTuple):
@@ -118,24 +96,6 @@ class Law(NamedTuple):
 
     mean: np.ndarray
     covariance: np.ndarray
-
-
-def impulses(steps: int, dims: int, draws: int) -> Tensor:
-    """Noise of each step and draw, (steps, draws, rows, D), in which one row has one unit of it.
-
-    Rows 0..D have none; then there is a row for each step, draw and dimension.
-    """
-    count = steps * draws * dims
-    z = torch.zeros(count, 1 + dims + count, dtype=torch.float64)
-    z[:, 1 + dims :] = torch.eye(count)
-    return z.reshape(steps, draws, dims, z.shape[1]).mT
-
-
-def unit_starts(dims: int, rows: int) -> Tensor:
-    """Where the rows of ``impulses`` start, (rows, D): 0, but for rows 1 to D the unit vectors."""
-    x = torch.zeros(rows, dims, dtype=torch.float64)
-    x[1 : 1 + dims] = torch.eye(dims)
-    return x
 
 
 def law_of(ends: np.ndarray, start: Law) -> Law:

@@ -26,22 +26,20 @@ from matrix import (
     COVARIANCE,
     MEAN,
     SPECTRUM,
-    Given,
     Law,
     draws_of,
     gaussian,
-    impulses,
     law_of,
     levels,
     mixture,
     starting_law,
     targets,
     through_targets,
-    unit_starts,
 )
 
 from ornstein.core import GRIDS, PROCESSES, item_normal
 from ornstein.solvers import SOLVERS, Solver, sample
+from ornstein.testing.affine import Given, impulses, unit_starts
 
 WALKS = papers.WALKS | papers_adams.WALKS | papers_dpm.WALKS
 STEPS = (1, 2, 3, 7, 10, 50)
@@ -74,7 +72,7 @@ def walked(make: Callable[[], Solver], case: Case) -> tuple[np.ndarray, np.ndarr
     x = torch.cat([start, noised(case)])
     draws = torch.cat([unit, NOISE[: case[2], :count]], dim=2)
     denoise = through_targets(len(start), len(x), spoken)
-    end = sample(denoise, x.repeat(len(spoken), 1), grid, make(), Given(draws, len(spoken)))
+    end = sample(denoise, x.repeat(len(spoken), 1), grid, make(), Given(draws))
     ends = end.reshape(len(spoken), *x.shape).numpy()
     return ends[:, : len(start)], ends[:, len(start) :]
 

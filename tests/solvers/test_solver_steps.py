@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from matrix import Given
 from torch import Tensor
 
 from ornstein.core import (
@@ -20,6 +19,7 @@ from ornstein.core import (
 )
 from ornstein.model import Model
 from ornstein.solvers import DATA, DDIM, FLOW, RHO, SOLVERS, Ancestral, Frame, Heun, sample
+from ornstein.testing.affine import Given
 
 MIXTURE = Mixture(
     *(torch.tensor(p, dtype=torch.float64) for p in ([0.6, 0.4], [[-1.0], [0.7]], [0.2, 0.4]))
@@ -114,7 +114,7 @@ def test_ddim_with_all_the_noise_is_the_ancestral_step_of_small_variance() -> No
     levels = GRIDS["karras"](PROCESSES["subvp"](), 9)
     draws = [item_normal(0, range(len(X)), (1,), step=k).double()[None] for k in range(9)]
     one, other = (
-        sample(MIXTURE, X, levels, solver, Given(draws, 1)) for solver in (DDIM(1.0), Ancestral())
+        sample(MIXTURE, X, levels, solver, Given(draws)) for solver in (DDIM(1.0), Ancestral())
     )
     torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
@@ -123,7 +123,7 @@ def test_ddim_with_no_noise_left_tends_to_ddim() -> None:
     # A peer's DDIM with added variance takes x0 at the wrong level and does not.
     levels = GRIDS["karras"](PROCESSES["vp"](), 9)
     draws = [torch.ones_like(X)[None]] * 9
-    almost = sample(MIXTURE, X, levels, DDIM(1e-9), Given(draws, 1))
+    almost = sample(MIXTURE, X, levels, DDIM(1e-9), Given(draws))
     torch.testing.assert_close(almost, sample(MIXTURE, X, levels, DDIM()), rtol=0, atol=1e-7)
 
 
