@@ -31,6 +31,8 @@ from ornstein.solvers import (
     RHO,
     Ancestral,
     Churn,
+    DataAB,
+    FlowAB,
     Frame,
     Heun,
     Multistep,
@@ -116,6 +118,9 @@ MADE: dict[str, Callable[[Options], Solver]] = {
     "unipc": _unipc,
     "deis": lambda kw: DEIS(points=kw.get("order", 2)),
     "lms": lambda kw: LMS(points=kw.get("order", 4)),
+    "zeab": lambda kw: DEIS(points=kw["order"]),
+    "xeab": lambda kw: DataAB(points=kw["order"]),
+    "vab": lambda kw: FlowAB(points=kw["order"]),
     "ipndm": lambda kw: IPNDM(points=kw.get("order", 4)),
 }
 

@@ -1,6 +1,6 @@
 """Reads the oracle records: numbers from other people's programs, and closed forms.
 
-The three JSON files beside this one say where each number comes from.
+The JSON files beside this one say where each number comes from.
 """
 
 from __future__ import annotations

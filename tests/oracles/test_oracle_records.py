@@ -31,7 +31,7 @@ def level(pair: list[float]) -> Level:
     return Level(*torch.tensor(pair, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("record", records("figures"), ids=named)
+@pytest.mark.parametrize("record", records("figures") + records("peers"), ids=named)
 def test_a_whole_run_gives_the_figures_of_the_peer(record: Record) -> None:
     assert error(record, solve) <= record["tol"]
 
