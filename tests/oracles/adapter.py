@@ -38,6 +38,7 @@ from ornstein.solvers import (
     Multistep,
     Renoised,
     Rule,
+    SASolver,
     SDEDPMpp,
     Solver,
     Tapered,
@@ -84,7 +85,13 @@ def _unipc(kw: Options) -> Multistep:
 def _dpm(frame: Frame, kw: Options) -> Multistep:
     order = kw.get("order", 2)
     rule = _parabola(kw) if order == 3 else _line(kw)
-    return Multistep(FRAMES.get(kw.get("predict", ""), frame), LOG_SNR, order, rule)
+    frame = FRAMES.get(kw.get("predict", ""), frame)
+    return Multistep(noisy(kw["eta"]) if kw.get("eta") else frame, LOG_SNR, order, rule)
+
+
+def _noised(solver: Solver, kw: Options) -> Solver:
+    """The ancestral form, where the record asks for fresh noise."""
+    return Renoised(solver, kw["eta"]) if kw.get("eta") else solver
 
 
 def _sde(kw: Options) -> Multistep:
@@ -106,10 +113,10 @@ def _churned(made: Solver, steps: int, kw: Options) -> Solver:
 MADE: dict[str, Callable[[Options], Solver]] = {
     "ddim": lambda kw: DDIM(kw.get("eta", 0.0)),
     "ddpm": lambda kw: Ancestral("large" if kw.get("large") else "small"),
-    "euler": lambda kw: DDIM(),
+    "euler": lambda kw: _noised(DDIM(), kw),
     "flow_euler": lambda kw: DDIM(),
-    "heun": lambda kw: Heun(),
-    "dpm2": lambda kw: replace(DPM2(), inner=(kw.get("frac", 0.5),)),
+    "heun": lambda kw: _noised(Heun(), kw),
+    "dpm2": lambda kw: _noised(replace(DPM2(), inner=(kw.get("frac", 0.5),)), kw),
     "euler_ancestral": lambda kw: Renoised(DDIM(), kw.get("eta", 1.0)),
     "dpm2_ancestral": lambda kw: Renoised(DPM2(), kw.get("eta", 1.0)),
     "sde_dpmpp": _sde,
@@ -122,6 +129,7 @@ MADE: dict[str, Callable[[Options], Solver]] = {
     "xeab": lambda kw: DataAB(points=kw["order"]),
     "vab": lambda kw: FlowAB(points=kw["order"]),
     "ipndm": lambda kw: IPNDM(points=kw.get("order", 4)),
+    "sa": lambda kw: SASolver(noisy(kw.get("tau", 1.0) ** 2), points=kw.get("order", 2)),
 }
 
 

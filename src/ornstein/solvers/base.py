@@ -20,7 +20,8 @@ class Solver(Protocol):
 
     Attributes:
         order: Global order of accuracy on the probability-flow ODE (or of the weak error, for a
-            stochastic solver), as claimed; the tests measure it.
+            stochastic solver), as claimed; the tests measure it. 0 for one whose bias does not
+            vanish with the size of the steps.
         evaluations: Calls of the denoiser per step.
     """
 
