@@ -65,6 +65,17 @@ def demo(run: Path, n: int, steps: int | None, seed: int) -> None:
 
 
 @main.command()
+@click.option("--steps", type=int, help="Steps of the training; default those of the settings.")
+@click.option("--probes", default=2, show_default=True, help="0 for the exact trace.")
+@click.option("--out", type=OUT, default=Path("runs/benchmark-likelihood"), show_default=True)
+def likelihood(steps: int | None, probes: int, out: Path) -> None:
+    """Bits per pixel on digits of writers that were not trained on."""
+    from benchmarks.likelihood import digits
+
+    digits(out, steps, probes, click.echo)
+
+
+@main.command()
 @click.option("--target", "targets", multiple=True, help="gmm2, gmm16; default both.")
 @click.option("--evaluations", type=int, multiple=True, help="5, 8, 10, 15, 20; default all.")
 def solvers(targets: tuple[str, ...], evaluations: tuple[int, ...]) -> None:

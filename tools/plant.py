@@ -21,12 +21,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-SOLVERS = [f"tests/solvers/test_solver_{name}.py" for name in ("formula", "loop", "steps", "truth")]
+SOLVERS = [
+    f"tests/solvers/test_solver_{name}.py" for name in ("formula", "loop", "steps", "truth")
+]
+LIKELIHOOD = [
+    f"tests/likelihood/test_likelihood_{name}.py" for name in ("density", "items", "command")
+]
 TESTS = {
     "core": ["tests/core", "tests/oracles", *SOLVERS],
     "solvers": [*SOLVERS, "tests/oracles"],
+    "likelihood": [*LIKELIHOOD, "tests/oracles/test_oracle_likelihood.py"],
     "bound": ["tests/bound", "tests/oracles/test_oracle_bound.py"],
-    "training": [f"tests/train/test_train_{name}.py" for name in ("times", "variational")],
+    "training": [
+        f"tests/train/test_train_{name}.py"
+        for name in ("weights", "objective", "score_matching", "coupling", "times", "variational")
+    ],
     "model.py": ["tests/train/test_train_variational.py"],
 }
 
@@ -102,6 +111,29 @@ MISTAKES = [
     Mistake("hybrid: the bound trains the mean too", "training/variational.py", "said.F if self.alone else said.F.detach()", "said.F"),
     Mistake("bound in training: t for s", "training/variational.py", "levels[self.place(level) + 1]", "levels[self.place(level)]"),
     Mistake("learned variance: the halves swapped", "model.py", "F, v = answer.chunk(2, dim=1)", "v, F = answer.chunk(2, dim=1)"),
+    Mistake("likelihood: the sign of the divergence", "likelihood/density.py", "spread(pace, gained) * gained", "-spread(pace, gained) * gained"),
+    Mistake("likelihood: the printed flow, without its half", "likelihood/density.py", "return spread(level.alpha, z) * estimate.eps", "return 2 * spread(level.alpha, z) * estimate.eps"),
+    Mistake("likelihood: the prior's variance on another scale", "likelihood/density.py", "prior_std) / float(noise.norm)", "prior_std) / 1.0"),
+    Mistake("likelihood: the scale of the points forgotten", "likelihood/density.py", "grown_ - scale", "grown_"),
+    Mistake("likelihood: the standard deviation of the probes for the error of their mean", "likelihood/density.py", "value.std(1) / math.sqrt(count)", "value.std(1)"),
+    Mistake("likelihood: probes not of unit covariance", "likelihood/divergence.py", "torch.where(z < 0, -1.0, 1.0)", "torch.where(z < 0, 0.0, 1.0)"),
+    Mistake("likelihood: one probe for the whole batch", "likelihood/divergence.py", "item_normal(self.seed, items,", "item_normal(self.seed, [0] * len(x),"),
+    Mistake("likelihood: the change of variables lost", "likelihood/trained.py", " - dims / len(std) * sum(math.log(s) for s in std)", ""),
+    Mistake("likelihood: the change of variables once a channel", "likelihood/trained.py", "dims / len(std) * sum(", "sum("),
+    Mistake("likelihood: the width of a level with the wrong sign", "likelihood/trained.py", "value + dims * math.log(width)", "value - dims * math.log(width)"),
+    Mistake("likelihood: the sum of the draws for their mean", "likelihood/trained.py", "value.logsumexp(1) - math.log(draws)", "value.logsumexp(1)"),
+    Mistake("likelihood: noise above the levels only", "likelihood/fitting.py", "(torch.special.ndtr(normal) - 0.5)", "torch.special.ndtr(normal)"),
+    Mistake("VP: the printed half of erratum E6", "core/families.py", "(-torch.expm1(-total)).sqrt()", "(-torch.expm1(-0.5 * total)).sqrt()"),
+    Mistake("forward SDE: dt for its root, the printed erratum E5", "core/path.py", "(g2[k] * dt[k]).sqrt()", "g2[k].sqrt() * dt[k]"),
+    Mistake("kept steps: the betas as they were, the printed erratum E13", "core/chain.py", "-torch.expm1(torch.cat([kept.new_zeros(1), kept]).diff())", "self.betas[torch.as_tensor(steps, dtype=torch.long) - 1]"),
+    Mistake("zero SNR: not stretched back", "core/chain.py", "alpha = (plain.alpha - self._last) * self._gain", "alpha = plain.alpha - self._last"),
+    Mistake("shift: half of it in log-SNR", "core/process.py", "self._fall = 2 * math.log(factor)", "self._fall = math.log(factor)"),
+    Mistake("prior: a lost square", "core/prior.py", "share = level.sigma**2 / prior2", "share = level.sigma / prior2"),
+    Mistake("denoising score matching: a sign", "training/score_matching.py", "+ eps / spread(level.sigma, eps)", "- eps / spread(level.sigma, eps)"),
+    Mistake("sliced score matching: a lost half", "training/score_matching.py", "(turned * v).flatten(1).sum(1) + 0.5 * square", "(turned * v).flatten(1).sum(1) + square"),
+    Mistake("implicit is sliced, the printed erratum E22", "training/score_matching.py", "torch.autograd.grad(flat[:, i].sum(), x, create_graph=True)[0].flatten(1)[:, i]", "torch.autograd.grad(flat.sum(), x, create_graph=True)[0].flatten(1)[:, i]"),
+    Mistake("min-SNR: the larger for the smaller", "training/objective.py", ".clamp(max=5)", ".clamp(min=5)"),
+    Mistake("transport: the dearest for the cheapest", "training/coupling.py", "(-x0 @ z.T)", "(x0 @ z.T)"),
 ]  # fmt: skip
 
 
