@@ -117,5 +117,7 @@ def _draw(losses: np.ndarray, seen: list[Noise], made: Trainer, path: Path) -> P
     dress(left, "L_vlb, nats/dim", "step")
     dress(middle, "variance of a batch's gradient", "step")
     dress(right, "how often a level is met, times even", "quantile of the level, 0 is clean")
+    for axis in (left, middle, right):
+        axis.tick_params(which="minor", labelsize=7)
     figure.savefig(path, dpi=120)
     return path
