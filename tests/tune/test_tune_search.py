@@ -198,6 +198,17 @@ def test_a_fit_finds_the_bottom_of_a_bent_valley() -> None:
     assert float(residual(end).norm()) < 0.02 < 4 < float(residual(start).norm())
 
 
+def test_a_fit_walks_down_a_narrow_valley_that_lies_askew() -> None:
+    """The bottom is at (30, -3); a step cut to length number by number would climb out."""
+    slopes = torch.tensor([[1.0, 10.0], [0.0, 0.1]], dtype=torch.float64)
+
+    def residual(v: Tensor) -> Tensor:
+        return slopes @ (v - torch.tensor([30.0, -3.0], dtype=torch.float64))
+
+    start = torch.zeros(2, dtype=torch.float64)
+    assert float(residual(fit(residual, start, 60)).norm()) < 0.1 * float(residual(start).norm())
+
+
 def test_a_fit_never_ends_worse_and_keeps_out_of_where_there_is_no_answer() -> None:
     def residual(v: Tensor) -> Tensor:
         wall = torch.full((3,), math.inf, dtype=torch.float64)

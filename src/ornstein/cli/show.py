@@ -65,6 +65,7 @@ def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str,
         "shape": list(bundle.shape),
         "classes": list(bundle.classes),
         "sampler": vars(bundle.sampler),
+        "tuned": [vars(found) for found in bundle.tuned],
         "weights": bundle.weights,
         "fingerprint": bundle.fingerprint,
         "provenance": dict(bundle.provenance),
@@ -126,6 +127,12 @@ def head(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"sampler    {by['solver']}, {by['steps']} steps on {schedule} ({by['grid']} grid)"
     )
+    lines += [
+        f"tuned      {len(one['places']) - 1} steps on {one['schedule']}, guidance "
+        f"{one['guidance']:g}: {one['solver']}, {one['error']:.3g} from the truth, "
+        f"{one['before']:.3g} before"
+        for one in facts["tuned"]
+    ]
     lines.append(
         f"size       {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}; "
         f"{count_text(facts['flops'])}FLOP to look at one item once"

@@ -49,8 +49,9 @@ def fit(residual: Callable[[Tensor], Tensor], start: Tensor, runs: int) -> Tenso
 
 
 def _step(slopes: Tensor, off: Tensor, damping: float) -> Tensor:
-    # Scaled by Marquardt, with a floor for unknowns that change nothing; no step beyond e-fold.
+    # Scaled by Marquardt, with a floor for unknowns that change nothing. A step may change no
+    # unknown by more than 1, and then keeps its direction: cut one by one it could lead upwards.
     curvature = slopes.T @ slopes
     scale = curvature.diag() + 1e-3 * curvature.diag().mean() + 1e-30
     move: Tensor = -torch.linalg.solve(curvature + damping * scale.diag(), slopes.T @ off)
-    return move.clamp(-1, 1)
+    return move / move.abs().max().clamp(min=1)

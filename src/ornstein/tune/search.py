@@ -26,7 +26,7 @@ FREE = "tuned"
 
 BLENDS = (0.25, 0.5, 0.75)
 FINALISTS = 3
-EXTRA, POLISH = 8, 4  # walks on a finalist beyond one for each level; times as many on the best
+EXTRA, POLISH = 8, 2  # walks on a finalist beyond one for each level; times as many on the best
 
 # A level's place is sigma/(alpha + sigma): 1 for pure noise, 0 for clean data.
 place_of = FLOW.clock

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ornstein.core import Denoiser, Level, Process
 from ornstein.core.grid import closed
-from ornstein.errors import DivergedError
+from ornstein.errors import DivergedError, LevelError
 from ornstein.solvers import AngleAB, Solver, sample
 
 TRUTH_STEPS = 128
@@ -75,11 +75,11 @@ class Truth:
     def residual(self, levels: Level, solver: Solver) -> Tensor:
         """What a walk misses, all numbers in one row, float64, scaled so that its norm is the RMS.
 
-        A walk that diverges misses by infinity in every number.
+        A walk that diverges, or that has two levels in one place, misses by infinity.
         """
         try:
             return _gap(_ends(self.starts, levels, solver), self.ends)
-        except DivergedError:
+        except (DivergedError, LevelError):
             return torch.full((sum(end.numel() for end in self.ends),), torch.inf)
 
     def error(self, levels: Level, solver: Solver) -> float:
