@@ -25,7 +25,7 @@ SOLVERS = [
     f"tests/solvers/test_solver_{name}.py" for name in ("formula", "loop", "steps", "truth")
 ]
 LIKELIHOOD = [
-    f"tests/likelihood/test_likelihood_{name}.py" for name in ("density", "items", "command")
+    f"tests/likelihood/test_likelihood_{name}.py" for name in ("items", "command", "density")
 ]
 TESTS = {
     "core": ["tests/core", "tests/oracles", *SOLVERS],
