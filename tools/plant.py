@@ -37,6 +37,8 @@ TESTS = {
         for name in ("weights", "objective", "score_matching", "coupling", "times", "variational")
     ],
     "model.py": ["tests/train/test_train_variational.py"],
+    "tune": ["tests/tune"],
+    "bundle": ["tests/tune/test_tune_model.py"],
 }
 
 
@@ -134,6 +136,13 @@ MISTAKES = [
     Mistake("implicit is sliced, the printed erratum E22", "training/score_matching.py", "torch.autograd.grad(flat[:, i].sum(), x, create_graph=True)[0].flatten(1)[:, i]", "torch.autograd.grad(flat.sum(), x, create_graph=True)[0].flatten(1)[:, i]"),
     Mistake("min-SNR: the larger for the smaller", "training/objective.py", ".clamp(max=5)", ".clamp(min=5)"),
     Mistake("transport: the dearest for the cheapest", "training/coupling.py", "(-x0 @ z.T)", "(x0 @ z.T)"),
+    Mistake("fit: Broyden's update without what was foreseen", "tune/fit.py", "new - off - slopes @ move, move)", "new - off, move)"),
+    Mistake("fit: a long step cut number by number", "tune/fit.py", "move / move.abs().max().clamp(min=1)", "move.clamp(-1, 1)"),
+    Mistake("truth: a lost root of the number of numbers", "tune/truth.py", "off.div(len(off) ** 0.5)", "off.div(len(off))"),
+    Mistake("tune: the error on the starts that were tuned on", "tune/search.py", "error=fresh.error(best.levels(fresh.process)", "error=truth.error(best.levels(truth.process)"),
+    Mistake("tune: gaps one place off", "tune/search.py", "start * rising[1:]", "start * rising[:-1]"),
+    Mistake("tune: guidance left out", "bundle/tuning.py", "first=items.start), guidance)", "first=items.start), 1.0)"),
+    Mistake("tuned levels: used for any guidance", "bundle/bundle.py", "if found.suits == asked", "if found.suits[:2] == asked[:2]"),
 ]  # fmt: skip
 
 
