@@ -15,6 +15,7 @@ from torch import Tensor
 from ornstein.bundle.bundle import Bundle
 from ornstein.bundle.parts import ROWS, Sampler, TunedGrid
 from ornstein.core import Denoiser, Estimate, Level, item_normal
+from ornstein.solvers import SOLVERS
 from ornstein.tune import (
     TRUTH_PRICE,
     Start,
@@ -45,8 +46,9 @@ class Cost(NamedTuple):
 def cost(bundle: Bundle, ways: Sequence[Sampler], solvers: Sequence[str] = ()) -> Cost:
     """Say what :func:`tuned` will spend, before it does."""
     items, racing = _amounts(bundle)
-    many = len(candidates(solvers))
-    spent = sum(_calls(way) * price(way.steps, many, items, racing) for way in ways)
+    names = candidates(solvers)
+    each = max(SOLVERS[name]().evaluations for name in names)
+    spent = sum(_calls(way) * each * price(way.steps, len(names), items, racing) for way in ways)
     truths = {(way.schedule, way.guidance): _calls(way) for way in ways}
     return Cost(items, spent + sum(truths.values()) * 2 * items * TRUTH_PRICE)
 

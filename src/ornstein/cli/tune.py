@@ -99,7 +99,9 @@ def command(
         facts = [facts_of(way, report) for way, report in zip(ways, reports, strict=True)]
         click.echo(json.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
     elif not quiet:
-        click.echo("\n".join([*table(reports), closing(path, out, target, ways)]))
+        click.echo(
+            "\n".join([*table(reports), closing(bundle, path, str(out or target), ways[0])])
+        )
 
 
 def ways_of(
@@ -182,7 +184,9 @@ def table(reports: Sequence[Tuning]) -> list[str]:
     ]
 
 
-def closing(path: Path, out: Path | None, target: str, ways: Sequence[Sampler]) -> str:
+def closing(bundle: Bundle, path: Path, target: str, way: Sampler) -> str:
     """Where it is, and how to use it."""
-    steps = ways[0].steps
-    return f"saved      {path}   ornstein sample {out or target} --steps {steps}  uses it"
+    usual, words = bundle.how(), [f"ornstein sample {target} --steps {way.steps}"]
+    words += [f"--guidance {way.guidance:g}"] if way.guidance != usual.guidance else []
+    words += [f"--schedule {way.schedule}"] if way.schedule != usual.schedule else []
+    return f"saved      {path}   {' '.join(words)}  uses it"
