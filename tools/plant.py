@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLVERS = [
-    f"tests/solvers/test_solver_{name}.py" for name in ("formula", "loop", "steps", "truth")
+    f"tests/solvers/test_solver_{name}.py"
+    for name in ("formula", "loop", "steps", "adaptive", "stochastic", "truth")
 ]
 LIKELIHOOD = [
     f"tests/likelihood/test_likelihood_{name}.py" for name in ("items", "command", "density")
@@ -37,6 +38,7 @@ TESTS = {
         for name in ("weights", "objective", "score_matching", "coupling", "times", "variational")
     ],
     "model.py": ["tests/train/test_train_variational.py"],
+    "testing": ["tests/test_testing.py"],
     "tune": ["tests/tune"],
     "bundle": ["tests/tune/test_tune_model.py"],
 }
@@ -143,6 +145,23 @@ MISTAKES = [
     Mistake("tune: gaps one place off", "tune/search.py", "start * rising[1:]", "start * rising[:-1]"),
     Mistake("tune: guidance left out", "bundle/tuning.py", "first=items.start), guidance)", "first=items.start), 1.0)"),
     Mistake("tuned levels: used for any guidance", "bundle/bundle.py", "if found.suits == asked", "if found.suits[:2] == asked[:2]"),
+    Mistake("SDE: half the exponent in the fresh noise", "solvers/sde.py", "(-torch.expm1(fall)).sqrt()", "(-torch.expm1(0.5 * fall)).sqrt()"),
+    Mistake("SDE: a frame with half of its decay", "solvers/sde.py", "level.rho ** -(1 + eta)", "level.rho ** -(1 + eta / 2)"),
+    Mistake("SA-Solver: noise outside its range", "solvers/sde.py", "if loud else", "if not loud else"),
+    Mistake("Euler-Maruyama: the printed noise of erratum E5", "solvers/euler_maruyama.py", "(g2 * dt).sqrt()", "g2.sqrt() * dt"),
+    Mistake("Euler-Maruyama: the pull of the flow under the noise of the SDE", "solvers/euler_maruyama.py", "0.5 * (1 + self.eta**2) * g2", "0.5 * g2"),
+    Mistake("Euler-Maruyama: eta for its square", "solvers/euler_maruyama.py", "(1 + self.eta**2)", "(1 + self.eta)"),
+    Mistake("ancestral forms: t for s in the fresh noise", "solvers/noised.py", "self.eta * s.sigma *", "self.eta * t.sigma *"),
+    Mistake("churn: deviations subtracted as they are", "solvers/noised.py", "(up.sigma**2 - t.sigma**2).sqrt()", "(up.sigma - t.sigma)"),
+    Mistake("churn: the question at the old level", "solvers/noised.py", "step(denoise, x, up, s", "step(denoise, x, t, s"),
+    Mistake("Langevin: a lost two under the root", "solvers/langevin.py", "(2 * size).sqrt()", "size.sqrt()"),
+    Mistake("corrector: a lost square of its ratio", "solvers/langevin.py", "2 * self.snr**2", "2 * self.snr"),
+    Mistake("corrector: norms over the batch", "solvers/langevin.py", "eps.flatten(1).square().mean(1)", "eps.flatten(1).square().mean().expand(len(eps))"),
+    Mistake("adaptive: one verdict for the whole batch", "solvers/adaptive.py", "return torch.stack(sizes).amax(0)", "return torch.stack(sizes).amax().expand(len(parts[0]))"),
+    Mistake("adaptive: a sign in the tableau", "solvers/adaptive.py", "-2187 / 6784", "2187 / 6784"),
+    Mistake("adaptive: the exponent of another order", "solvers/adaptive.py", "size**-0.2", "size**-0.25"),
+    Mistake("testing: the noise left out of the covariance", "testing/affine.py", " + response.T @ response", ""),
+    Mistake("testing: an error that is not a number passes", "testing/affine.py", ".flatten() for a, b in pairs]).max()", ".flatten() for a, b in pairs]).nan_to_num(0).max()"),
 ]  # fmt: skip
 
 

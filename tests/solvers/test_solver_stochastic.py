@@ -54,6 +54,10 @@ def test_without_noise_euler_maruyama_is_euler_on_the_probability_flow() -> None
     assert measure_order(solver) == pytest.approx(1, abs=0.2)
 
 
+def test_half_the_noise_of_euler_maruyama_keeps_the_law() -> None:
+    assert measure_order(EulerMaruyama(eta=0.5), steps=80) == pytest.approx(1, abs=0.2)
+
+
 def test_the_ancestral_chain_tends_to_the_reverse_sde_as_it_grows() -> None:
     # B20: same levels, two discretisations of one SDE; their laws meet as 1/N, and the noise they
     # add in a step differs by 1/N of it.
