@@ -148,15 +148,6 @@ def test_churn_with_the_papers_growth_is_its_algorithm_2() -> None:
     np.testing.assert_allclose(got.numpy(), y, rtol=0, atol=1e-9)
 
 
-def stayed(x: Tensor, level: Level, solver: AnnealedLangevin, steps: int) -> Tensor:
-    """Points that were moved about at one level for many steps."""
-    noise = ItemNoise(3, range(len(x)))
-    law = Gaussian(torch.zeros(x.shape[1]), torch.eye(x.shape[1]))
-    for k in range(steps):
-        x, _ = solver.step(law, x, level, level, None, noise.at(k))
-    return x
-
-
 @pytest.mark.parametrize("sigma", [0.5, 3.0])
 def test_langevin_at_one_level_makes_the_variance_of_the_closed_form(sigma: float) -> None:
     # B19. x' = (1 - h/v)·x + sqrt(2h)·z tends to v/(1 - h/(2v)).

@@ -168,9 +168,7 @@ class IPNDM(Multistep):
     """
 
     frame: Frame = RHO
-    clock: Clock | None = (
-        FLOW.clock
-    )  # of no weight here, but it has pure noise
+    clock: Clock | None = FLOW.clock  # of no weight here, but it has pure noise
     points: int = 4
     rule: Rule = ADAMS
 
