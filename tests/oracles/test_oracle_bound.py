@@ -48,6 +48,25 @@ def test_b4_a_term_of_the_bound_is_that_of_the_peer(record: Record) -> None:
         assert peer_term(k, variance, "normal").tolist() == pytest.approx(numbers, abs=1e-6)
 
 
+@pytest.mark.parametrize("record", records("terms", "decoder."), ids=named)
+def test_b4_the_decoder_is_that_of_the_peer(record: Record) -> None:
+    """Two pixels at either end, far from a mean that was made before they were put there."""
+    before = ((pseudo(6) / math.sqrt(3) + 1) * 127.5).round() / 127.5 - 1
+    x0, mean = before.clone(), before + 0.02 * pseudo(8)
+    x0[0, 0, :2, :2] = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    variance = (2 * (-3 + 1.5 * pseudo(9) / math.sqrt(3))).exp()
+
+    def nats(law: str) -> float:
+        pixels = -Bins(law=law)(x0, mean, variance)  # type: ignore[arg-type]
+        return float(pixels.clamp(min=math.log(1e-12)).mean())  # the peer's floor
+
+    exact = re.search(r"exact normal CDF gives (-[\d.]+)", record["note"])
+    assert exact
+    assert nats("normal") == pytest.approx(float(exact.group(1)), abs=1e-7)
+    # In float32, as the peer has it, one far pixel is 0.043 nats higher: 2.3e-4 in the mean.
+    assert nats("tanh") == pytest.approx(record["expect"][0], abs=1.5 * record["tol"])
+
+
 @pytest.mark.parametrize("k", [0, 1, 500, 999])
 def test_b10_the_bound_by_bridges_is_the_bound_by_tables_for_a_learned_range(k: int) -> None:
     # Once more in numpy, from tables of betas as improved-diffusion has them (eq. 15 of N21).
