@@ -24,13 +24,16 @@ demo:  ## train on embedded pictures for a few minutes, then look at what the mo
 	@$(ORNSTEIN) train $(DEMO_DATA) --name demo --minutes $(DEMO_MINUTES)
 	@$(ORNSTEIN) sample demo -n 64 --film
 
+# Tests run in as many processes as there are cores, file by file.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
+
 test:  ## the fast tests
 	@$(SETUP) test
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(WORKERS) $(ARGS)
 
 test-slow:  ## all tests, the slow ones too
 	@$(SETUP) test
-	@$(PY) -m pytest -m "slow or not slow" $(ARGS)
+	@$(PY) -m pytest $(WORKERS) -m "slow or not slow" $(ARGS)
 
 lint:  ## style and formatting
 	@$(SETUP) lint

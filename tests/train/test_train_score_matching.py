@@ -171,6 +171,6 @@ def test_b13_a_trained_network_recovers_the_score_of_a_mixture(objective: str) -
     grid = torch.cartesian_prod(side, side)
     likely = MIXTURE.log_prob(grid.double(), level) > -3.5
     truth = MIXTURE.score(grid.double(), level)[likely]
-    error = (net(grid)[likely] - truth).norm(dim=1)
+    error = (net(grid)[likely] - truth).norm(dim=1).detach()
     assert float(error.max()) < 0.3 * float(truth.norm(dim=1).max())
     assert float(error.mean()) < 0.1 * float(truth.norm(dim=1).mean())

@@ -21,7 +21,7 @@ from ornstein.cli.app import cli
 from ornstein.core import EDMTarget, Gaussian, Level
 from ornstein.data.coding import Coding
 from ornstein.errors import LevelError, ModelFileError, UsageError
-from ornstein.model import Conditions, Model
+from ornstein.model import Conditions, Model, Output
 from ornstein.nets import NETS
 from ornstein.samples import read_settings
 from ornstein.solvers import SOLVERS, sample
@@ -155,10 +155,11 @@ class Known(Model):
         for m in (-1.0, 1.0, 0.0)
     )
 
-    def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Tensor:
+    def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Output:
         kinds = (cond or {}).get("class", torch.full((len(x),), 2))
         exact = torch.stack([law(x, level).x0 for law in self.laws])[kinds, torch.arange(len(x))]
-        return self.target.of(exact, (x - level.alpha * exact) / level.sigma, level)
+        eps = (x - level.alpha * exact) / level.sigma
+        return Output(self.target.of(exact, eps, level), None)
 
 
 def known() -> Bundle:
