@@ -18,7 +18,7 @@ from ornstein import build
 from ornstein.bundle import Bundle
 from ornstein.config import to_toml
 from ornstein.data import Dataset
-from ornstein.errors import DiskError, OrnsteinError, StoppedEarly
+from ornstein.errors import DiskError, DivergedError, OrnsteinError, StoppedEarly
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
 from ornstein.training.budget import Budget
@@ -33,6 +33,9 @@ SAVE_SECONDS = 45.0
 STEP_SECONDS = 0.5  # how often progress is shown
 PREVIEW_SHARE = 0.1  # of the time, at most, goes into sample grids
 LAST_SAVE_TRIES, LAST_SAVE_WAIT = 5, 15.0
+PATIENCE = 10  # steps in a row that may be left out before going back
+TOLD = 3  # such steps that are told; all are in events.log
+RETREATS = 3  # times that a training goes back to one checkpoint
 
 
 class Session:
@@ -56,6 +59,8 @@ class Session:
         self.budget = Budget(made.steps, made.seconds)
         self.heldout: float | None = None
         self.alive: Callable[[], None] = lambda: None
+        self._row = self._out = 0  # steps left out: just now, one after another; and in all
+        self._retreats: dict[int, int] = {}  # step of a checkpoint: how often it was gone back to
         self._pace: tuple[float, int] | None = None
         self._drawing = self._last = 0.0  # seconds spent on previews, and on the last of them
         self._resume(started)
@@ -83,6 +88,7 @@ class Session:
         self.trainer.restore(found.tensors, found.step)
         self.budget = Budget(int(found.state["total"]), seconds, float(found.state["elapsed"]))
         self.heldout = found.state["heldout"]
+        self.trainer.cut = float(found.state.get("cut", 1.0))
         self.journal.truncate_after(found.step)
         self.say.note(f"resumed    at step {found.step:,} of {self.budget.total:,}")
         note(folder, f"resumed at step {found.step}")
@@ -93,6 +99,12 @@ class Session:
         shown = saved = time.monotonic()
         for report in self.trainer.run(lambda: self.budget.total):
             now = time.monotonic()
+            if report.trouble is not None:
+                self._left_out(report.step, report.trouble)
+                if self.stop.asked:
+                    self._stopped(report.step)
+                continue
+            self._row = 0
             if report.step % (self.config.train.log_every or 1) == 0:
                 self._if_possible(partial(self._log, report))
             if now - shown > STEP_SECONDS or report.step in (1, self.budget.total):
@@ -118,6 +130,37 @@ class Session:
         if self.config.model.variance == "analytic":
             self.trainer.ema.copy_to(self.average)
             self.average.uncertainty = build.uncertainty(self.config, self.average, self.data)
+
+    def _left_out(self, step: int, trouble: str) -> None:
+        """Note a step that was left out; after too many in a row go back, at half the rate.
+
+        Raises:
+            DivergedError: going back did not help, or there is nothing to go back to.
+        """
+        self._row, self._out = self._row + 1, self._out + 1
+        note(self.run.folder, f"left out step {step}: {trouble}")
+        if self._out <= TOLD:
+            self.say.note(f"warning: step {step:,} was left out: {trouble}.")
+        if self._row < PATIENCE:
+            return
+        found = load_latest(self.run.folder / "checkpoints")
+        tries = self._retreats.get(found.step, 0) + 1 if found else 0
+        if found is None or tries > RETREATS:
+            kept = f"; the last good one, of step {found.step:,}, is kept" if found else ""
+            raise DivergedError(
+                f"{PATIENCE} steps in a row up to step {step:,} were not finite: {trouble}{kept}. "
+                "Look at that item with 'ornstein data', or lower the rate: "
+                f"--set learning_rate={self.trainer.settings.learning_rate / 10:.1g}."
+            )
+        self._row, self._retreats[found.step] = 0, tries
+        self.trainer.restore(found.tensors, found.step)
+        self.trainer.cut /= 2
+        self.journal.truncate_after(found.step)
+        self.say.note(
+            f"warning: {PATIENCE} steps in a row were not finite ({trouble}). Back to step "
+            f"{found.step:,}, with {self.trainer.cut:g} of the learning rate."
+        )
+        note(self.run.folder, f"back to step {found.step}, rate times {self.trainer.cut:g}")
 
     def _if_possible(self, action: Callable[[], None]) -> None:
         """Do what can be done again later: a full disk is said, and does not end a training."""
@@ -196,6 +239,7 @@ class Session:
             "total": self.budget.total,
             "elapsed": self.budget.elapsed,
             "heldout": self.heldout,
+            "cut": self.trainer.cut,
             "fingerprint": self.data.fingerprint,
             "seed": self.config.train.seed,
             "torch": torch.__version__,

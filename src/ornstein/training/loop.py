@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ornstein.core import generator, key
-from ornstein.errors import DivergedError
 from ornstein.model import Model
 from ornstein.training.ema import PowerEMA
 from ornstein.training.muon import Muon, matrices
@@ -95,12 +94,15 @@ class Report(NamedTuple):
         loss: Mean over the batch.
         grad_norm: Before clipping.
         rate: Learning rate used.
+        trouble: What was not finite, for which the step was left out; None for a step that was
+            taken.
     """
 
     step: int
     loss: float
     grad_norm: float
     rate: float
+    trouble: str | None = None
 
 
 class Trainer:
@@ -133,6 +135,7 @@ class Trainer:
         self.ema = PowerEMA(model, settings.ema)
         self.optimizers = _optimizers(model, settings, self.device)
         self.done = 0
+        self.cut = 1.0  # share of the planned rate that is left after divergences
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def run(self, steps: Callable[[], int]) -> Iterator[Report]:
@@ -146,11 +149,10 @@ class Trainer:
     def step(self, total: int) -> Report:
         """Do one step of a training of ``total`` steps.
 
-        Raises:
-            DivergedError: the loss or a gradient is not finite; the weights are those before the
-                step.
+        A loss or gradient that is not finite changes nothing: the step is left out, its report
+        says why, and the next one meets other items.
         """
-        share = self.share(self.done, total)
+        share = self.cut * self.share(self.done, total)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = share * group["peak"]
@@ -158,11 +160,8 @@ class Trainer:
         loss, seen = self.backward(self.done)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise DivergedError(
-                f"the loss became {loss:g} (gradient norm {norm:g}) at step {self.done + 1}; "
-                "nothing of it was kept. Lower the learning rate: "
-                f"--set learning_rate={self.settings.learning_rate / 3:.1g}."
-            )
+            self.done += 1
+            return Report(self.done, loss, norm, 0.0, self._trouble(*seen))
         for optimizer in self.optimizers:
             optimizer.step()
         self.done += 1
@@ -170,6 +169,19 @@ class Trainer:
         if self.objective.times is not None:
             self.objective.times.observe(*seen)
         return Report(self.done, loss, norm, share * self.settings.learning_rate)
+
+    def _trouble(self, place: Tensor, losses: Tensor) -> str:
+        """Say what of the last step was not finite: the loss of an item, or a gradient."""
+        bad = (~torch.isfinite(losses)).nonzero().flatten()
+        if len(bad):
+            k = int(bad[0])
+            item = int(self.order(self.done - 1)[k])
+            rho = float(self.objective.levels(place[k : k + 1]).rho)
+            return f"the loss of item {item} at rho {rho:.3g} is {float(losses[k]):g}"
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                return f"the gradient of {name} is not finite"
+        return "the norm of the gradient is not finite"
 
     def share(self, step: int, total: int) -> float:
         """Share of the peak rate at a step: a linear rise, a plateau, a linear fall to zero."""
