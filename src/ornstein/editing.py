@@ -141,6 +141,8 @@ def vary(bundle: Bundle, item: np.ndarray, strength: float, ask: Ask) -> Edited:
 
 def mix(bundle: Bundle, first: np.ndarray, second: np.ndarray, ask: Ask) -> Edited:
     """Go from one item to another through their codes, in n equal parts, both ends included."""
+    if ask.n < 2:
+        raise UsageError("a mixture has two ends, so it takes at least 2 versions: -n 2.")
     bench = Workbench(bundle, ask)
     codes = [bench.code(item) for item in (first, second)]
     shares = torch.linspace(0, 1, ask.n).tolist()
@@ -211,6 +213,8 @@ class Workbench:
             raise UsageError(
                 f"the item has shape {item.shape}, but this model makes {self.bundle.shape}."
             )
+        if not np.isfinite(item).all():
+            raise UsageError("the item has values that are not finite; only a gap to fill in may.")
         one = self.bundle.coding.encode(np.ascontiguousarray(item)[None]).to(self.device)
         return one.expand(self.rows, *item.shape)
 

@@ -144,6 +144,55 @@ def test_the_command_writes_versions_and_a_sheet_and_says_the_figures(
         assert len(text.strip().splitlines()) <= 2, text
 
 
+def test_series_are_restored_and_gaps_are_for_filling_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ornstein.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    net = UNet(shape=(1, 12), widths=[8, 8], blocks=[1, 1], attention=[])
+    coding, sampler = Coding((3.0,), (2.0,), "series"), Sampler("ddim", "karras", None, 6)
+    model = Model(net, EDMTarget())
+    Bundle(model, "unet", "edm", "edm", coding, (1, 12), sampler=sampler).save("m.safetensors")
+    whole = np.linspace(0, 6, 12, dtype=np.float32)[None]
+    np.save("whole.npy", whole)
+    np.save("gap.npy", np.where(np.arange(12) < 4, np.nan, whole))
+
+    def run(*args: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["edit", "m.safetensors", *args, "-n", "2"])
+        out = capsys.readouterr()
+        return int(stop.value.code or 0), out.out + out.err
+
+    code, text = run("whole.npy", "--upscale", "3", "--spoil")
+    assert (code, "distance from the original" in text, "PSNR" in text) == (0, True, False)
+    assert run("gap.npy")[0] == 0
+    code, text = run("gap.npy", "--strength", "0.5")
+    assert (code, "not finite" in text) == (2, True)
+
+
+def test_a_mask_is_read_in_the_range_of_the_pictures_and_a_mixture_has_two_ends(
+    tmp_path: Path,
+) -> None:
+    from ornstein.cli.edit import _edited
+
+    coding = Coding((0.0,), (0.5,), "image", -1.0, 1.0)
+    net = UNet(shape=(1, 8, 8), widths=[8, 8], blocks=[1, 1], attention=[])
+    sampler = Sampler("ddim", "karras", None, 3)
+    bundle = Bundle(
+        Model(net, EDMTarget()), "unet", "edm", "edm", coding, (1, 8, 8), sampler=sampler
+    )
+    mask = np.full((1, 8, 8), 160, np.uint8)  # lighter than half, so made anew
+    mask[..., :4] = 0
+    write(tmp_path / "mask.png", mask)
+    done = _edited(bundle, tmp_path / "mask.png", "mask", tmp_path / "mask.png", Ask(1))
+    assert (done.samples.items[0, 0, :, 4:] != 160 / 127.5 - 1).any()
+    assert (done.samples.items[0, 0, :, :4] == done.given[0, :, :4]).all()
+    with pytest.raises(UsageError, match="two ends"):
+        mix(bundle, done.given, done.given, Ask(1))
+
+
 def test_a_mask_of_one_colour_is_refused() -> None:
     bundle, item = picture_model(), picture((3, 8, 12))
     for seen, word in ((np.ones((8, 12)), "nothing"), (np.zeros((8, 12)), "all")):

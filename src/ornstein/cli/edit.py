@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ornstein.bundle import Bundle
+    from ornstein.edit import Linear
     from ornstein.editing import Ask, Edited
 
 OPERATORS = ("blur", "grey")
@@ -94,8 +96,13 @@ def command(
     ask = Ask(count, seed, class_name, bundle.how(**asked()), method)
     kind = chosen[0] if chosen else "mask"
     value = given[kind]
-    done = _edited(bundle, picture, kind, value, width, spoil, ask)
-    label = f"edit-{picture.stem}-{kind}-seed{seed}"
+    if kind in ("upscale", "operator"):
+        done = _restored(bundle, picture, _operator(kind, value, width), spoil, ask)
+    else:
+        done = _edited(bundle, picture, kind, value, ask)
+    # Other settings go to another folder.
+    said = f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}"
+    label = re.sub(r"[^A-Za-z0-9._-]+", "_", said)[:120]
     folder = output_folder(target, runs, label, out)
     done.samples.save(folder)
     sheet = _sheet(bundle, done)
@@ -111,59 +118,48 @@ def command(
             click.echo(f"{name:<10} {path}")
 
 
-def _edited(
-    bundle: Bundle,
-    picture: Path,
-    kind: str,
-    value: object,
-    width: float,
-    spoil: bool,
-    ask: Ask,
-) -> Edited:
+def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -> Edited:
     import numpy as np
 
     from ornstein import editing
     from ornstein.data import read_item
 
-    if kind in ("upscale", "operator"):
-        return _restored(bundle, picture, kind, value, width, spoil, ask)
     item = read_item(picture, bundle.shape, bundle.coding)
-    if kind == "mask":
-        if value is None:
-            return editing.fill(bundle, np.nan_to_num(item), ~np.isnan(item), ask)
-        white = read_item(Path(str(value)), bundle.shape, bundle.coding)
-        seen = white.astype(np.float64).mean(0) < (bundle.coding.high or 1.0) / 2
-        return editing.fill(bundle, item, seen, ask)
     if kind == "strength":
         return editing.vary(bundle, item, float(str(value)), ask)
+    if kind == "invert":
+        return editing.invert(bundle, item, ask)
+    if value is None:  # numbers, whose gaps are NaN
+        return editing.fill(bundle, np.nan_to_num(item), ~np.isnan(item), ask)
+    other = read_item(Path(str(value)), bundle.shape, bundle.coding)
     if kind == "mix":
-        other = read_item(Path(str(value)), bundle.shape, bundle.coding)
         return editing.mix(bundle, item, other, ask)
-    return editing.invert(bundle, item, ask)
+    low, high = _range(bundle)
+    return editing.fill(bundle, item, other.astype(np.float64).mean(0) < (low + high) / 2, ask)
 
 
-def _restored(
-    bundle: Bundle,
-    picture: Path,
-    kind: str,
-    value: object,
-    width: float,
-    spoil: bool,
-    ask: Ask,
-) -> Edited:
+def _range(bundle: Bundle) -> tuple[float, float]:
+    """Least and greatest raw value of pictures; of numbers without a range, 0 and 1."""
+    low, high = bundle.coding.low, bundle.coding.high
+    return (0.0, 1.0) if low is None or high is None else (low, high)
+
+
+def _operator(kind: str, value: object, width: float) -> Linear:
+    from ornstein.cli.options import chosen
+    from ornstein.edit import Blur, Grey, Shrink
+
+    if kind == "upscale":
+        return Shrink(int(str(value)))
+    return Blur(width) if chosen("operator", str(value), OPERATORS) == "blur" else Grey()
+
+
+def _restored(bundle: Bundle, picture: Path, operator: Linear, spoil: bool, ask: Ask) -> Edited:
     import numpy as np
     import torch
 
     from ornstein import editing
-    from ornstein.cli.options import chosen
     from ornstein.data import read_item
-    from ornstein.edit import Blur, Grey, Linear, Shrink
 
-    if kind == "upscale":
-        operator: Linear = Shrink(int(str(value)))
-    else:
-        name = chosen("operator", str(value), OPERATORS)
-        operator = Blur(width) if name == "blur" else Grey()
     small = tuple(operator(torch.zeros(1, *bundle.shape)).shape[1:])
     if not spoil:
         return editing.restore(bundle, read_item(picture, small, bundle.coding), operator, ask)
@@ -171,10 +167,12 @@ def _restored(
     y = operator(torch.as_tensor(original.astype(np.float32))[None])[0].numpy()
     done = editing.restore(bundle, y, operator, ask)
     apart = done.samples.items.astype(np.float64) - original
-    span = (bundle.coding.high or 1.0) - (bundle.coding.low or 0.0)
-    done.figures["PSNR to the original in dB"] = float(
-        20 * np.log10(span) - 10 * np.log10((apart**2).mean())
-    )
+    rms = float(np.sqrt((apart**2).mean()))
+    if bundle.kind == "image":
+        low, high = _range(bundle)
+        done.figures["PSNR to the original in dB"] = float(20 * np.log10((high - low) / rms))
+    else:
+        done.figures["distance from the original"] = rms
     return done
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from ornstein.core import Denoiser, Draw, Estimate, Level, spread, transition
 from ornstein.edit.posterior import Measurement
 from ornstein.errors import UsageError
-from ornstein.solvers.base import Solver, State
+from ornstein.solvers.base import Around, Solver, State
 
 
 @dataclass(frozen=True, eq=False)
-class Replaced:
+class Replaced(Around):
     """Put the known coordinates, noised to the level reached, into every step.
 
     With one go this is plain replacement (arXiv:2011.13456, appendix I.2), which is biased: the
@@ -48,10 +48,6 @@ class Replaced:
         """Those of the solver, for each go."""
         return self.goes * self.solver.evaluations
 
-    def init(self) -> State:
-        """The solver's memory."""
-        return self.solver.init()
-
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw
     ) -> tuple[Tensor, State]:
@@ -67,7 +63,7 @@ class Replaced:
 
 
 @dataclass(frozen=True, eq=False)
-class Descended:
+class Descended(Around):
     """Follow each step by one down the gradient of the misfit (DPS, arXiv:2209.14687, alg. 1).
 
     x_s loses strength·grad |y - A·D(x_t)|²/|y - A·D(x_t)|, on the variance-preserving scale. A
@@ -87,15 +83,6 @@ class Descended:
     def order(self) -> int:
         """1, whatever the solver's."""
         return 1
-
-    @property
-    def evaluations(self) -> int:
-        """Those of the solver, the first of them with a backward pass."""
-        return self.solver.evaluations
-
-    def init(self) -> State:
-        """The solver's memory."""
-        return self.solver.init()
 
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw

@@ -42,6 +42,26 @@ class Solver(Protocol):
         ...
 
 
+class Around:
+    """What a solver made of another one has from it, unless it says otherwise."""
+
+    solver: Solver
+
+    @property
+    def order(self) -> int:
+        """The solver's; of one that draws noise, for the law."""
+        return self.solver.order
+
+    @property
+    def evaluations(self) -> int:
+        """The solver's."""
+        return self.solver.evaluations
+
+    def init(self) -> State:
+        """The solver's memory."""
+        return self.solver.init()
+
+
 class Step(NamedTuple):
     """One step of a trajectory, as the loop yields it.
 

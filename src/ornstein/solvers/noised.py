@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ornstein.core import Denoiser, Draw, Level, spread
-from ornstein.solvers.base import Solver, State
+from ornstein.solvers.base import Around, Solver, State
 from ornstein.solvers.first_order import DDIM
 from ornstein.solvers.single_step import Heun
 
 
 @dataclass(frozen=True)
-class Renoised:
+class Renoised(Around):
     """A step beyond s, to a cleaner level, and fresh noise back: k-diffusion's "ancestral" forms.
 
     Of DDIM it makes Euler ancestral, which is DDIM with the same eta; of DPM-Solver++ 2S and DPM-2
@@ -33,20 +33,6 @@ class Renoised:
     solver: Solver = field(default_factory=DDIM)
     eta: float = 1.0
 
-    @property
-    def order(self) -> int:
-        """The solver's, for the law."""
-        return self.solver.order
-
-    @property
-    def evaluations(self) -> int:
-        """The solver's."""
-        return self.solver.evaluations
-
-    def init(self) -> State:
-        """The solver's."""
-        return self.solver.init()
-
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw
     ) -> tuple[Tensor, State]:
@@ -58,7 +44,7 @@ class Renoised:
 
 
 @dataclass(frozen=True)
-class Churn:
+class Churn(Around):
     """EDM's stochastic sampler (arXiv:2206.00364, algorithm 2): up by fresh noise, then a step.
 
     Args:
@@ -77,20 +63,6 @@ class Churn:
     low: float = 0.0
     high: float = inf
     inflation: float = 1.0
-
-    @property
-    def order(self) -> int:
-        """The solver's, for the law."""
-        return self.solver.order
-
-    @property
-    def evaluations(self) -> int:
-        """The solver's."""
-        return self.solver.evaluations
-
-    def init(self) -> State:
-        """The solver's."""
-        return self.solver.init()
 
     def step(
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw
