@@ -78,7 +78,7 @@ def test_r18_ten_in_a_row_lead_back_to_the_last_checkpoint_at_half_the_rate(
 ) -> None:
     train(tmp_path, monkeypatch, lambda made, step: made.cut == 1 and 24 <= step < 40)
     record = {r["step"]: r["rate"] for r in logged(tmp_path)}
-    assert sorted(record) == list(range(1, 61))
+    assert [r["step"] for r in logged(tmp_path)] == list(range(1, 61))  # each once
     assert "back to step 20, rate times 0.5" in events(tmp_path)
     # The plateau of the rate, before and after; the fall begins at half of the training.
     assert record[24] == pytest.approx(record[20] / 2)
