@@ -100,9 +100,9 @@ def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_r4_a_full_disk_at_a_save_does_not_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ornstein import session
+    from ornstein.session import saving
 
-    real, calls = session.save_checkpoint, []
+    real, calls = saving.save_checkpoint, []
 
     def full_once(folder: Path, step: int, tensors: object, state: object) -> Path:
         calls.append(step)
@@ -110,7 +110,7 @@ def test_r4_a_full_disk_at_a_save_does_not_end_the_training(
             raise DiskError("disk is full: saving needs 1 MB, 0 MB free.")
         return real(folder, step, tensors, state)
 
-    monkeypatch.setattr(session, "save_checkpoint", full_once)
+    monkeypatch.setattr(saving, "save_checkpoint", full_once)
     notes = Notes()
     run = started(tmp_path, settings={"save_every": 2}, progress=notes)
     assert calls == [2, 4, 6, 6]
@@ -121,14 +121,14 @@ def test_r4_a_full_disk_at_a_save_does_not_end_the_training(
 def test_r4_a_disk_still_full_at_the_end_is_an_error_with_exit_code_74(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ornstein import session
+    from ornstein.session import saving
 
     def full(folder: Path, step: int, tensors: object, state: object) -> Path:
         raise DiskError("disk is full.")
 
     slept: list[float] = []
-    monkeypatch.setattr(session, "save_checkpoint", full)
-    monkeypatch.setattr(session.time, "sleep", slept.append)
+    monkeypatch.setattr(saving, "save_checkpoint", full)
+    monkeypatch.setattr(saving.time, "sleep", slept.append)
     with pytest.raises(DiskError) as caught:
         started(tmp_path)
     assert caught.value.exit_code == 74

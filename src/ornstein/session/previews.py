@@ -1,0 +1,76 @@
+"""What a training shows of its model as it goes: held-out loss, grids of fixed seeds, a film."""
+
+from __future__ import annotations
+
+import time
+
+from PIL import Image
+
+from ornstein.session.work import Work
+from ornstein.viz import film
+
+PREVIEW_SHARE = 0.1  # of the time, at most, goes into sample grids
+
+
+class Previews:
+    """Draws the model with averaged weights.
+
+    Args:
+        work: The training.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._drawing = self._last = 0.0  # seconds spent on previews, and on the last of them
+
+    def due(self, step: int) -> bool:
+        """Whether it is time, by the setting or spread over the training; not at its end."""
+        work, total = self.work, self.work.budget.total
+        if step == total:
+            return False
+        if work.config.train.sample_every:
+            return step % work.config.train.sample_every == 0
+        if self._drawing + self._last > PREVIEW_SHARE * work.budget.elapsed:
+            return False
+        share, before = (n * work.plan.previews // total for n in (step, step - 1))
+        return share > before
+
+    def draw(self) -> None:
+        """Measure the held-out loss and draw the fixed seeds, both with averaged weights."""
+        begun = time.monotonic()
+        work = self.work
+        step, folder = work.trainer.done, work.run.folder / "samples"
+        bundle = work.bundle()
+        work.heldout = work.trainer.heldout_loss(work.average)
+        work.journal.append({"step": step, "heldout": work.heldout})
+        try:
+            made = bundle.sample(
+                work.config.sample.count,
+                seed=work.config.sample.seed,
+                progress=self._unless_stopped,
+            )
+        except _Interrupted:
+            return
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step-{step:09d}.png"
+        made.save_sheet(path)
+        work.say.saved(path, "grid")
+        self._last = time.monotonic() - begun
+        self._drawing += self._last
+        work.budget.reserve = 1.2 * self._last
+
+    def film(self) -> None:
+        """Join the sample grids over training into a film."""
+        run = self.work.run
+        if len(run.grids) > 1:
+            frames = [Image.open(path).convert("RGB") for path in run.grids]
+            path = film(frames, run.folder / "samples" / "training.webp", fps=4)
+            self.work.say.saved(path, "film of the training")
+
+    def _unless_stopped(self, done: int, total: int) -> None:
+        if self.work.stop.asked:
+            raise _Interrupted
+
+
+class _Interrupted(Exception):  # noqa: N818 - not an error: a preview gives way to a stop
+    """A preview was cut short by a request to stop."""

@@ -1,0 +1,88 @@
+"""What the parts of a sitting share: the training, where it is kept, whom it tells."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import ornstein
+from ornstein import build
+from ornstein.bundle import Bundle
+from ornstein.config import Config
+from ornstein.data import Dataset
+from ornstein.model import Model
+from ornstein.planning import Plan
+from ornstein.run import Progress, Run
+from ornstein.training.budget import Budget
+from ornstein.training.journal import Journal, note
+from ornstein.training.loop import Trainer
+from ornstein.training.signals import StopRequest
+
+
+@dataclass
+class Work:
+    """One training, as all parts of a sitting see it.
+
+    Attributes:
+        run: Where it is kept.
+        plan: How long it takes, and every setting.
+        data: What is learnt.
+        trainer: Does the steps.
+        say: Told what happens.
+        stop: Whether somebody asked to stop.
+        budget: How many steps there are in all.
+        journal: The log.
+        average: A model to put averaged weights into.
+        heldout: The held-out loss that was measured last.
+    """
+
+    run: Run
+    plan: Plan
+    data: Dataset
+    trainer: Trainer
+    say: Progress
+    stop: StopRequest
+    budget: Budget
+    journal: Journal = field(init=False)
+    average: Model = field(init=False)
+    heldout: float | None = None
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.run.folder / "log.jsonl")
+        self.average = copy.deepcopy(self.trainer.model).eval()
+
+    @property
+    def config(self) -> Config:
+        """Every setting."""
+        return self.plan.config
+
+    def note(self, text: str) -> None:
+        """Write a line into the run's events.log."""
+        note(self.run.folder, text)
+
+    def bundle(self) -> Bundle:
+        """Return the model as it stands, with averaged weights."""
+        self.trainer.ema.copy_to(self.average)
+        return build.bundle(self.config, self.average, self.data, self._provenance())
+
+    def _provenance(self) -> dict[str, Any]:
+        step = self.trainer.done
+        return {
+            "data": self.data.name,
+            "source": self.data.source.text,
+            "licence": self.data.source.licence,
+            "citation": self.data.source.citation,
+            "fingerprint": self.data.fingerprint,
+            "items": len(self.data.train),
+            "steps": step,
+            "seen": step * self.trainer.settings.batch,
+            "seconds": round(self.budget.elapsed, 1),
+            "class_dropout": self.config.train.class_dropout,
+            "dequantised": self.config.data.dequantise,
+            "weights": f"average of relative width {self.trainer.settings.ema:g}",
+            "ornstein": ornstein.__version__,
+            "torch": torch.__version__,
+        }
