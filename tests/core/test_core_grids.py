@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ornstein.core import DDPM, EDM, GRIDS, PROCESSES, Flow, Level, check_descent
+from ornstein.core.grid import blend
 from ornstein.errors import LevelError
 
 STEPS = (1, 2, 3, 7, 10, 50, 1000)
@@ -59,6 +60,19 @@ def test_karras_is_the_formula_of_edm() -> None:
 def test_log_snr_grid_has_equal_strides_before_the_clean_end() -> None:
     strides = log_snr(DDPM.linear(), 20).log_snr[:-1].diff()
     torch.testing.assert_close(strides, strides[:1].expand(19), rtol=1e-9, atol=0)
+
+
+def test_a_blend_lies_half_way_between_the_uniform_grid_of_a_flow_and_even_log_snrs() -> None:
+    process, steps = Flow(), 6
+    low, high = process.span
+    # For a flow sigma/(alpha + sigma) is the time, and the log-SNR 2·log((1 - t)/t).
+    even = np.exp(np.linspace(low, high, steps) / 2)
+    slow = 1 / (1 + even)
+    expected = (slow[0] * (1 - np.arange(steps) / steps) + slow) / 2
+    assert blend(process, steps).sigma.numpy() == pytest.approx([*expected, 0.0], rel=1e-9)
+    torch.testing.assert_close(
+        blend(process, steps, 1.0).sigma, log_snr(process, steps).sigma, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_uniform_grid_of_a_flow_has_equal_strides_in_time() -> None:

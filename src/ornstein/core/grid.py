@@ -46,6 +46,26 @@ def log_snr(process: Process, steps: int) -> Level:
     return closed(process, process.level(_between(ends[0], ends[1], steps)))
 
 
+def blend(process: Process, steps: int, share: float = 0.5) -> Level:
+    """Between even places sigma/(alpha + sigma) and even log-SNRs over the span, then clean.
+
+    Even places are a flow's uniform grid, which hurries past fine detail; even log-SNRs linger
+    there. Half of each is near the best on every target of ``python -m benchmarks solvers``.
+
+    Args:
+        process: Where to walk.
+        steps: Number of steps.
+        share: Weight of the even log-SNRs, from 0 to 1.
+    """
+    _check(steps)
+    low, high = process.span
+    ends = torch.tensor([low, high], dtype=torch.float64)
+    # sigma/(alpha + sigma) as a function of the log-SNR.
+    place = torch.sigmoid(-_between(ends[0], ends[1], steps) / 2)
+    even = place[0] * torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
+    return closed(process, process.level(-2 * torch.logit(torch.lerp(even, place, share))))
+
+
 def subchain(process: Process, steps: int) -> Level:
     """Evenly chosen levels of a DDPM table from T to 1, then clean (arXiv:2102.09672, section 4).
 
@@ -89,6 +109,7 @@ GRIDS: dict[str, Callable[[Process, int], Level]] = {
     "uniform": uniform,
     "karras": karras,
     "log-snr": log_snr,
+    "blend": blend,
     "subchain": subchain,
     "trailing": trailing,
 }

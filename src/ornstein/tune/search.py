@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ornstein.core import GRIDS, PROCESSES, Gaussian, ItemNoise, Level, Process
+from ornstein.core.grid import blend
 from ornstein.errors import DivergedError, LevelError, OrnsteinError, UsageError, near
 from ornstein.solvers import FLOW, SOLVERS, Solver, sample
 from ornstein.tune.fit import fit
@@ -24,7 +25,7 @@ from ornstein.tune.truth import Truth, from_start
 FREE = "tuned"
 """What a grid is called whose levels were found, not computed."""
 
-BLENDS = (0.25, 0.5, 0.75)
+BLENDS = (0.25, 0.75)  # beside the named half
 FINALISTS = 3
 EXTRA, POLISH = 8, 2  # walks on a finalist beyond one for each level; times as many on the best
 
@@ -194,17 +195,12 @@ def levels_at(process: Process, places: Tensor) -> Level:
 
 
 def family(process: Process, steps: int) -> dict[str, Level]:
-    """The named grids that have so many steps, and blends of even places with even log-SNRs."""
+    """The named grids that have so many steps, and more blends."""
     grids = {}
     for name, make in GRIDS.items():
         with suppress(LevelError):
             grids[name] = make(process, steps)
-    even = torch.linspace(1, 0, steps + 1, dtype=torch.float64) * place_of(process(1.0))
-    for share in BLENDS:
-        grids[f"blend-{share:g}"] = levels_at(
-            process, torch.lerp(even, place_of(grids["log-snr"]), share)
-        )
-    return grids
+    return grids | {f"blend-{share:g}": blend(process, steps, share) for share in BLENDS}
 
 
 def candidates(names: Sequence[str] = ()) -> list[str]:

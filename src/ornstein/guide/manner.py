@@ -1,0 +1,76 @@
+"""How a pair of answers is mixed, in plain values that a command or a file can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ornstein.core import Denoiser, Level
+from ornstein.errors import UsageError, near
+from ornstein.guide.mix import Mix, Pair, across, mixed, renoised, rescaled, towards, within
+
+GUIDES: dict[str, Callable[[float, Level], Mix]] = {
+    "cfg": lambda scale, levels: towards(scale),
+    "cfg++": renoised,
+    "apg": lambda scale, levels: across(scale),
+}
+
+
+@dataclass(frozen=True)
+class Guide:
+    """The manner of guidance; its strength is a number beside it.
+
+    Attributes:
+        kind: Key of ``GUIDES``.
+        low: Guided are levels of a greater sigma/alpha than this
+        high: and of at most this.
+        rescale: Share of the way back to the deviation that the unguided answer has.
+    """
+
+    kind: str = "cfg"
+    low: float = 0.0
+    high: float = math.inf
+    rescale: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            UsageError: an unknown kind, an empty interval, or a share that is none.
+        """
+        if self.kind not in GUIDES:
+            raise UsageError(
+                f"unknown guidance '{self.kind}'.{near(self.kind, GUIDES)} It is one of: "
+                f"{', '.join(GUIDES)}."
+            )
+        if not 0 <= self.low < self.high:
+            raise UsageError(
+                "guidance is kept to levels of sigma/alpha from a low to a higher number, not "
+                f"{self.low:g} to {self.high:g}."
+            )
+        if not 0 <= self.rescale <= 1:
+            raise UsageError(
+                f"guidance is rescaled by a share from 0 (off) to 1, not {self.rescale:g}."
+            )
+
+    def off(self, scale: float) -> bool:
+        """Whether this scale leaves the conditional answer as it is."""
+        return scale == 1 and self.kind != "cfg++"
+
+    def bind(self, plain: Denoiser, pair: Pair, scale: float, levels: Level) -> Denoiser:
+        """Guide on the way along a grid.
+
+        Args:
+            plain: The first of the pair alone.
+            pair: What is mixed.
+            scale: Strength: 1 is off, except for cfg++, whose scale goes from 0 to 1.
+            levels: The grid that is walked.
+        """
+        if self.off(scale):
+            return plain
+        mix = GUIDES[self.kind](scale, levels)
+        guided = mixed(pair, rescaled(mix, self.rescale) if self.rescale else mix)
+        if self.low == 0 and self.high == math.inf:
+            return guided
+        return within(guided, plain, self.low, self.high)
