@@ -7,8 +7,8 @@ values.
 
 from ornstein.guide.classifier import LogProbability, classifier_guided
 from ornstein.guide.manner import GUIDES, Guide
-from ornstein.guide.mix import Mix, across, mixed, renoised, rescaled, towards, within
-from ornstein.guide.pair import TOGETHER, Conditional, Pair, apart, classifier_free, together
+from ornstein.guide.mix import Mix, Pair, across, mixed, renoised, rescaled, towards, within
+from ornstein.guide.pair import TOGETHER, Conditional, apart, classifier_free, together
 
 __all__ = [
     "GUIDES",
