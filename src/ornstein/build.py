@@ -15,6 +15,7 @@ from ornstein.data import Dataset
 from ornstein.errors import ConfigError
 from ornstein.model import Model
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 from ornstein.nets.sizes import SIZES
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.loop import Settings, Trainer
@@ -35,7 +36,12 @@ def net_options(config: Config, data: Dataset) -> dict[str, Any]:
     assert config.net.name is not None
     options = dict(SIZES[config.net.name][config.net.size]) if config.net.size else {}
     outputs = 2 if config.model.variance == "learned" else 1
-    given = {"shape": data.shape, "classes": class_count(data), "outputs": outputs}
+    given = {
+        "shape": data.shape,
+        "conditions": of_classes(class_count(data)),
+        "entry": config.net.entry,
+        "outputs": outputs,
+    }
     return {**given, **options, **config.net.options}
 
 

@@ -11,6 +11,7 @@ from ornstein.core import TARGETS
 from ornstein.data.coding import Coding
 from ornstein.model import Model
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 
 CODINGS = {
     "image": Coding((33.0,), (79.0,), "image", 0.0, 255.0, 256),
@@ -40,7 +41,7 @@ def make_bundle(
     name, shape, options = _NETS[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = NETS[name](shape, len(classes), **options)
+        net = NETS[name](shape, of_classes(len(classes)), **options)
         for parameter in net.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.2)

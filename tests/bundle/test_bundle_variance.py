@@ -116,7 +116,7 @@ def test_any_network_of_twice_the_channels_learns_a_variance_and_others_are_refu
 def test_a_network_answers_as_many_arrays_as_it_is_told(
     name: str, shape: tuple[int, ...], options: dict[str, object], outputs: int
 ) -> None:
-    net = NETS[name](shape, 0, **options, outputs=outputs)
+    net = NETS[name](shape, **options, outputs=outputs)
     again = NETS[name](**json.loads(json.dumps(net.options())))
     answer = again(torch.randn(2, *shape), torch.zeros(2), {})
     assert answer.shape == (2, outputs * shape[0], *shape[1:])

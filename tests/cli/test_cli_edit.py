@@ -17,11 +17,18 @@ from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, vary
 from ornstein.errors import UsageError
 from ornstein.model import Model
 from ornstein.nets import MLP, UNet
+from ornstein.nets.conditions import of_classes
 
 
 def picture_model(shape: tuple[int, ...] = (3, 8, 12), classes: tuple[str, ...] = ()) -> Bundle:
     torch.manual_seed(0)
-    net = UNet(shape=shape, classes=len(classes), widths=[8, 8], blocks=[1, 1], attention=[])
+    net = UNet(
+        shape=shape,
+        conditions=of_classes(len(classes)),
+        widths=[8, 8],
+        blocks=[1, 1],
+        attention=[],
+    )
     coding = Coding((120.0, 100.0, 80.0), (60.0, 50.0, 70.0), "image", 0.0, 255.0, 256)
     model = Model(net, EDMTarget())
     sampler = Sampler("ddim", "karras", None, 6)

@@ -22,6 +22,7 @@ from ornstein.core import EDMTarget
 from ornstein.data import Coding
 from ornstein.model import Model
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 from ornstein.samples import read_settings
 
 SHAPES = {"image": (1, 8, 8), "series": (2, 40), "vector": (2,)}
@@ -30,7 +31,7 @@ SHAPES = {"image": (1, 8, 8), "series": (2, 40), "vector": (2,)}
 def make(kind: str) -> Bundle:
     classes = ("cat", "dog", "a cow") if kind != "series" else ()
     shape = SHAPES[kind]
-    options: dict[str, Any] = {"shape": shape, "classes": len(classes)}
+    options: dict[str, Any] = {"shape": shape, "conditions": of_classes(len(classes))}
     if kind == "vector":
         options |= {"width": 16, "layers": 1}
     else:
@@ -250,7 +251,7 @@ class Known(nn.Module):
 
 
 def test_operations_and_memory_are_those_counted_by_hand() -> None:
-    found = examine(Known(), (6,), 0)
+    found = examine(Known(), (6,))
     assert [(r.name, r.kind, r.shape, r.parameters) for r in found.rows] == [
         ("first", "linear", (10,), 70),
         ("rest.0", "Tanh", (10,), 0),

@@ -26,7 +26,7 @@ def made(
     options = {"width": 16, "layers": 1} if name == "mlp" else {"widths": [8], "blocks": [1]}
     options |= {"attention": []} if name == "unet" else {}
     torch.manual_seed(3)
-    net = NETS[name](shape, 0, **options)  # answers 0: the standard normal law
+    net = NETS[name](shape, **options)  # answers 0: the standard normal law
     return Bundle(
         model=Model(net, EDMTarget()), net=name, target="edm", process="edm", coding=coding,
         shape=shape, provenance=provenance,

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from ornstein.nets import MLP, UNet
+from ornstein.nets.conditions import of_classes
 from ornstein.nets.layers import Block
 from ornstein.nets.mlp import Layer
 
 SMALL = {"widths": (8, 12), "blocks": (2, 1), "attention": (1,)}
 MAKERS = {
-    "images": lambda **k: UNet((2, 9, 6), 3, **SMALL, **k),
-    "series": lambda **k: UNet((1, 21), 3, **SMALL, **k),
-    "vectors": lambda **k: MLP((4,), 3, width=16, layers=3, **k),
+    "images": lambda **k: UNet((2, 9, 6), of_classes(3), **SMALL, **k),
+    "series": lambda **k: UNet((1, 21), of_classes(3), **SMALL, **k),
+    "vectors": lambda **k: MLP((4,), of_classes(3), width=16, layers=3, **k),
 }
 
 
@@ -23,7 +24,7 @@ def trained(net: UNet | MLP, steps: int = 3) -> UNet | MLP:
     rng = torch.Generator().manual_seed(1)
     x = torch.randn(16, *net.shape, generator=rng)
     aim = torch.randn(16, *net.shape, generator=rng)
-    noise, kind = torch.linspace(-2, 2, 16), torch.arange(16) % (net.classes + 1)
+    noise, kind = torch.linspace(-2, 2, 16), torch.arange(16) % 4
     optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
     for _ in range(steps):
         optimiser.zero_grad()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ornstein.errors import ConfigError
 from ornstein.nets import MLP, NETS, UNet
+from ornstein.nets.conditions import of_classes
 from ornstein.nets.layers import from_patches, to_patches, with_waves
 
 SMALL = {"widths": (8, 12), "blocks": (1, 1), "attention": (1,)}
@@ -85,9 +86,9 @@ def test_images_fold_as_torch_itself_folds_them() -> None:
 @pytest.mark.parametrize(
     "net",
     [
-        UNet((3, 9, 7), 4, **SMALL, patch=3, head=4, dropout=0.25),
-        UNet((2, 33), 0, **SMALL, patch=1, waves=2),
-        MLP((5,), 3, width=16, layers=2, dropout=0.1),
+        UNet((3, 9, 7), of_classes(4), **SMALL, patch=3, head=4, dropout=0.25),
+        UNet((2, 33), None, **SMALL, patch=1, waves=2),
+        MLP((5,), of_classes(3), width=16, layers=2, dropout=0.1),
     ],
 )
 def test_options_through_json_rebuild_the_same_net(net: UNet | MLP) -> None:
@@ -113,7 +114,7 @@ def test_a_new_net_answers_zero(net: UNet | MLP) -> None:
         (UNet, {"shape": (3,)}, "mlp"),
         (UNet, {"shape": (1, 8, 8, 8, 8)}, "shape"),
         (UNet, {"shape": (1, 0, 8)}, "shape"),
-        (UNet, {"shape": (1, 8, 8), "classes": -1}, "classes"),
+        (UNet, {"shape": (1, 8, 8), "conditions": of_classes(-1)}, "count"),
         (UNet, {"shape": (1, 8, 8), "widths": (8,), "blocks": (1, 1)}, "widths"),
         (UNet, {"shape": (1, 8, 8), "widths": (), "blocks": (), "attention": ()}, "widths"),
         (UNet, {"shape": (1, 8, 8), "attention": (3,)}, "attention"),

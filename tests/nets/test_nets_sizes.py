@@ -9,13 +9,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 from ornstein.nets.sizes import SIZES
 
 
 def work(net: str, size: str, shape: tuple[int, ...]) -> int:
     """Count the multiplications and additions of one item, forward and backward."""
     with torch.device("meta"):
-        built = NETS[net](shape, 10, **SIZES[net][size])
+        built = NETS[net](shape, of_classes(10), **SIZES[net][size])
         x, noise = torch.empty(1, *shape), torch.zeros(1)
         with FlopCounterMode(display=False) as counter:
             built(x, noise, {}).sum().backward()

@@ -14,6 +14,7 @@ from ornstein.core import TARGETS, Flow, generator
 from ornstein.errors import ConfigError, UsageError
 from ornstein.model import Model
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 from ornstein.solvers import DDIM, trace
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.loop import Settings, Trainer
@@ -99,7 +100,7 @@ def test_the_loop_couples_whole_batches_by_the_label_the_network_sees() -> None:
         seen.append((len(clean), labels.tolist()))
         return eps
 
-    net = NETS["mlp"](shape=(2,), classes=2, width=16, layers=1)
+    net = NETS["mlp"](shape=(2,), conditions=of_classes(2), width=16, layers=1)
     model = Model(net, TARGETS["velocity"]())
     objective = Objective(Flow(), LAWS["uniform"](0, 1), WEIGHTS["flow"], spy)
     how = Settings(batch=8, accumulate=4, class_dropout=1.0)
@@ -130,7 +131,7 @@ def moons(count: int, source: torch.Generator) -> Tensor:
 def bend_of_the_flow(coupling: str) -> float:
     """Length of the paths over the distance of their ends, less 1, after a short training."""
     torch.manual_seed(0)
-    model = Model(NETS["mlp"](shape=(2,), classes=0, width=64, layers=2), TARGETS["velocity"]())
+    model = Model(NETS["mlp"](shape=(2,), width=64, layers=2), TARGETS["velocity"]())
     objective = Objective(Flow(), LAWS["uniform"](0, 1), WEIGHTS["flow"], COUPLINGS[coupling])
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for step in range(250):

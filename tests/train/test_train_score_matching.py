@@ -110,7 +110,7 @@ def test_e22_projections_estimate_the_exact_trace_and_are_not_it() -> None:
 def test_b12_denoising_is_ddpms_loss_over_sigma_squared() -> None:
     # E23: NCSN regresses -eps/sigma, DDPM eps; weighted by sigma² the losses are one.
     torch.manual_seed(0)
-    model = Model(NETS["mlp"](shape=(3,), classes=0, width=16, layers=1), TARGETS["eps"]())
+    model = Model(NETS["mlp"](shape=(3,), width=16, layers=1), TARGETS["eps"]())
     for p in model.parameters():
         nn.init.normal_(p, std=0.3)
     x0, eps, _ = (x.float() for x in drawn(50, 2))

@@ -23,6 +23,7 @@ from ornstein.data.coding import Coding
 from ornstein.errors import LevelError, ModelFileError, UsageError
 from ornstein.model import Conditions, Model, Output
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 from ornstein.samples import read_settings
 from ornstein.solvers import SOLVERS, sample
 
@@ -41,7 +42,7 @@ def make(kept: tuple[TunedGrid, ...] = (), classes: tuple[str, ...] = ()) -> Bun
     """A model of vectors with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        net = NETS["mlp"]((2,), len(classes), width=16, layers=2)
+        net = NETS["mlp"]((2,), of_classes(len(classes)), width=16, layers=2)
         for parameter in net.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.2)

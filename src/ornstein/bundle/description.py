@@ -115,7 +115,7 @@ def bounded(value: object, depth: int = 0) -> None:
     """Refuse options that could ask for endless work: huge numbers, long or deep lists."""
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, list) and len(value) <= 64 and depth < 3:
+    if isinstance(value, list) and len(value) <= 64 and depth < 5:
         for item in value:
             bounded(item, depth + 1)
     elif isinstance(value, list) or (isinstance(value, int) and abs(value) > MAX_OPTION):

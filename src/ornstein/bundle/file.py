@@ -30,6 +30,7 @@ from ornstein.data.coding import Coding
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.model import Model
 from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
 from ornstein.solvers import SOLVERS
 from ornstein.training.disk import explained, make_folder, read_file, write_atomically
 
@@ -167,12 +168,14 @@ def _build(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     known("schedule", said.sampler.schedule or "edm", PROCESSES)
     bounded(said.net.options)
     bounded(said.process.options)
-    net = _net(said.net, tensors)
+    net = _net(_with_conditions(said.net), tensors)
     make = PROCESSES[said.process.name]
     check_options("the file", f"process '{said.process.name}'", make, said.process.options)
     bind("the options of the process in the file", make, said.process.options)
     options = net.options()
-    if list(options["shape"]) != said.shape or options["classes"] != len(said.classes):
+    if list(options["shape"]) != said.shape or options["conditions"] != of_classes(
+        len(said.classes)
+    ):
         raise ModelFileError("the shape or the classes in the file do not fit its network.")
     if options["outputs"] != (2 if said.learned else 1):
         raise ModelFileError("the file has no network with the variance that it says is learned.")
@@ -190,6 +193,15 @@ def _build(said: Description, tensors: dict[str, Tensor]) -> Bundle:
         weights=said.weights,
         provenance=said.provenance,
     )
+
+
+def _with_conditions(said: Made) -> Made:
+    """A network as it is described now: the first files had a number of classes."""
+    if "classes" not in said.options:
+        return said
+    options = {name: value for name, value in said.options.items() if name != "classes"}
+    conditions = of_classes(said.options["classes"])
+    return Made(name=said.name, options={**options, "conditions": conditions})
 
 
 def _tuned(said: TunedLevels, process: Made) -> TunedGrid:

@@ -52,20 +52,18 @@ class Anatomy(NamedTuple):
         return 4 * self.parameters
 
 
-def examine(net: nn.Module, shape: tuple[int, ...], classes: int) -> Anatomy:
+def examine(net: nn.Module, shape: tuple[int, ...]) -> Anatomy:
     """Call a network on one empty item and watch it.
 
     Args:
-        net: Called as net(x, noise, cond).
+        net: Called as net(x, noise, {}).
         shape: Of one item.
-        classes: Number of classes, 0 for none.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     parameter = next(net.parameters())
     x = torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)
     noise = x.new_zeros(1)
-    cond = {"class": torch.full((1,), classes, device=x.device)} if classes else {}
     rows: list[Row] = []
     watched = [part.register_forward_hook(_note(name, rows)) for name, part in _parts(net)]
     was_training = net.training
@@ -73,11 +71,11 @@ def examine(net: nn.Module, shape: tuple[int, ...], classes: int) -> Anatomy:
     try:
         counter = FlopCounterMode(display=False)
         with torch.no_grad(), counter:
-            net(x, noise, cond)
+            net(x, noise, {})
     finally:
         for hook in watched:
             hook.remove()
-    kept = _kept_bytes(net, x, noise, cond)
+    kept = _kept_bytes(net, x, noise)
     net.train(was_training)
     total = sum(p.numel() for p in net.parameters())
     return Anatomy(rows, total, int(counter.get_total_flops()), kept)
@@ -112,7 +110,7 @@ def _kind(part: nn.Module) -> str:
     return f"{name} with attention" if "Attention" in inner and name != "Attention" else name
 
 
-def _kept_bytes(net: nn.Module, x: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> int:
+def _kept_bytes(net: nn.Module, x: Tensor, noise: Tensor) -> int:
     """Bytes that autograd keeps for the backward pass of one item, each storage once."""
     own = {p.untyped_storage().data_ptr() for p in net.parameters()}
     kept: dict[int, int] = {}
@@ -124,7 +122,7 @@ def _kept_bytes(net: nn.Module, x: Tensor, noise: Tensor, cond: dict[str, Tensor
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        output = net(x, noise, cond)  # held until the end, so that no address is used twice
+        output = net(x, noise, {})  # held until the end, so that no address is used twice
     del output
     return sum(kept.values())
 

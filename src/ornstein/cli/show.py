@@ -39,7 +39,7 @@ def command(target: str, plots: bool, out: Path | None, runs: Path, as_json: boo
 
     bundle = load(target, runs)
     folder = run_folder(target, runs)
-    anatomy = examine(bundle.model.net, bundle.shape, len(bundle.classes))
+    anatomy = examine(bundle.model.net, bundle.shape)
     facts = facts_of(bundle, anatomy, folder)
     files: dict[str, Path] = {}
     if plots:

@@ -41,6 +41,12 @@ def _nets() -> Iterable[str]:
     return NETS
 
 
+def _entries() -> Iterable[str]:
+    from ornstein.nets.conditions import ENTRIES
+
+    return ENTRIES
+
+
 def _processes() -> Iterable[str]:
     from ornstein.core import PROCESSES
 
@@ -107,6 +113,7 @@ def writable(value: str) -> str:
 Auto = BeforeValidator(_or_none)
 NetName = Annotated[str, AfterValidator(Choice(_nets))]
 NetSize = Annotated[str, AfterValidator(Choice(lambda: ("tiny", "small", "medium", "large")))]
+EntryName = Annotated[str, AfterValidator(Choice(_entries))]
 ProcessName = Annotated[str, AfterValidator(Choice(_processes))]
 TargetName = Annotated[str, AfterValidator(Choice(_targets))]
 LawName = Annotated[str, AfterValidator(Choice(_laws))]

@@ -12,6 +12,7 @@ from ornstein.config.kinds import (
     Cadence,
     Count,
     CouplingName,
+    EntryName,
     GridName,
     LawName,
     LossName,
@@ -76,6 +77,11 @@ class NetSettings(Section):
     size: Annotated[NetSize | None, Auto] = Field(
         default=None, description="Size of the network; auto plans it from the time and the data."
     )
+    entry: EntryName = Field(
+        default="add",
+        description="How conditions other than pictures enter: added or joined to the noise, or "
+        "attended to at the levels that have attention.",
+    )
     options: Annotated[dict[str, Any], Said("a table of options")] = Field(
         default={},
         description="Arguments of the architecture that are not left to the size.",
@@ -94,7 +100,7 @@ class NetSettings(Section):
         return self
 
 
-_GIVEN = frozenset({"shape", "classes", "outputs"})  # from the data and model.variance
+_GIVEN = frozenset({"shape", "conditions", "entry", "outputs"})  # from data and other settings
 
 
 class ModelSettings(Section):

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from ornstein.errors import ConfigError
+from ornstein.nets.conditions import (
+    PARTS,
+    Conditions,
+    Part,
+    checked_entry,
+    declared,
+    refuse_unknown,
+)
 
 
 class Net(Protocol):
     """A network: ``net(x, noise, cond)`` returns an array like ``x``, or several (``outputs``).
 
     ``x`` is (B, *shape). ``noise`` is (B,): one number that tells how noisy each item is,
-    of order one. ``cond`` maps names to tensors; the name read here is ``class``, (B,) int64,
-    where the index ``classes`` means "no class"; a missing name means none for every item.
+    of order one. ``cond`` maps declared names to tensors, see ``ornstein.nets.conditions``: a
+    class is (B,) int64, where the index ``count`` means "not said"; tags and numbers are
+    (B, count) and a picture is (B, *its shape), where a row of NaN means "not said". A name that
+    is missing is not said for any item.
     """
 
     def __call__(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
@@ -50,37 +60,70 @@ def fraction(name: str, value: object) -> float:
 
 
 class Embedding(nn.Module):
-    """Turns the noise number and the class into one vector per item, (B, width).
+    """Turns the noise number and the conditions into one vector per item, (B, width).
 
     The number passes through sines and cosines of fixed frequencies, as in DDPM
     (arXiv:2006.11239), from one slow wave over the whole range to fast ones, then through two
-    linear maps; the class vector is added to the result.
+    linear maps. Conditions are added to the result, or joined to it and mapped back to its width,
+    or left to :meth:`tokens`. Pictures are not for here: they lie beside x.
 
     Args:
         width: Length of the vector.
-        classes: Number of classes; one more row stands for "no class". 0 leaves classes out.
+        conditions: What is declared of each, by name.
+        entry: One of ``ENTRIES``.
     """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(
+        self, width: int, conditions: Conditions | None = None, entry: str = "add"
+    ) -> None:
         super().__init__()
-        self.classes = classes
+        self.conditions, self.entry = declared(conditions), checked_entry(entry)
         # The noise number spans about 5 units: waves of length 16 to 1/4 tell 0.02 apart.
         lengths = torch.logspace(4, -2, 32, base=2.0)
         self.register_buffer("frequencies", 2 * torch.pi / lengths, persistent=False)
         self.first = nn.Linear(2 * len(lengths), width)
         self.second = nn.Linear(width, width)
-        self.classed = nn.Embedding(classes + 1, width) if classes else None
+        known = {n: c for n, c in self.conditions.items() if c["kind"] in PARTS}
+        self.places = {name: _place(name) for name in known}
+        for name, said in known.items():
+            self.add_module(self.places[name], PARTS[said["kind"]](width, said["count"]))
+        joined = entry == "concat" and known
+        self.join = nn.Linear((1 + len(known)) * width, width) if joined else None
 
     def forward(self, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """Return the vectors for ``noise`` (B,) and ``cond["class"]`` (B,) if there is one."""
+        """Return the vectors for ``noise`` (B,) and the conditions of the items.
+
+        Raises:
+            UsageError: a condition that was not declared.
+        """
+        refuse_unknown(self.conditions, cond)
         waves = noise[:, None] * self.frequencies
         waves = torch.cat([waves.sin(), waves.cos()], dim=1).to(self.first.weight.dtype)
         vector: Tensor = self.second(nn.functional.silu(self.first(waves)))
-        if self.classed is not None:
-            index = cond.get("class")
-            if index is None:
-                index = torch.full(noise.shape, self.classes, device=noise.device)
-            vector = vector + self.classed(index)
+        if self.entry == "add":
+            for part, value in self._said(cond):
+                vector = vector + part(value, len(noise))
+        elif self.join is not None:
+            said = [part(value, len(noise)) for part, value in self._said(cond)]
+            vector = self.join(torch.cat([vector, *said], dim=1))
         return nn.functional.silu(vector)
+
+    def tokens(self, cond: Mapping[str, Tensor], rows: int) -> Tensor | None:
+        """Return what cross-attention attends to, (rows, T, width); None for another entry."""
+        if self.entry != "cross-attention" or not self.places:
+            return None
+        return torch.cat([part.tokens(value, rows) for part, value in self._said(cond)], dim=1)
+
+    def _said(self, cond: Mapping[str, Tensor]) -> Iterator[tuple[Part, Tensor | None]]:
+        """Each condition's part, and its value where there is one."""
+        for name, place in self.places.items():
+            yield cast("Part", getattr(self, place)), cond.get(name)
+
+
+def _place(name: str) -> str:
+    """Name of a condition's part among the weights; a dot has another meaning there."""
+    # "class" was the only condition of the first model files and is called so in them.
+    dotless = name.replace("%", "%25").replace(".", "%2E")
+    return "classed" if name == "class" else f"said {dotless}"

@@ -64,6 +64,11 @@ class Block(nn.Module):
         return out
 
 
+def heads_of(channels: int, head: int) -> int:
+    """Return how many heads of about ``head`` channels there are: the nearest divisor below."""
+    return channels // next(h for h in range(min(head, channels), 0, -1) if channels % h == 0)
+
+
 class Attention(nn.Module):
     """Self-attention between all places of an array, added to its input.
 
@@ -75,9 +80,7 @@ class Attention(nn.Module):
 
     def __init__(self, rank: int, channels: int, head: int = 32) -> None:
         super().__init__()
-        self.heads = channels // next(
-            h for h in range(min(head, channels), 0, -1) if channels % h == 0
-        )
+        self.heads = heads_of(channels, head)
         self.norm = group_norm(channels)
         self.qkv = convolution(rank, channels, 3 * channels, 1)
         self.out = silent(convolution(rank, channels, channels, 1))
@@ -88,6 +91,37 @@ class Attention(nn.Module):
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, -1)
         q, k, v = qkv.transpose(-1, -2).unbind(1)  # (B, heads, places, channels per head) each
         y = functional.scaled_dot_product_attention(q, k, v)
+        out: Tensor = x + self.out(y.transpose(-1, -2).reshape(x.shape))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Attention of the places of an array to the tokens of conditions, added to its input.
+
+    As in arXiv:2112.10752, section 3.3.
+
+    Args:
+        rank: Number of spatial axes.
+        channels: Channels in and out.
+        width: Length of a token.
+        head: Wished channels per head, as for :class:`Attention`.
+    """
+
+    def __init__(self, rank: int, channels: int, width: int, head: int = 32) -> None:
+        super().__init__()
+        self.heads = heads_of(channels, head)
+        self.norm = group_norm(channels)
+        self.q = convolution(rank, channels, channels, 1)
+        self.kv = nn.Linear(width, 2 * channels)
+        self.out = silent(convolution(rank, channels, channels, 1))
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """Map x (B, channels, *space) given tokens (B, T, width) to the same shape."""
+        batch, channels = x.shape[:2]
+        each = (self.heads, channels // self.heads)
+        q = self.q(self.norm(x)).reshape(batch, *each, -1).transpose(-1, -2)
+        k, v = self.kv(tokens).unflatten(-1, (2, *each)).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, places, each)
         out: Tensor = x + self.out(y.transpose(-1, -2).reshape(x.shape))
         return out
 

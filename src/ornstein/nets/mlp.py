@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ornstein.errors import ConfigError
 from ornstein.nets.base import Embedding, fraction, whole, wholes
+from ornstein.nets.conditions import Conditions, pictures
 
 
 class Layer(nn.Module):
@@ -40,7 +41,8 @@ class MLP(nn.Module):
 
     Args:
         shape: Shape of one item, (D,).
-        classes: Number of classes; 0 for none.
+        conditions: What the network may be told, see ``ornstein.nets.conditions``; no pictures.
+        entry: "add" or "concat": how conditions join the noise.
         width: Length of the inner vectors.
         layers: Number of residual layers.
         dropout: Share of inner activations dropped in training.
@@ -53,7 +55,8 @@ class MLP(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        classes: int = 0,
+        conditions: Conditions | None = None,
+        entry: str = "add",
         *,
         width: int = 128,
         layers: int = 4,
@@ -66,11 +69,11 @@ class MLP(nn.Module):
             raise ConfigError(
                 f"an MLP takes items of shape (D,), not {self.shape}; use the net 'unet'."
             )
-        self.classes = whole("classes", classes, 0)
         self.width = whole("width", width)
         self.dropout = fraction("dropout", dropout)
         self.outputs = whole("outputs", outputs)
-        self.embed = Embedding(self.width, self.classes)
+        self.embed = Embedding(self.width, conditions, entry)
+        self._refuse()
         self.stem = nn.Linear(self.shape[0], self.width)
         self.layers = nn.ModuleList(
             Layer(self.width, self.width, self.dropout) for _ in range(whole("layers", layers))
@@ -79,6 +82,17 @@ class MLP(nn.Module):
         self.out = nn.Linear(self.width, self.outputs * self.shape[0])
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+
+    def _refuse(self) -> None:
+        if self.embed.entry == "cross-attention":
+            raise ConfigError(
+                "an MLP has no places that could attend to conditions; take entry 'add' or "
+                "'concat'."
+            )
+        for name in pictures(self.embed.conditions):
+            raise ConfigError(
+                f"an MLP has no place for the picture '{name}'; declare its values as numbers."
+            )
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         """Map x (B, D), with the noise number (B,) and the condition, to (B, outputs·D)."""
@@ -93,7 +107,8 @@ class MLP(nn.Module):
         """Return the arguments that build this network again, fit for JSON."""
         return {
             "shape": list(self.shape),
-            "classes": self.classes,
+            "conditions": self.embed.conditions,
+            "entry": self.embed.entry,
             "width": self.width,
             "layers": len(self.layers),
             "dropout": self.dropout,

@@ -11,9 +11,17 @@ from torch.nn import functional
 
 from ornstein.errors import ConfigError
 from ornstein.nets.base import Embedding, fraction, whole, wholes
+from ornstein.nets.conditions import (
+    Conditions,
+    beside,
+    channels_beside,
+    checked_entry,
+    declared,
+)
 from ornstein.nets.layers import (
     Attention,
     Block,
+    CrossAttention,
     convolution,
     crop,
     from_patches,
@@ -25,7 +33,10 @@ from ornstein.nets.layers import (
 
 
 class Stage(nn.Module):
-    """A block, with attention after it where asked, and a skip joined before it where given."""
+    """A block, a skip joined before it where given, and attention after it where asked.
+
+    Attention is between all places, and to the tokens of conditions where there are some.
+    """
 
     def __init__(
         self,
@@ -36,18 +47,25 @@ class Stage(nn.Module):
         dropout: float,
         head: int | None,
         joined: bool,
+        tokens: bool,
     ) -> None:
         super().__init__()
         self.join = convolution(rank, 2 * channels, channels, 1) if joined else None
         self.block = Block(rank, channels, embedding, dropout)
         self.attention = None if head is None else Attention(rank, channels, head)
+        self.cross = None
+        if head is not None and tokens:
+            self.cross = CrossAttention(rank, channels, embedding, head)
 
-    def forward(self, x: Tensor, vector: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Map x (B, channels, *space) given the embedding vector and the skip, like x."""
+    def forward(
+        self, x: Tensor, vector: Tensor, tokens: Tensor | None, skip: Tensor | None = None
+    ) -> Tensor:
+        """Map x (B, channels, *space) given the embedding, the tokens and the skip, like x."""
         if self.join is not None and skip is not None:
             x = self.join(torch.cat([x, skip], dim=1))
         x = self.block(x, vector)
-        return x if self.attention is None else self.attention(x)
+        x = x if self.attention is None else self.attention(x)
+        return x if self.cross is None or tokens is None else self.cross(x, tokens)
 
 
 class UNet(nn.Module):
@@ -58,7 +76,10 @@ class UNet(nn.Module):
 
     Args:
         shape: Shape of one item: (C, L), (C, H, W) or (C, D, H, W).
-        classes: Number of classes; 0 for none.
+        conditions: What the network may be told, see ``ornstein.nets.conditions``; pictures and
+            series enter as channels beside x.
+        entry: How the others enter: "add" or "concat" to the noise, or "cross-attention" at the
+            levels that have attention.
         widths: Channels of each level; each level has half the size of the one before.
         blocks: Residual blocks of each level, on the way down and again on the way up.
         attention: Levels, counted from 0, whose blocks are followed by self-attention.
@@ -76,7 +97,8 @@ class UNet(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        classes: int = 0,
+        conditions: Conditions | None = None,
+        entry: str = "add",
         *,
         widths: Sequence[int] = (32, 64, 128),
         blocks: Sequence[int] = (1, 1, 1),
@@ -90,7 +112,7 @@ class UNet(nn.Module):
         super().__init__()
         self.shape = wholes("shape", shape)
         self.waves = whole("waves", waves, 0)
-        self.classes = whole("classes", classes, 0)
+        self.conditions, self.entry = declared(conditions), checked_entry(entry)
         self.widths = wholes("widths", widths)
         self.blocks = wholes("blocks", blocks)
         self.attention = wholes("attention", attention, 0)
@@ -119,11 +141,17 @@ class UNet(nn.Module):
                     "levels, counted from 0."
                 )
 
+        if self.entry == "cross-attention" and not self.attention:
+            raise ConfigError(
+                "entry 'cross-attention' needs a level with attention; name one in attention."
+            )
+
     def _build(self, rank: int) -> None:
         folded = self.shape[0] * self.patch**rank
         vector = 2 * self.widths[0] + 128
-        self.embed = Embedding(vector, self.classes)
-        self.stem = convolution(rank, folded * (1 + 2 * self.waves), self.widths[0], 3)
+        self.embed = Embedding(vector, self.conditions, self.entry)
+        told = channels_beside(self.conditions, self.shape) * self.patch**rank
+        self.stem = convolution(rank, folded * (1 + 2 * self.waves) + told, self.widths[0], 3)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
@@ -142,7 +170,10 @@ class UNet(nn.Module):
 
     def _stage(self, rank: int, width: int, vector: int, level: int, *, joined: bool) -> Stage:
         head = self.head if level in self.attention else None
-        return Stage(rank, width, vector, dropout=self.dropout, head=head, joined=joined)
+        tokens = self.entry == "cross-attention" and bool(self.embed.places)
+        return Stage(
+            rank, width, vector, dropout=self.dropout, head=head, joined=joined, tokens=tokens
+        )
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         """Map x (B, C, *space), with the noise number (B,) and the condition, like x.
@@ -150,25 +181,27 @@ class UNet(nn.Module):
         With more outputs than one, to (B, outputs·C, *space).
         """
         space = tuple(x.shape[2:])
+        x = beside(with_waves(x, self.waves), self.conditions, cond)
         # Sizes that the patch does not divide are filled up with copies of the last place.
         short = [-size % self.patch for size in space]
         if any(short):
             x = functional.pad(x, [p for s in reversed(short) for p in (0, s)], mode="replicate")
         vector = self.embed(noise, cond)
-        y = self.stem(to_patches(with_waves(x, self.waves), self.patch))
+        tokens = self.embed.tokens(cond, len(x))
+        y = self.stem(to_patches(x, self.patch))
         if y.ndim == 4:  # faster convolutions on CPUs; every later layer keeps this order
             y = y.contiguous(memory_format=torch.channels_last)
-        y = self._paths(y, vector)
+        y = self._paths(y, vector, tokens)
         y = self.out(functional.silu(self.norm(y)))
         return crop(from_patches(y, self.patch), space)
 
-    def _paths(self, y: Tensor, vector: Tensor) -> Tensor:
+    def _paths(self, y: Tensor, vector: Tensor, tokens: Tensor | None) -> Tensor:
         """Go down and up again; each block of the way up sees its twin of the way down."""
         skips: list[Tensor] = []
         down, up = iter(self.down), iter(self.up)
         for level, blocks in enumerate(self.blocks):
             for _ in range(blocks):
-                y = next(down)(y, vector)
+                y = next(down)(y, vector, tokens)
                 skips.append(y)
             if level < len(self.shrink):
                 y = self.shrink[level](y)
@@ -177,14 +210,15 @@ class UNet(nn.Module):
                 y = functional.interpolate(self.grow[level](y), scale_factor=2, mode="nearest")
                 y = crop(y, tuple(skips[-1].shape[2:]))
             for _ in range(self.blocks[level]):
-                y = next(up)(y, vector, skips.pop())
+                y = next(up)(y, vector, tokens, skips.pop())
         return y
 
     def options(self) -> dict[str, Any]:
         """Return the arguments that build this network again, fit for JSON."""
         return {
             "shape": list(self.shape),
-            "classes": self.classes,
+            "conditions": self.conditions,
+            "entry": self.entry,
             "widths": list(self.widths),
             "blocks": list(self.blocks),
             "attention": list(self.attention),
