@@ -9,6 +9,7 @@ import torch
 from ornstein import build
 from ornstein.config import Config
 from ornstein.data import Dataset
+from ornstein.nets.sizes import SIZES
 from ornstein.training.budget import largest, pace
 
 DEFAULT_MINUTES = 10.0
@@ -82,7 +83,7 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
     if not train.optimizer:
         chosen = "muon" if config.net.name == "unet" else "adamw"
         config = _with(config, "train", optimizer=chosen)
-    if not config.net.size and not config.net.options:
+    if not config.net.size and not sized(config):
         config = _with(config, "net", size=_size(config, data, where, seconds))
     measured = None if planned else measure(config, data, where)
     if measured:
@@ -94,6 +95,12 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
         measured,
         sum(p.numel() for p in build.model(config, data).parameters()),
     )
+
+
+def sized(config: Config) -> bool:
+    """Say whether the options of the network hold one that its size would give."""
+    assert config.net.name is not None
+    return any(config.net.options.keys() & size.keys() for size in SIZES[config.net.name].values())
 
 
 def measure(config: Config, data: Dataset, where: torch.device, seconds: float = 2.0) -> float:

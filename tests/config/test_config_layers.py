@@ -85,8 +85,8 @@ def test_a_new_process_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
 
 
 def test_every_recipe_resolves_and_says_what_it_is() -> None:
-    assert set(RECIPES) == {"default", "ddpm", "edm", "flow", "iddpm"}
-    kinds = {"ddpm": DDPM, "edm": EDM, "flow": Flow, "iddpm": DDPM}
+    assert set(RECIPES) == {"default", "ddpm", "edm", "flow", "iddpm", "adm"}
+    kinds = {"ddpm": DDPM, "edm": EDM, "flow": Flow, "iddpm": DDPM, "adm": DDPM}
     for name in RECIPES:
         config = resolve(recipe=name).config
         assert config.recipe == name
@@ -107,6 +107,11 @@ def test_the_recipes_hold_the_papers_numbers() -> None:
     assert iddpm.model.process_options == {"steps": 4000}
     assert (iddpm.model.variance, iddpm.objective.loss) == ("learned", "hybrid")
     assert (iddpm.train.learning_rate, iddpm.sample.solver) == (1e-4, "ddpm")
+    # arXiv:2105.05233, section 3 and table 11: BigGAN's blocks, AdaGN, heads of 64 channels.
+    adm = resolve(recipe="adm").config
+    wanted = {"resample": "biggan", "modulation": "adagn", "head": 64, "dropout": 0.1}
+    assert adm.net.options == wanted
+    assert (adm.model.variance, adm.objective.loss) == ("learned", "hybrid")
 
 
 def test_the_written_file_reads_back_equal_with_the_meaning_of_every_key(tmp_path: Path) -> None:

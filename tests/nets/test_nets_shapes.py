@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ornstein.errors import ConfigError
 from ornstein.nets import MLP, NETS, UNet
 from ornstein.nets.conditions import of_classes
-from ornstein.nets.layers import from_patches, to_patches, with_waves
+from ornstein.nets.patches import from_patches, to_patches, with_waves
 
 SMALL = {"widths": (8, 12), "blocks": (1, 1), "attention": (1,)}
 

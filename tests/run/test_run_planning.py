@@ -60,3 +60,12 @@ def test_images_become_steps_and_ten_minutes_are_the_default() -> None:
 def test_a_wrong_name_inside_a_plan_is_an_error() -> None:
     with pytest.raises(ValidationError):
         planning._with(resolve().config, "train", batsh=3)
+
+
+def test_options_beside_the_size_leave_it_to_the_plan_and_options_of_it_do_not() -> None:
+    def size(**options: object) -> str | None:
+        sets = {"net.name": "unet", "net.options": options, "train.steps": 1}
+        return planning.plan(resolve(flags=sets).config, pictures(False), CPU).config.net.size
+
+    assert size(resample="biggan", head=64) == "tiny"
+    assert size(widths=[8, 8], blocks=[1, 1], attention=[]) is None

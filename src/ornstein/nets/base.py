@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -57,6 +58,27 @@ def fraction(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ConfigError(f"{name} must be a number in [0, 1), not {value!r}.")
     return float(value)
+
+
+def among(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return ``value`` if it is one of the names; else say which there are."""
+    names = list(allowed)
+    if not isinstance(value, str) or value not in names:
+        raise ConfigError(f"{name} must be one of {', '.join(names)}, not {value!r}.")
+    return value
+
+
+def truth(name: str, value: object) -> bool:
+    """Return ``value`` if it is true or false; else refuse."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, not {value!r}.")
+    return value
+
+
+def options_of(net: nn.Module) -> dict[str, Any]:
+    """Return the arguments of a network that keeps each by its name, fit for JSON."""
+    kept = {name: getattr(net, name) for name in inspect.signature(type(net)).parameters}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 
 class Embedding(nn.Module):

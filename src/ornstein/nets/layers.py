@@ -1,7 +1,9 @@
-"""The layers of the U-Net, for series, images and volumes alike."""
+"""The residual blocks of the U-Net, for series, images and volumes alike."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import gcd
 
 import torch
@@ -26,140 +28,113 @@ def silent(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Return a group norm of up to 8 groups; any channel count will do."""
-    return nn.GroupNorm(gcd(8, channels), channels)
+def group_norm(channels: int, groups: int = 8) -> nn.GroupNorm:
+    """Return a group norm of up to ``groups`` groups; any channel count will do."""
+    return nn.GroupNorm(gcd(groups, channels), channels)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Average neighbours of x (B, C, *space); half the size, rounded up."""
+    made: Tensor = POOLS[x.ndim - 2](x, 2, ceil_mode=True)
+    return made
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Show every place of x (B, C, *space) twice along each axis."""
+    return functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def adaptive(norm: nn.GroupNorm, y: Tensor, told: Tensor) -> Tensor:
+    """Scale and shift the normalised y by what is told: AdaGN (arXiv:2105.05233, eq. 3)."""
+    scale, shift = told.chunk(2, dim=1)
+    return torch.addcmul(shift, norm(y), scale + 1)
+
+
+def added(norm: nn.GroupNorm, y: Tensor, told: Tensor) -> Tensor:
+    """Add what is told to y, then normalise, as in DDPM (arXiv:2006.11239)."""
+    out: Tensor = norm(y + told)
+    return out
+
+
+POOLS: dict[int, Callable[..., Tensor]] = {
+    1: functional.avg_pool1d,
+    2: functional.avg_pool2d,
+    3: functional.avg_pool3d,
+}
+RESIZED: dict[str, Callable[[Tensor], Tensor]] = {"down": halved, "up": doubled}
+
+# How the embedding enters a block, and how many numbers a channel it is told.
+MODULATIONS: dict[str, tuple[Callable[[nn.GroupNorm, Tensor, Tensor], Tensor], int]] = {
+    "adagn": (adaptive, 2),
+    "add": (added, 1),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of one network share.
+
+    Attributes:
+        rank: Number of spatial axes.
+        embedding: Length of the embedding vector.
+        modulation: How the embedding enters a block, a name in MODULATIONS.
+        groups: Groups of a group norm, or their greatest common divisor with the channels.
+        head: Channels per attention head.
+        dropout: Share of the inner activations dropped in training.
+        rescale: Whether x + f(x) is divided by sqrt 2, which keeps its variance
+            (arXiv:2011.13456, appendix H).
+    """
+
+    rank: int
+    embedding: int
+    modulation: str = "adagn"
+    groups: int = 8
+    head: int = 32
+    dropout: float = 0.0
+    rescale: bool = False
+
+    def joined(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add the way through a block to the way around it."""
+        return (x + y) * 0.5**0.5 if self.rescale else x + y
 
 
 class Block(nn.Module):
-    """A residual block that knows the noise level: the embedding scales and shifts its inside.
+    """A residual block that knows the noise level: the embedding enters it by its modulation.
 
-    The adaptive group norm of arXiv:2105.05233; the last convolution starts at zero, so a new
-    block is the identity.
+    A resized block changes the size on both its ways, inside before the first convolution: the
+    up and down blocks of BigGAN (arXiv:1809.11096, figure 15) as ADM has them (arXiv:2105.05233).
+    The last convolution starts at zero, so a new block adds nothing.
 
     Args:
-        rank: Number of spatial axes.
-        channels: Channels in and out.
-        embedding: Length of the embedding vector.
-        dropout: Share of the inner activations dropped in training.
+        style: What it shares with the other blocks.
+        inside: Channels of what comes in.
+        outside: Channels of what goes out, as many where not said.
+        resized: "down" for half the size, "up" for twice.
     """
 
-    def __init__(self, rank: int, channels: int, embedding: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, style: Style, inside: int, outside: int = 0, resized: str | None = None
+    ) -> None:
         super().__init__()
-        self.rank = rank
-        self.norm1 = group_norm(channels)
-        self.conv1 = convolution(rank, channels, channels, 3)
-        self.modulate = nn.Linear(embedding, 2 * channels)
-        self.norm2 = group_norm(channels)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = silent(convolution(rank, channels, channels, 3))
+        outside = outside or inside
+        self.style = style
+        self.resized = resized
+        self.inform, told = MODULATIONS[style.modulation]
+        self.norm1 = group_norm(inside, style.groups)
+        self.conv1 = convolution(style.rank, inside, outside, 3)
+        self.modulate = nn.Linear(style.embedding, told * outside)
+        self.norm2 = group_norm(outside, style.groups)
+        self.dropout = nn.Dropout(style.dropout)
+        self.conv2 = silent(convolution(style.rank, outside, outside, 3))
+        self.around = None if inside == outside else convolution(style.rank, inside, outside, 1)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """Map x (B, channels, *space) given the embedding ``vector`` (B, embedding)."""
-        y = self.conv1(functional.silu(self.norm1(x)))
-        scale, shift = self.modulate(vector)[(...,) + (None,) * self.rank].chunk(2, dim=1)
-        y = torch.addcmul(shift, self.norm2(y), scale + 1)
-        y = self.conv2(self.dropout(functional.silu(y)))
-        out: Tensor = x + y
-        return out
-
-
-def heads_of(channels: int, head: int) -> int:
-    """Return how many heads of about ``head`` channels there are: the nearest divisor below."""
-    return channels // next(h for h in range(min(head, channels), 0, -1) if channels % h == 0)
-
-
-class Attention(nn.Module):
-    """Self-attention between all places of an array, added to its input.
-
-    Args:
-        rank: Number of spatial axes.
-        channels: Channels in and out.
-        head: Wished channels per head; the nearest divisor of ``channels`` below is taken.
-    """
-
-    def __init__(self, rank: int, channels: int, head: int = 32) -> None:
-        super().__init__()
-        self.heads = heads_of(channels, head)
-        self.norm = group_norm(channels)
-        self.qkv = convolution(rank, channels, 3 * channels, 1)
-        self.out = silent(convolution(rank, channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, channels, *space) to the same shape."""
-        batch, channels = x.shape[:2]
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, -1)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)  # (B, heads, places, channels per head) each
-        y = functional.scaled_dot_product_attention(q, k, v)
-        out: Tensor = x + self.out(y.transpose(-1, -2).reshape(x.shape))
-        return out
-
-
-class CrossAttention(nn.Module):
-    """Attention of the places of an array to the tokens of conditions, added to its input.
-
-    As in arXiv:2112.10752, section 3.3.
-
-    Args:
-        rank: Number of spatial axes.
-        channels: Channels in and out.
-        width: Length of a token.
-        head: Wished channels per head, as for :class:`Attention`.
-    """
-
-    def __init__(self, rank: int, channels: int, width: int, head: int = 32) -> None:
-        super().__init__()
-        self.heads = heads_of(channels, head)
-        self.norm = group_norm(channels)
-        self.q = convolution(rank, channels, channels, 1)
-        self.kv = nn.Linear(width, 2 * channels)
-        self.out = silent(convolution(rank, channels, channels, 1))
-
-    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Map x (B, channels, *space) given tokens (B, T, width) to the same shape."""
-        batch, channels = x.shape[:2]
-        each = (self.heads, channels // self.heads)
-        q = self.q(self.norm(x)).reshape(batch, *each, -1).transpose(-1, -2)
-        k, v = self.kv(tokens).unflatten(-1, (2, *each)).permute(2, 0, 3, 1, 4)
-        y = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, places, each)
-        out: Tensor = x + self.out(y.transpose(-1, -2).reshape(x.shape))
-        return out
-
-
-def with_waves(x: Tensor, octaves: int) -> Tensor:
-    """Add sines and cosines of half a wave a unit, one, two, ...: (B, C·(1 + 2·octaves), ...)."""
-    angles = [2**k * torch.pi * x for k in range(octaves)]
-    return torch.cat([x, *(f(angle) for angle in angles for f in (torch.sin, torch.cos))], dim=1)
-
-
-def to_patches(x: Tensor, patch: int) -> Tensor:
-    """Fold (B, C, *space) into (B, C·patch^rank, *space/patch); ``patch`` divides each size."""
-    if patch == 1:
-        return x
-    batch, channels, *space = x.shape
-    rank = len(space)
-    split = [part for size in space for part in (size // patch, patch)]
-    x = x.reshape(batch, channels, *split)
-    inner = [3 + 2 * axis for axis in range(rank)]
-    outer = [2 + 2 * axis for axis in range(rank)]
-    x = x.permute(0, 1, *inner, *outer)
-    return x.reshape(batch, channels * patch**rank, *[size // patch for size in space])
-
-
-def from_patches(x: Tensor, patch: int) -> Tensor:
-    """Undo ``to_patches``."""
-    if patch == 1:
-        return x
-    batch, channels, *space = x.shape
-    rank = len(space)
-    x = x.reshape(batch, channels // patch**rank, *[patch] * rank, *space)
-    order = [part for axis in range(rank) for part in (2 + rank + axis, 2 + axis)]
-    x = x.permute(0, 1, *order)
-    return x.reshape(batch, channels // patch**rank, *[size * patch for size in space])
-
-
-def crop(x: Tensor, space: tuple[int, ...]) -> Tensor:
-    """Keep the first ``space`` places of the spatial axes of x (B, C, *larger space)."""
-    for axis, size in enumerate(space, start=2):
-        x = x.narrow(axis, 0, size)
-    return x
+        """Map x (B, inside, *space) given the embedding ``vector`` (B, embedding)."""
+        y = functional.silu(self.norm1(x))
+        if self.resized is not None:
+            x, y = RESIZED[self.resized](x), RESIZED[self.resized](y)
+        told = self.modulate(vector)[(...,) + (None,) * self.style.rank]
+        y = functional.silu(self.inform(self.norm2, self.conv1(y), told))
+        return self.style.joined(
+            x if self.around is None else self.around(x), self.conv2(self.dropout(y))
+        )

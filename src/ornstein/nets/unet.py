@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ornstein.errors import ConfigError
-from ornstein.nets.base import Embedding, fraction, whole, wholes
+from ornstein.nets.attention import Attention, CrossAttention
+from ornstein.nets.base import Embedding, among, fraction, options_of, truth, whole, wholes
 from ornstein.nets.conditions import (
     Conditions,
     beside,
@@ -19,17 +20,15 @@ from ornstein.nets.conditions import (
     declared,
 )
 from ornstein.nets.layers import (
-    Attention,
+    MODULATIONS,
     Block,
-    CrossAttention,
+    Style,
     convolution,
-    crop,
-    from_patches,
+    doubled,
     group_norm,
     silent,
-    to_patches,
-    with_waves,
 )
+from ornstein.nets.patches import crop, filled, from_patches, to_patches, with_waves
 
 
 class Stage(nn.Module):
@@ -39,23 +38,13 @@ class Stage(nn.Module):
     """
 
     def __init__(
-        self,
-        rank: int,
-        channels: int,
-        embedding: int,
-        *,
-        dropout: float,
-        head: int | None,
-        joined: bool,
-        tokens: bool,
+        self, style: Style, channels: int, *, attends: bool, joined: bool, tokens: bool
     ) -> None:
         super().__init__()
-        self.join = convolution(rank, 2 * channels, channels, 1) if joined else None
-        self.block = Block(rank, channels, embedding, dropout)
-        self.attention = None if head is None else Attention(rank, channels, head)
-        self.cross = None
-        if head is not None and tokens:
-            self.cross = CrossAttention(rank, channels, embedding, head)
+        self.join = convolution(style.rank, 2 * channels, channels, 1) if joined else None
+        self.block = Block(style, channels)
+        self.attention = Attention(style, channels) if attends else None
+        self.cross = CrossAttention(style, channels) if attends and tokens else None
 
     def forward(
         self, x: Tensor, vector: Tensor, tokens: Tensor | None, skip: Tensor | None = None
@@ -84,6 +73,15 @@ class UNet(nn.Module):
         blocks: Residual blocks of each level, on the way down and again on the way up.
         attention: Levels, counted from 0, whose blocks are followed by self-attention.
         patch: The first layer folds patches of this size into channels (1: none).
+        attention_at: Sizes whose blocks are followed by self-attention as well: that of the
+            longest axis at a level, such as 16 where a picture is 16 x 12.
+        resample: Between two levels, a strided convolution down and a copied one up ("strided"),
+            or residual blocks that change the size on both ways ("biggan", arXiv:1809.11096).
+        modulation: How the embedding enters each block: it scales and shifts the normalised
+            activations ("adagn", arXiv:2105.05233), or is added before the norm ("add", DDPM's).
+        groups: Groups of a group norm.
+        rescale: Divide each x + f(x) by sqrt 2, which keeps its variance (arXiv:2011.13456).
+        blind: Leave the noise level out of all blocks, to see what it is worth.
         head: Channels per attention head.
         dropout: Share of inner activations dropped in training.
         waves: Octaves of sines and cosines of the input that are seen beside it, as in
@@ -103,6 +101,12 @@ class UNet(nn.Module):
         widths: Sequence[int] = (32, 64, 128),
         blocks: Sequence[int] = (1, 1, 1),
         attention: Sequence[int] = (2,),
+        attention_at: Sequence[int] = (),
+        resample: str = "strided",
+        modulation: str = "adagn",
+        groups: int = 8,
+        rescale: bool = False,
+        blind: bool = False,
         patch: int = 1,
         head: int = 32,
         dropout: float = 0.0,
@@ -116,6 +120,12 @@ class UNet(nn.Module):
         self.widths = wholes("widths", widths)
         self.blocks = wholes("blocks", blocks)
         self.attention = wholes("attention", attention, 0)
+        self.attention_at = wholes("attention_at", attention_at)
+        self.resample = among("resample", resample, ("strided", "biggan"))
+        self.modulation = among("modulation", modulation, MODULATIONS)
+        self.groups = whole("groups", groups)
+        self.rescale = truth("rescale", rescale)
+        self.blind = truth("blind", blind)
         self.patch = whole("patch", patch)
         self.head = whole("head", head)
         self.dropout = fraction("dropout", dropout)
@@ -140,40 +150,56 @@ class UNet(nn.Module):
                     f"attention names level {level}, but there are only {len(self.widths)} "
                     "levels, counted from 0."
                 )
-
-        if self.entry == "cross-attention" and not self.attention:
+        for size in self.attention_at:
+            if size not in self._sizes():
+                raise ConfigError(
+                    f"attention_at names size {size}, but the levels have the sizes "
+                    f"{', '.join(map(str, self._sizes()))}."
+                )
+        if self.entry == "cross-attention" and not (self.attention or self.attention_at):
             raise ConfigError(
                 "entry 'cross-attention' needs a level with attention; name one in attention."
             )
 
+    def _sizes(self) -> list[int]:
+        """The longest axis of each level."""
+        first = -(-max(self.shape[1:]) // self.patch)
+        return [-(-first // 2**level) for level in range(len(self.widths))]
+
     def _build(self, rank: int) -> None:
         folded = self.shape[0] * self.patch**rank
         vector = 2 * self.widths[0] + 128
+        style = Style(
+            rank, vector, self.modulation, self.groups, self.head, self.dropout, self.rescale
+        )
         self.embed = Embedding(vector, self.conditions, self.entry)
         told = channels_beside(self.conditions, self.shape) * self.patch**rank
         self.stem = convolution(rank, folded * (1 + 2 * self.waves) + told, self.widths[0], 3)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
-        for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
-            for _ in range(blocks):
-                self.down.append(self._stage(rank, width, vector, level, joined=False))
+        for level, width in enumerate(self.widths):
+            self.down.extend(self._stages(style, level, joined=False))
             if level + 1 < len(self.widths):
                 below = self.widths[level + 1]
-                self.shrink.append(convolution(rank, width, below, 3, stride=2))
-                self.grow.append(convolution(rank, below, width, 1))
+                if self.resample == "biggan":
+                    self.shrink.append(Block(style, width, below, "down"))
+                    self.grow.append(Block(style, below, width, "up"))
+                else:
+                    self.shrink.append(convolution(rank, width, below, 3, stride=2))
+                    self.grow.append(convolution(rank, below, width, 1))
         for level in reversed(range(len(self.widths))):
-            for _ in range(self.blocks[level]):
-                width = self.widths[level]
-                self.up.append(self._stage(rank, width, vector, level, joined=True))
-        self.norm = group_norm(self.widths[0])
+            self.up.extend(self._stages(style, level, joined=True))
+        self.norm = group_norm(self.widths[0], self.groups)
         self.out = silent(convolution(rank, self.widths[0], self.outputs * folded, 3))
 
-    def _stage(self, rank: int, width: int, vector: int, level: int, *, joined: bool) -> Stage:
-        head = self.head if level in self.attention else None
+    def _stages(self, style: Style, level: int, *, joined: bool) -> list[Stage]:
+        """The blocks of one level on one way."""
+        attends = level in self.attention or self._sizes()[level] in self.attention_at
         tokens = self.entry == "cross-attention" and bool(self.embed.places)
-        return Stage(
-            rank, width, vector, dropout=self.dropout, head=head, joined=joined, tokens=tokens
-        )
+        return [
+            Stage(style, self.widths[level], attends=attends, joined=joined, tokens=tokens)
+            for _ in range(self.blocks[level])
+        ]
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         """Map x (B, C, *space), with the noise number (B,) and the condition, like x.
@@ -181,12 +207,8 @@ class UNet(nn.Module):
         With more outputs than one, to (B, outputs·C, *space).
         """
         space = tuple(x.shape[2:])
-        x = beside(with_waves(x, self.waves), self.conditions, cond)
-        # Sizes that the patch does not divide are filled up with copies of the last place.
-        short = [-size % self.patch for size in space]
-        if any(short):
-            x = functional.pad(x, [p for s in reversed(short) for p in (0, s)], mode="replicate")
-        vector = self.embed(noise, cond)
+        x = filled(beside(with_waves(x, self.waves), self.conditions, cond), self.patch)
+        vector = self.embed(torch.zeros_like(noise) if self.blind else noise, cond)
         tokens = self.embed.tokens(cond, len(x))
         y = self.stem(to_patches(x, self.patch))
         if y.ndim == 4:  # faster convolutions on CPUs; every later layer keeps this order
@@ -204,10 +226,12 @@ class UNet(nn.Module):
                 y = next(down)(y, vector, tokens)
                 skips.append(y)
             if level < len(self.shrink):
-                y = self.shrink[level](y)
+                shrink = self.shrink[level]
+                y = shrink(y, vector) if isinstance(shrink, Block) else shrink(y)
         for level in reversed(range(len(self.blocks))):
             if level < len(self.grow):
-                y = functional.interpolate(self.grow[level](y), scale_factor=2, mode="nearest")
+                grow = self.grow[level]
+                y = grow(y, vector) if isinstance(grow, Block) else doubled(grow(y))
                 y = crop(y, tuple(skips[-1].shape[2:]))
             for _ in range(self.blocks[level]):
                 y = next(up)(y, vector, tokens, skips.pop())
@@ -215,16 +239,4 @@ class UNet(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """Return the arguments that build this network again, fit for JSON."""
-        return {
-            "shape": list(self.shape),
-            "conditions": self.conditions,
-            "entry": self.entry,
-            "widths": list(self.widths),
-            "blocks": list(self.blocks),
-            "attention": list(self.attention),
-            "patch": self.patch,
-            "head": self.head,
-            "dropout": self.dropout,
-            "waves": self.waves,
-            "outputs": self.outputs,
-        }
+        return options_of(self)
