@@ -28,6 +28,13 @@ class Output(NamedTuple):
     spread: Tensor | None
 
 
+def seen(x: Tensor, level: Level, data_std: float = 1.0) -> tuple[Tensor, Tensor]:
+    """What a network sees of x at a level: x of unit variance, and log_snr/8 within ±2.5, (B,)."""
+    scale = torch.hypot(level.alpha * data_std, level.sigma)
+    noise = (level.log_snr / 8).clamp(-2.5, 2.5).to(x).expand(len(x))
+    return x * spread(1 / scale, x), noise
+
+
 class Model(nn.Module):
     """A denoiser made of any network and a prediction target.
 
@@ -70,9 +77,7 @@ class Model(nn.Module):
         Raises:
             UsageError: the network's answer has not the channels that x and ``learned`` ask for.
         """
-        scale = torch.hypot(level.alpha * self.data_std, level.sigma)
-        noise = (level.log_snr / 8).clamp(-2.5, 2.5).to(x).expand(len(x))
-        answer: Tensor = self.net(x * spread(1 / scale, x), noise, cond or {})
+        answer: Tensor = self.net(*seen(x, level, self.data_std), cond or {})
         parts = 2 if self.learned else 1
         if answer.shape != (len(x), parts * x.shape[1], *x.shape[2:]):
             raise UsageError(
@@ -103,4 +108,32 @@ class Model(nn.Module):
         return denoise
 
 
-Guidance = Callable[[Denoiser], Denoiser]
+class Classifier(nn.Module):
+    """What class a noisy item is of, at every level: log p(class | x).
+
+    The noisy classifier of arXiv:2105.05233 (section 4), on every process like :class:`Model`.
+
+    Args:
+        net: Called as net(x, noise): x (B, *D), noise (B,); returns logits (B, classes).
+        data_std: Standard deviation of the data the network was trained on, 1 when standardised.
+    """
+
+    def __init__(self, net: nn.Module, data_std: float = 1.0) -> None:
+        super().__init__()
+        self.net = net
+        self.data_std = data_std
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:
+        """Log-probability of every class, (B, classes), of x (B, *D) on any scale."""
+        unit = level.unit()
+        logits: Tensor = self.net(*seen(x * spread(1 / level.norm, x), unit, self.data_std))
+        return logits.log_softmax(1)
+
+    def of(self, labels: Tensor) -> Callable[[Tensor, Level], Tensor]:
+        """Return the log-probability of each item's class, labels (B,), for guidance."""
+
+        def log_prob(x: Tensor, level: Level) -> Tensor:
+            said: Tensor = self(x, level)
+            return said.gather(1, labels[:, None])[:, 0]
+
+        return log_prob
