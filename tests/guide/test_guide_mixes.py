@@ -233,3 +233,14 @@ def test_scale_one_is_off_but_for_cfg_plus_plus() -> None:
     assert [Guide(kind).off(1.0) for kind in GUIDES] == [True, False, True]
     levels = GRIDS["log-snr"](VP(), 3)
     assert Guide().bind(WANTED, PAIR, 1.0, levels) is WANTED
+
+
+def test_each_name_stands_for_its_mix() -> None:
+    levels, x, level = GRIDS["log-snr"](VP(), 5), points(4), GRIDS["log-snr"](VP(), 5)[2]
+    for kind, mix in (
+        ("cfg", towards(0.7)),
+        ("apg", across(0.7)),
+        ("cfg++", renoised(0.7, levels)),
+    ):
+        named = Guide(kind).bind(WANTED, PAIR, 0.7, levels)(x, level).x0
+        torch.testing.assert_close(named, mixed(PAIR, mix)(x, level).x0)
