@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ornstein.errors import ConfigError
+from ornstein.nets.attention import Attention
 from ornstein.nets.base import Embedding, fraction, whole, wholes
-from ornstein.nets.layers import Attention, Block, convolution, group_norm
+from ornstein.nets.layers import Block, Style, convolution, group_norm
 from ornstein.nets.mlp import Layer
 
 
@@ -70,14 +71,15 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def _path(self, rank: int, vector: int) -> list[nn.Module]:
+        style = Style(rank, vector, head=self.head, dropout=self.dropout)
         made: list[nn.Module] = [convolution(rank, self.shape[0], self.widths[0], 3)]
         for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
             if level:
                 made.append(convolution(rank, self.widths[level - 1], width, 3, stride=2))
             for _ in range(blocks):
-                made.append(Block(rank, width, vector, self.dropout))
+                made.append(Block(style, width))
                 if level in self.attention:
-                    made.append(Attention(rank, width, self.head))
+                    made.append(Attention(style, width))
         return made
 
     def _line(self, vector: int) -> list[nn.Module]:
