@@ -86,7 +86,7 @@ def train(
             f"Sample it: ornstein sample {run.name}. Train another: add --name."
         )
         return run
-    data = open_data(settled.data.source, size=settled.data.size, limit=settled.data.limit)
+    data = open_data(**settled.data.opening())
     where = build.device()
     made = plan(settled, data, where)
     _introduce(say, run, data, made, where)
@@ -127,11 +127,10 @@ def _introduce(say: Progress, run: Run, data: Dataset, made: Plan, where: torch.
     """Say what will be trained on what, and what it will cost."""
     config, net = made.config, made.config.net
     shape = "x".join(map(str, data.shape))
-    kinds = {"image": "pictures", "series": "series", "vector": "vectors"}
     labels = f", {len(data.classes)} classes" if data.labels is not None else ""
     say.note(f"run        {run.folder}; the same command later goes on with it")
     say.note(
-        f"data       {data.name}: {len(data.train):,} {kinds[data.kind]} of {shape}{labels}, "
+        f"data       {data.name}: {len(data.train):,} {data.coding.noun} of {shape}{labels}, "
         f"{len(data.heldout):,} held out"
     )
     for remark in data.notes:

@@ -17,8 +17,9 @@ PREVIEWS = 10
 LOG_SECONDS = 1.0
 
 # What each kind of data is trained with when nothing is said: items per step, learning rate.
-BATCH = {"image": 64, "series": 64, "vector": 512}
-RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3}
+BATCH = {"image": 64, "series": 64, "vector": 512, "table": 512}
+RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3, "table": 3e-3}
+FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 
 GUIDANCE = 1.5  # towards the class, where there are classes
 
@@ -70,14 +71,14 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
     seconds = 60 * config.train.minutes if config.train.minutes else None
     planned = train.log_every is not None
     if not config.net.name:
-        config = _with(config, "net", name="mlp" if data.kind == "vector" else "unet")
+        config = _with(config, "net", name="mlp" if data.kind in FLAT else "unet")
     if not train.batch:
         config = _with(config, "train", batch=BATCH[data.kind])
     if not train.learning_rate:
         config = _with(config, "train", learning_rate=RATE[data.kind])
     if config.sample.guidance is None:
         config = _with(config, "sample", guidance=_guidance(config, data))
-    if data.kind == "vector" and not planned:
+    if data.kind in FLAT and not planned:
         # Points cost little, and few of them show no shape.
         config = _with(config, "sample", count=max(1000, config.sample.count))
     if not train.optimizer:
@@ -112,7 +113,7 @@ def measure(config: Config, data: Dataset, where: torch.device, seconds: float =
 def _guidance(config: Config, data: Dataset) -> float:
     """Off where it could not be learned, and for vectors, whose shape it bends visibly."""
     learned = build.class_count(data) > 0 and config.train.class_dropout > 0
-    return GUIDANCE if learned and data.kind != "vector" else 1.0
+    return GUIDANCE if learned and data.kind not in FLAT else 1.0
 
 
 def _size(config: Config, data: Dataset, where: torch.device, seconds: float | None) -> str:

@@ -49,7 +49,7 @@ class Samples:
 
     @property
     def kind(self) -> str:
-        """Kind of data: "image", "series" or "vector"."""
+        """Kind of data: "image", "series", "vector" or "table"."""
         return self.coding.kind
 
     def __len__(self) -> int:
@@ -87,14 +87,18 @@ class Samples:
         return [_picture(shown) for shown in self.coding.show(self.items)]
 
     def grid(self, columns: int | None = None) -> Image.Image:
-        """Draw all on one sheet: pictures in a grid, series as plots, vectors as a cloud."""
+        """Draw all on one sheet: pictures in a grid, series as plots, vectors as a cloud.
+
+        Rows of a table are a histogram of each column.
+        """
         shown = self.coding.show(self.items) if self.kind == "image" else self.items
-        return sheet(shown, self.kind, columns=columns)
+        return sheet(shown, self.kind, columns=columns, labels=self.coding.captions)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write one PNG for each picture, its settings inside; series and vectors as one .npy.
 
-        Numbers that 8 bits do not hold are written as .npy as well.
+        Numbers that 8 bits do not hold are written as .npy as well. Rows of a table are one CSV
+        file, with the settings beside it.
 
         Raises:
             DiskError: they cannot be written.
@@ -110,15 +114,15 @@ class Samples:
                 paths.append(path)
         if self.items.dtype != np.uint8:
             stem = f"seed{self.seed}-{self.numbers[0]:05d}-{self.numbers[-1]:05d}"
-            file = io.BytesIO()
-            np.save(file, self.items, allow_pickle=False)
-            write_atomically(folder / f"{stem}.npy", file.getvalue())
+            files = self.coding.files(self.items, stem) or {f"{stem}.npy": _npy(self.items)}
+            for name, content in files.items():
+                write_atomically(folder / name, content)
             items = [
                 {"item": n, "class": c} for n, c in zip(self.numbers, self.labels, strict=True)
             ]
             text = json.dumps({**self.settings, "items": items}, sort_keys=True)
             write_atomically(folder / f"{stem}.json", text.encode())
-            paths.append(folder / f"{stem}.npy")
+            paths += [folder / name for name in files]
         return paths
 
     def save_sheet(self, path: str | Path, columns: int | None = None) -> Path:
@@ -154,6 +158,12 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _npy(items: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, items, allow_pickle=False)
+    return file.getvalue()
 
 
 def _picture(shown: np.ndarray) -> Image.Image:

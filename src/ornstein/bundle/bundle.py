@@ -64,7 +64,7 @@ class Bundle:
 
     @property
     def kind(self) -> str:
-        """Kind of data: "image", "series" or "vector"."""
+        """Kind of data: "image", "series", "vector" or "table"."""
         return self.coding.kind
 
     @property
@@ -334,7 +334,7 @@ class Bundle:
             ends.append(x.cpu())
             labels += [None] * size if walk.labels is None else walk.labels.tolist()
         return Samples(
-            items=self.coding.decode(torch.cat(ends)),
+            items=self.coding.labelled(self.coding.decode(torch.cat(ends)), labels),
             coding=self.coding,
             seed=seed,
             numbers=tuple(range(first, first + n)),

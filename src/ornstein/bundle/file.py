@@ -26,7 +26,7 @@ from ornstein.bundle.description import Description, Made, TunedLevels, bounded,
 from ornstein.bundle.parts import Sampler, TunedGrid
 from ornstein.config.options import bind, check_options
 from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
-from ornstein.data.coding import Coding
+from ornstein.data.codings import coding_from_json
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.model import Model
 from ornstein.nets import NETS
@@ -185,7 +185,7 @@ def _build(said: Description, tensors: dict[str, Tensor]) -> Bundle:
         target=said.target,
         process=said.process.name,
         process_options=said.process.options,
-        coding=Coding.from_json(said.coding),
+        coding=coding_from_json(said.coding),
         shape=tuple(said.shape),
         classes=tuple(said.classes),
         sampler=Sampler(**said.sampler.model_dump()),

@@ -24,6 +24,7 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 @click.argument("source", metavar="DATA")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
 @click.option("--limit", type=Amount(1, 10**9), help="Use at most so many items.")
+@click.option("--set", "sets", multiple=True, help="A setting of the data: data.label=COLUMN.")
 @click.option("--schedule", help="Say what this process leaves of the data in its noisiest level.")
 @click.option(
     "--out",
@@ -38,6 +39,7 @@ def command(
     source: str,
     size: int | None,
     limit: int | None,
+    sets: tuple[str, ...],
     schedule: str | None,
     out: Path,
     as_json: bool,
@@ -46,14 +48,16 @@ def command(
     """Look at DATA before training on it.
 
     DATA is a built-in name (digits, emoji, ecg, two-moons, ...), a folder of pictures whose
-    sub-folders become classes, or an .npy or .npz file. Prints what is in it and what was left
-    out, and writes NAME.sheet.png and NAME.report.json.
+    sub-folders become classes, an .npy or .npz file, or a table (.csv). Prints what is in it and
+    what was left out, and writes NAME.sheet.png and NAME.report.json.
     """
+    from ornstein.config import resolve
     from ornstein.core import PROCESSES
     from ornstein.data import details, left_in_noise, open_data, prior_report, report
 
     chosen("schedule", schedule, PROCESSES)
-    data = open_data(source, size=size, limit=limit)
+    flags = {"data.source": source, "data.size": size, "data.limit": limit}
+    data = open_data(**resolve(sets=sets, flags=flags).config.data.opening())
     facts, prior = details(data), []
     if schedule is not None:
         left = left_in_noise(data, PROCESSES[schedule]())
@@ -81,13 +85,13 @@ def draw_sheet(data: Dataset) -> Image:
 
     from ornstein.viz import sheet
 
-    most = CLOUD_ITEMS if data.kind == "vector" else SHEET_ITEMS
+    most = CLOUD_ITEMS if data.kind in ("vector", "table") else SHEET_ITEMS
     order = np.arange(len(data)) if data.labels is None else np.argsort(data.labels, kind="stable")
     places = np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int)
     picked = order[np.unique(places)]
-    labels = None
-    if data.labels is not None and data.kind != "vector":
-        labels = [data.classes[k] for k in data.labels[picked]]
+    labels = data.coding.captions
+    if data.labels is not None and data.kind in ("image", "series"):
+        labels = tuple(data.classes[k] for k in data.labels[picked])
     raw = data.raw(picked)
     shown = data.coding.show(raw) if data.kind == "image" else raw
     return sheet(shown, data.kind, labels=labels)

@@ -111,7 +111,7 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     from ornstein.cli.progress import duration
 
     said = made.settings
-    noun = {"image": "pictures", "series": "series", "vector": "vectors"}[made.kind]
+    noun = made.coding.noun
     names = {
         "items": f"{noun}, settings inside" if made.kind == "image" else noun,
         "grid": "all on one sheet",

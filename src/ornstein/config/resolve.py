@@ -157,7 +157,7 @@ def _assignment(text: str, layers: _Layers) -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"--set needs key=value, such as train.batch=32, not {text!r}.")
     parsed = _literal(value.strip())
-    for table in _TABLES:
+    for table in (*_TABLES, "data.columns"):
         if key.startswith(f"{table}."):
             old = layers.values.get(table, {})
             return table, {**(old if isinstance(old, dict) else {}), key[len(table) + 1 :]: parsed}

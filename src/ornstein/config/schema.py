@@ -49,7 +49,8 @@ class DataSettings(Section):
     """What is learnt."""
 
     source: Annotated[str, AfterValidator(writable)] = Field(
-        default="", description="Built-in name, folder of pictures, or .npy/.npz file."
+        default="",
+        description="Built-in name, folder of pictures, .npy/.npz file, or table (.csv).",
     )
     size: Annotated[
         Side | Sides | None, Auto, Said("a whole number from 1 to 4,096, or two of them")
@@ -60,12 +61,24 @@ class DataSettings(Section):
     limit: Annotated[Count | None, Auto] = Field(
         default=None, description="Use at most so many items; auto takes all."
     )
+    columns: Annotated[dict[str, str], Said("a table of columns")] = Field(
+        default={},
+        description="What columns of a table are: number, category, date (or date:%d/%m/%y) or "
+        "omit; the others are told from their cells.",
+    )
+    label: Annotated[str | None, Auto] = Field(
+        default=None, description="Column of a table that is the class; auto takes none."
+    )
     flip: bool = Field(default=False, description="Mirror half of the pictures left to right.")
     dequantise: bool = Field(
         default=False,
         description="Add uniform noise as wide as a level to data of levels, which `ornstein "
         "likelihood` measures by; samples are rounded to levels either way.",
     )
+
+    def opening(self) -> dict[str, Any]:
+        """Arguments of :func:`ornstein.data.open_data`."""
+        return self.model_dump(include={"source", "size", "limit", "columns", "label"})
 
 
 class NetSettings(Section):

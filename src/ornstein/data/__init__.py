@@ -1,4 +1,4 @@
-"""Data sets: built-in ones, folders of pictures, arrays; opened once, split and standardised."""
+"""Data sets: built-in ones, pictures, arrays, tables; opened once, split and standardised."""
 
 from __future__ import annotations
 

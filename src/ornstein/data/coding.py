@@ -8,19 +8,20 @@ is turned back into raw units without the data set.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ornstein.data.moments import moments_of_bytes, moments_of_reals, usual_range
 from ornstein.errors import DataError, DivergedError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-AXES = {"image": 4, "series": 3, "vector": 2}  # number of axes of a batch of each kind
-_CHUNK_BYTES = 1 << 24
+AXES = {"image": 4, "series": 3, "vector": 2, "table": 2}  # axes of a batch of each kind
+NOUNS = {"image": "pictures", "series": "series", "vector": "vectors", "table": "rows"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Coding:
     Attributes:
         mean: Mean of each channel in raw units.
         std: Standard deviation of each channel in raw units; 1 for a channel that is constant.
-        kind: "image", "series" or "vector".
+        kind: "image", "series", "vector" or "table".
         low: Least raw value that means anything (0 for 8-bit pictures), or None.
         high: Greatest such value, or None.
         levels: Number of equally spaced raw values from low to high, or None for real numbers.
@@ -63,6 +64,21 @@ class Coding:
         if self.levels is None or self.low is None or self.high is None:
             return None
         return (self.high - self.low) / (self.levels - 1)
+
+    @property
+    def meaning(self) -> tuple[str, ...]:
+        """What raw values stand for besides numbers: part of what makes data equal."""
+        return ()
+
+    @property
+    def captions(self) -> tuple[str, ...] | None:
+        """Names of what a sheet shows side by side; None for the items themselves."""
+        return None
+
+    @property
+    def noun(self) -> str:
+        """What items are called, many of them."""
+        return NOUNS[self.kind]
 
     @property
     def is_uint8(self) -> bool:
@@ -128,6 +144,28 @@ class Coding:
         unit = (raw.astype(np.float64) - self.low) / span
         return np.asarray(np.rint(unit.clip(0, 1) * 255), dtype=np.uint8)
 
+    def coded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of an encoded item whose raw shape is ``shape``."""
+        return shape
+
+    def measured(self, items: np.ndarray, train: np.ndarray) -> Coding:
+        """The same coding with its numbers measured on the training items of other data."""
+        return measure(items, train, self.kind)
+
+    def about(self, items: np.ndarray) -> list[str]:
+        """What a look at the data says of its values, one line each."""
+        mean = ", ".join(f"{v:.4g}" for v in self.mean[:4])
+        std = ", ".join(f"{v:.4g}" for v in self.std[:4])
+        return [f"mean {mean}; deviation {std} (measured on the training part)"]
+
+    def labelled(self, raw: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
+        """Decoded items that say their class themselves, where such data do."""
+        return raw
+
+    def files(self, raw: np.ndarray, stem: str) -> dict[str, bytes]:
+        """Items in the format that such data come in, by file name; none if there is no such."""
+        return {}
+
     def to_json(self) -> dict[str, Any]:
         """Plain dict for a JSON file; floats survive exactly (shortest repr)."""
         fields = asdict(self)
@@ -171,69 +209,14 @@ class Coding:
         return self._over(mean, like), self._over(std, like)
 
 
-def chunks(items: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The items at ``indices`` in order, in pieces of about 16 MB, so that a memmap stays one."""
-    size = max(1, int(_CHUNK_BYTES // max(1, items[:1].nbytes)))
-    for start in range(0, len(indices), size):
-        yield np.take(items, indices[start : start + size], axis=0)
-
-
 def measure(items: np.ndarray, train: np.ndarray, kind: str) -> Coding:
     """Coding measured on the training items only.
 
     8-bit values are counted (exact in integers); real numbers take two passes in float64.
     """
     if items.dtype == np.uint8:
-        mean, std = _moments_of_bytes(items, train)
+        mean, std = moments_of_bytes(items, train)
         return Coding(mean, std, kind, low=0.0, high=255.0, levels=256)
-    mean, std = _moments_of_reals(items, train)
-    low, high = _range(items) if kind == "image" else (None, None)
+    mean, std = moments_of_reals(items, train)
+    low, high = usual_range(items) if kind == "image" else (None, None)
     return Coding(mean, std, kind, low=low, high=high)
-
-
-def _moments_of_bytes(
-    items: np.ndarray, train: np.ndarray
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    channels = items.shape[1]
-    counts = np.zeros((channels, 256), dtype=np.int64)
-    for part in chunks(items, train):
-        for c in range(channels):
-            counts[c] += np.bincount(part[:, c].ravel(), minlength=256)
-    values = np.arange(256, dtype=np.float64)
-    total = counts.sum(axis=1)
-    mean = (counts @ values) / total
-    variance = (counts * (values[None] - mean[:, None]) ** 2).sum(axis=1) / total
-    return _as_moments(mean, variance, mean)
-
-
-def _moments_of_reals(
-    items: np.ndarray, train: np.ndarray
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    over = (0, *range(2, items.ndim))
-    count = len(train) * int(np.prod(items.shape[2:], dtype=np.int64))
-    mean = np.zeros(items.shape[1])
-    for part in chunks(items, train):
-        mean += part.sum(axis=over, dtype=np.float64) / count
-    variance = np.zeros(items.shape[1])
-    column = mean.reshape(1, -1, *[1] * (items.ndim - 2))
-    for part in chunks(items, train):
-        variance += ((part - column) ** 2).sum(axis=over) / count
-    return _as_moments(mean, variance, mean)
-
-
-def _as_moments(
-    mean: np.ndarray, variance: np.ndarray, scale: np.ndarray
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """A constant channel (spread within rounding of its mean) gets standard deviation 1."""
-    std = np.sqrt(variance)
-    std = np.where(std > 1e-12 * np.abs(scale), std, 1.0)
-    return tuple(float(v) for v in mean), tuple(float(v) for v in std)
-
-
-def _range(items: np.ndarray) -> tuple[float, float]:
-    """Range of real-valued pictures: the first usual one that holds them all, else their own."""
-    low, high = float(items.min()), float(items.max())
-    for usual in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0)):
-        if usual[0] <= low and high <= usual[1]:
-            return usual
-    return low, high

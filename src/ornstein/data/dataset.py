@@ -43,9 +43,9 @@ class Dataset:
 
     Attributes:
         name: Short name, used for the run directory.
-        kind: "image", "series" or "vector".
-        items: (N, C, H, W), (N, C, L) or (N, D); uint8 for 8-bit pictures, else float32.
-            May be a read-only memory map.
+        kind: "image", "series", "vector" or "table".
+        items: (N, C, H, W), (N, C, L) or (N, D); uint8 for 8-bit pictures, else float32. Rows of
+            a table, (N, columns), are float64 as its columns say. May be a read-only memory map.
         labels: Class index of each item, (N,) int64, or None.
         classes: Class names; empty when there are no labels.
         train: Indices of the training items, ascending.
@@ -87,8 +87,8 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one item, channels first."""
-        return tuple(int(n) for n in self.items.shape[1:])
+        """Shape of one item as a network sees it, channels first."""
+        return self.coding.coded(tuple(int(n) for n in self.items.shape[1:]))
 
     @property
     def dims(self) -> int:
@@ -103,7 +103,13 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of items, labels, class names and split: equal exactly for equal data."""
-        head = (self.kind, self.items.dtype.str, self.items.shape, self.classes)
+        head: tuple[object, ...] = (
+            self.kind,
+            self.items.dtype.str,
+            self.items.shape,
+            self.classes,
+        )
+        head += self.coding.meaning
         digest = hashlib.sha256(repr(head).encode())
         digest.update(_content_digest(self.items))
         for part in (self.labels, self.train, self.heldout):
@@ -136,6 +142,7 @@ def make_dataset(
     labels: np.ndarray | None = None,
     classes: tuple[str, ...] = (),
     heldout: np.ndarray | None = None,
+    coding: Coding | None = None,
     refused: tuple[Refused, ...] = (),
     captions: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
@@ -145,12 +152,13 @@ def make_dataset(
 
     Args:
         name: Short name.
-        kind: "image", "series" or "vector".
+        kind: "image", "series", "vector" or "table".
         items: uint8 or float32, channels first.
         source: Origin.
         labels: Class index of each item.
         classes: Class names.
         heldout: Indices of an official held-out part; None for our own split.
+        coding: What the items mean, whose numbers are measured anew; None for the kind's own.
         refused: Files left out.
         captions: Text of each item.
         names: Name of each item.
@@ -168,7 +176,7 @@ def make_dataset(
         classes=classes,
         train=train,
         heldout=held,
-        coding=measure(items, train, kind),
+        coding=measure(items, train, kind) if coding is None else coding.measured(items, train),
         source=source,
         refused=refused,
         captions=captions,
@@ -196,6 +204,7 @@ def subset(dataset: Dataset, limit: int) -> Dataset:
         labels=None if dataset.labels is None else dataset.labels[kept],
         classes=dataset.classes,
         heldout=held,
+        coding=dataset.coding,
         refused=dataset.refused,
         captions=tuple(dataset.captions[i] for i in kept) if dataset.captions else (),
         names=tuple(dataset.names[i] for i in kept) if dataset.names else (),

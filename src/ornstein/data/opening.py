@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ornstein.data.arrays import from_arrays, open_file
+from ornstein.data.coding import Coding
 from ornstein.data.dataset import Dataset, Source, make_dataset, subset
 from ornstein.data.folder import open_folder
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
 from ornstein.data.pixels import resize_items
 from ornstein.data.sources import SOURCES, places
+from ornstein.data.tables import Table, open_table, read_text
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
 from ornstein.errors import DataError, UsageError, near
 
 Progress = Callable[[int, int], None]
 SIZES = (4, 4096)
+CSV = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a path is to be read; each concerns some kinds of data only.
+
+    Attributes:
+        size: Height and width of pictures.
+        allow_bad: Go on when too many pictures cannot be used.
+        progress: Told how many pictures are decoded.
+        columns: What the columns of a table are, by name.
+        label: Column of a table that is the class.
+        like: Coding of a model that the data is for.
+    """
+
+    size: tuple[int, int] | None = None
+    allow_bad: bool = False
+    progress: Progress | None = None
+    columns: Mapping[str, str] | None = None
+    label: str | None = None
+    like: Coding | None = None
 
 
 def open_data(
@@ -29,18 +53,25 @@ def open_data(
     limit: int | None = None,
     allow_bad: bool = False,
     progress: Progress | None = None,
+    columns: Mapping[str, str] | None = None,
+    label: str | None = None,
+    like: Coding | None = None,
 ) -> Dataset:
     """Open a data set.
 
     Args:
         source: A built-in name (``ornstein.data.names()``), a folder of pictures, one picture, an
-            .npy or .npz file, or an array. Toys take a count (two-moons:50000), emoji a size
-            (emoji:64).
+            .npy or .npz file, a table (.csv), or an array. Toys take a count (two-moons:50000),
+            emoji a size (emoji:64).
         size: Height and width to bring pictures to, one number or (height, width).
         seed: Draws the toys; the split never depends on it.
         limit: Keep at most this many items, chosen evenly.
         allow_bad: Go on when more than 1 % of a folder's files cannot be used.
         progress: Called with files done and files in all while a folder is decoded.
+        columns: What columns of a table are, by name: number, category, date (or date:%d/%m/%y)
+            or omit; the others are told from their cells.
+        label: Column of a table that is the class.
+        like: Coding of a model: a table is read by its columns, and nothing is measured.
 
     Raises:
         DataError: nothing there, or nothing that can be used (exit code 65).
@@ -49,7 +80,13 @@ def open_data(
     target = _size(size)
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit} is too small; it must be at least 1.")
-    dataset = _open(source, target, seed, limit, allow_bad, progress)
+    wishes = Wishes(target, allow_bad, progress, columns, label, like)
+    dataset = _open(source, wishes, seed, limit)
+    if dataset.kind != "table" and (columns or label):
+        raise UsageError(
+            f"columns and label are for tables; '{dataset.name}' is of kind '{dataset.kind}', "
+            "leave them out."
+        )
     if target is not None:
         dataset = _resized(dataset, target)
     return dataset if limit is None else subset(dataset, limit)
@@ -61,12 +98,7 @@ def names() -> tuple[str, ...]:
 
 
 def _open(
-    source: str | Path | np.ndarray,
-    size: tuple[int, int] | None,
-    seed: int,
-    limit: int | None,
-    allow_bad: bool,
-    progress: Progress | None,
+    source: str | Path | np.ndarray, wishes: Wishes, seed: int, limit: int | None
 ) -> Dataset:
     if isinstance(source, np.ndarray):
         return from_arrays({"x": source}, name="array", source=Source("an array"))
@@ -78,13 +110,14 @@ def _open(
         return SOURCES[name].open(option)
     if isinstance(source, str) and "/" not in source and not option:
         for path in places(source):
-            return replace(open_path(path, size, allow_bad, progress), name=source)
+            return replace(open_path(path, wishes), name=source)
     if known:
         return SOURCES[name].open(option)
-    return open_path(Path(source), size, allow_bad, progress, typed=str(source))
+    return open_path(Path(source), wishes, typed=str(source))
 
 
 _MOST_POINTS = 10_000_000
+_NONE = Wishes()
 
 
 def _count(source: str, option: str) -> int:
@@ -95,14 +128,8 @@ def _count(source: str, option: str) -> int:
     return int(option)
 
 
-def open_path(
-    path: Path,
-    size: tuple[int, int] | None = None,
-    allow_bad: bool = False,
-    progress: Progress | None = None,
-    typed: str = "",
-) -> Dataset:
-    """Data set of a path: folder of pictures, folder of IDX files, array file or one picture."""
+def open_path(path: Path, wishes: Wishes = _NONE, typed: str = "") -> Dataset:
+    """Data set of a path: folder of pictures or IDX files, array file, table or one picture."""
     if not _exists(path):
         meant = near(typed, names())
         raise DataError(
@@ -111,13 +138,16 @@ def open_path(
         )
     if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
         return open_file(path)
+    if path.is_file() and path.suffix.lower() in CSV:
+        like = wishes.like if isinstance(wishes.like, Table) else None
+        return open_table(read_text(path), columns=wishes.columns, label=wishes.label, like=like)
     if path.is_dir() and (files := find_idx(path)):
         source = Source(f"IDX files in {path}")
         arrays = [read_idx(unpack(file), file) for file in files]
         count = max(int(arrays[i].max(initial=0)) for i in (1, 3)) + 1
         classes = tuple(str(i) for i in range(count))
         return open_idx(path.name, arrays, classes=classes, source=source)
-    return open_folder(path, size, allow_bad, progress)
+    return open_folder(path, wishes.size, wishes.allow_bad, wishes.progress)
 
 
 def _exists(path: Path) -> bool:

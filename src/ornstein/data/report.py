@@ -17,10 +17,11 @@ _MOST_COMPARED = 100_000
 def report(dataset: Dataset) -> list[str]:
     """What ``ornstein data`` prints, one line each."""
     shape = "x".join(str(n) for n in dataset.shape)
-    what = {"image": "pictures", "series": "series", "vector": "vectors"}[dataset.kind]
     values = "256 levels" if dataset.quantised else "real numbers"
+    if dataset.kind == "table":
+        shape, values = f"{dataset.items.shape[1]} columns", f"{dataset.dims} codes each"
     lines = [
-        f"{dataset.name}: {len(dataset):,} {what} of {shape}, {values}",
+        f"{dataset.name}: {len(dataset):,} {dataset.coding.noun} of {shape}, {values}",
         f"{len(dataset.train):,} for training, {len(dataset.heldout):,} held out",
         f"source: {dataset.source.text}; licence {dataset.source.licence}",
         *dataset.notes,
@@ -37,10 +38,7 @@ def report(dataset: Dataset) -> list[str]:
         some = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:12])
         more = f", and {len(counts) - 12:,} more" if len(counts) > 12 else ""
         lines.append(f"{len(counts):,} classes of {least:,} to {most:,}: {some}{more}")
-    mean = ", ".join(f"{v:.4g}" for v in dataset.coding.mean[:4])
-    std = ", ".join(f"{v:.4g}" for v in dataset.coding.std[:4])
-    lines.append(f"mean {mean}; deviation {std} (measured on the training part)")
-    return lines
+    return [*lines, *dataset.coding.about(dataset.items)]
 
 
 def details(dataset: Dataset) -> dict[str, Any]:

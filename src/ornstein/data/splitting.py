@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ornstein.data.coding import chunks
+from ornstein.data.moments import chunks
 
 HELDOUT_SHARE = 0.05
 HELDOUT_MOST = 10_000

@@ -10,6 +10,7 @@ from PIL import Image
 from ornstein.errors import UsageError
 from ornstein.viz.pictures import as_tiles, best_scale, enlarge, grid
 from ornstein.viz.plots import bars, cloud, lines
+from ornstein.viz.tables import marginals
 
 PAIRS = 4  # of a long vector this many coordinates are plotted against each other
 
@@ -19,14 +20,18 @@ def limits_of(arrays: Sequence[np.ndarray], kind: str) -> np.ndarray:
 
     Args:
         arrays: Batches of one kind, (N, *shape) each.
-        kind: "image", "series" or "vector".
+        kind: "image", "series", "vector" or "table".
 
     Returns:
         Lowest and highest: (2,) for series, (D, 2) for vectors (the same span along each axis, so
-        that round stays round), and (0, 255) for pictures.
+        that round stays round), (columns, 2) for tables, and (0, 255) for pictures.
     """
     if kind == "image":
         return np.array([0.0, 255.0])
+    if kind == "table":
+        rows = np.concatenate(arrays)
+        there = np.where(np.isnan(rows).all(0), 0.0, rows)  # a column without values has no range
+        return _room(np.nanquantile(there, (0.002, 0.998), axis=0).T)
     if kind == "series":
         low, high = np.quantile(np.concatenate([a.ravel() for a in arrays]), (0.001, 0.999))
         return _room(np.array([[low, high]])).reshape(2)
@@ -50,15 +55,18 @@ def sheet(
     columns: int | None = None,
     labels: Sequence[str] | None = None,
     limits: np.ndarray | None = None,
+    beside: np.ndarray | None = None,
 ) -> Image.Image:
     """Draw a batch of any kind on one sheet.
 
     Args:
-        items: (N, C, H, W) uint8 pictures, (N, C, L) series or (N, D) vectors in raw units.
-        kind: "image", "series" or "vector".
+        items: (N, C, H, W) uint8 pictures, (N, C, L) series, (N, D) vectors or (N, columns) rows
+            of a table, in raw units.
+        kind: "image", "series", "vector" or "table".
         columns: Items in a row; vectors are drawn together and have none.
-        labels: A short text under each item, or None; vectors have none.
+        labels: A short text under each item, or each column of a table; vectors have none.
         limits: Range of the axes, see :func:`limits_of`; default that of these items.
+        beside: Other rows of a table, whose histograms are drawn as lines.
 
     Raises:
         UsageError: an unknown kind, or an array that is not of this kind.
@@ -66,7 +74,11 @@ def sheet(
     _check(items, kind)
     if kind == "image":
         return grid(items, columns=columns, labels=labels)
-    bounds = limits_of([items], kind) if limits is None else limits
+    compared = [items] if beside is None else [items, beside]
+    bounds = limits_of(compared, kind) if limits is None else limits
+    if kind == "table":
+        tiles = marginals(items, bounds, beside=beside)
+        return grid(tiles, columns=columns, scale=1, gap=4, labels=labels)
     if kind == "series":
         tiles = lines(items, (float(bounds[0]), float(bounds[1])))
         return grid(tiles, columns=columns, scale=1, gap=4, labels=labels)
@@ -80,15 +92,17 @@ def strip_rows(
 
     Args:
         frames: K batches (B, *shape) of one kind, pictures as uint8.
-        kind: "image", "series" or "vector".
+        kind: "image", "series", "vector" or "table".
         limits: Shared range, default that of all frames.
 
     Returns:
         One (K, h, w, 3) uint8 array for each item; for vectors a single row whose tiles show the
-        whole batch as a cloud.
+        whole batch as a cloud; for tables a row for each column.
     """
     _check(frames[0], kind)
     bounds = limits_of(frames, kind) if limits is None else limits
+    if kind == "table":
+        return list(np.stack([marginals(f, bounds, 96) for f in frames], axis=1))
     if kind == "vector":
         return [np.stack([_vectors(f, bounds, 150) for f in frames])]
     if kind == "series":
@@ -120,7 +134,7 @@ def _vectors(points: np.ndarray, limits: np.ndarray, side: int) -> np.ndarray:
 
 
 def _check(items: np.ndarray, kind: str) -> None:
-    axes = {"image": 4, "series": 3, "vector": 2}
+    axes = {"image": 4, "series": 3, "vector": 2, "table": 2}
     if kind not in axes:
         raise UsageError(f"unknown kind of data '{kind}'; it is one of {', '.join(axes)}.")
     if items.ndim != axes[kind] or 0 in items.shape:
