@@ -131,7 +131,7 @@ def test_any_codes_give_cells_that_the_table_could_hold(data: Dataset) -> None:
     assert isinstance(data.coding, Table)
     x = 3 * torch.randn(500, *data.shape, generator=torch.Generator().manual_seed(1))
     made = data.coding.decode(x)
-    for k, column in enumerate(data.coding.columns):
+    for k in range(len(data.coding.columns)):
         seen, got = data.items[:, k], made[:, k]
         assert np.nanmin(got) >= np.nanmin(seen)
         assert np.nanmax(got) <= np.nanmax(seen)
