@@ -40,6 +40,12 @@ class ModelFileError(OrnsteinError):
     exit_code = 65
 
 
+class RankError(OrnsteinError):
+    """Another process of the same training ended, is frozen or cannot be reached."""
+
+    exit_code = 69
+
+
 class DivergedError(OrnsteinError):
     """Training or sampling produced numbers that are not finite."""
 

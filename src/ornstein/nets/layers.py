@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ornstein.nets.dropout import Dropout
+
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -124,7 +126,7 @@ class Block(nn.Module):
         self.conv1 = convolution(style.rank, inside, outside, 3)
         self.modulate = nn.Linear(style.embedding, told * outside)
         self.norm2 = group_norm(outside, style.groups)
-        self.dropout = nn.Dropout(style.dropout)
+        self.dropout = Dropout(style.dropout)
         self.conv2 = silent(convolution(style.rank, outside, outside, 3))
         self.around = None if inside == outside else convolution(style.rank, inside, outside, 1)
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from ornstein.errors import ConfigError
 from ornstein.nets.base import Embedding, fraction, whole, wholes
 from ornstein.nets.conditions import Conditions, pictures
+from ornstein.nets.dropout import Dropout
 
 
 class Layer(nn.Module):
@@ -22,7 +23,7 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.modulate = nn.Linear(embedding, 2 * width)
         self.first = nn.Linear(width, 2 * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = nn.Linear(2 * width, width)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)

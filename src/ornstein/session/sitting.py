@@ -108,7 +108,7 @@ class Session:
         """Measure the error of the finished model's x0, if its variance is to follow from it."""
         work = self.work
         if work.config.model.variance == "analytic":
-            work.trainer.ema.copy_to(work.average)
+            work.trainer.average_to(work.average)
             work.average.uncertainty = build.uncertainty(work.config, work.average, work.data)
 
     def _if_possible(self, action: Callable[[], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +51,8 @@ class Work:
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.run.folder / "log.jsonl")
-        self.average = copy.deepcopy(self.trainer.model).eval()
+        where = self.trainer.device
+        self.average = build.model(self.config, self.data).to(where).eval()
 
     @property
     def config(self) -> Config:
@@ -65,7 +65,7 @@ class Work:
 
     def bundle(self) -> Bundle:
         """Return the model as it stands, with averaged weights."""
-        self.trainer.ema.copy_to(self.average)
+        self.trainer.average_to(self.average)
         return build.bundle(self.config, self.average, self.data, self._provenance())
 
     def _provenance(self) -> dict[str, Any]:

@@ -8,39 +8,21 @@ levels are importance-sampled). So a stopped run goes on bit for bit, and nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ornstein.core import generator, key
 from ornstein.model import Model
+from ornstein.training.batches import Batches, Items, dequantised
+from ornstein.training.blocks import part, parted, recomputed, whole
 from ornstein.training.ema import PowerEMA
 from ornstein.training.muon import Muon, matrices
 from ornstein.training.objective import Objective, stratified
-
-if TYPE_CHECKING:
-    import numpy as np
-
-
-class Items(Protocol):
-    """What training needs of a data set; ``ornstein.data.Dataset`` is one, tensors wrap easily."""
-
-    @property
-    def train(self) -> Tensor | np.ndarray:
-        """Indices of the items to train on, (n,) int64."""
-
-    @property
-    def heldout(self) -> Tensor | np.ndarray:
-        """Indices of the items kept aside, (m,) int64, may be empty."""
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """Standardised items, (B, *D) float32."""
-
-    def label_batch(self, indices: Tensor) -> Tensor:
-        """Class numbers, (B,) int64; asked only when the network knows classes."""
+from ornstein.training.ranks import ALONE, Share
 
 
 @dataclass(frozen=True)
@@ -50,6 +32,8 @@ class Settings:
     Attributes:
         batch: Items per step, over all pieces.
         accumulate: Pieces a batch is computed in, to save memory.
+        checkpoint_activations: Compute the inside of a network's blocks twice, to save memory.
+        shard: Each rank holds a part of every weight and of the optimiser's memory (FSDP2).
         optimizer: "adamw", or "muon" for the matrices inside the network and AdamW for the rest.
         learning_rate: Peak rate of AdamW.
         matrix_rate: Peak rate of Muon.
@@ -70,6 +54,8 @@ class Settings:
 
     batch: int = 128
     accumulate: int = 1
+    checkpoint_activations: bool = False
+    shard: bool = False
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     matrix_rate: float = 0.02
@@ -115,6 +101,7 @@ class Trainer:
         settings: How.
         classes: Number of classes the network knows; 0 trains without labels.
         device: Where the model lives.
+        ranks: This rank's share of each batch; all of it when alone.
     """
 
     def __init__(
@@ -125,18 +112,26 @@ class Trainer:
         settings: Settings,
         classes: int = 0,
         device: torch.device | str = "cpu",
+        ranks: Share = ALONE,
     ) -> None:
         self.model = model.to(device).train()
+        if settings.checkpoint_activations:
+            recomputed(model.net)
+        if settings.shard:
+            part(model.net)
         self.items = items
+        self.batches = Batches(items, objective, settings, classes, ranks)
         self.objective = objective
         self.settings = settings
         self.classes = classes
         self.device = torch.device(device)
+        self.ranks = ranks
+        # Layers that draw random numbers, and are told which rows they draw for.
+        self.drawing = [module for module in model.modules() if hasattr(module, "rows")]
         self.ema = PowerEMA(model, settings.ema)
         self.optimizers = _optimizers(model, settings, self.device)
         self.done = 0
         self.cut = 1.0  # share of the planned rate that is left after divergences
-        self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def run(self, steps: Callable[[], int]) -> Iterator[Report]:
         """Train until ``steps()`` steps are done, yielding after each.
@@ -158,7 +153,7 @@ class Trainer:
                 group["lr"] = share * group["peak"]
             optimizer.zero_grad(set_to_none=True)
         loss, seen = self.backward(self.done)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.done += 1
             return Report(self.done, loss, norm, 0.0, self._trouble(*seen))
@@ -175,11 +170,12 @@ class Trainer:
         bad = (~torch.isfinite(losses)).nonzero().flatten()
         if len(bad):
             k = int(bad[0])
-            item = int(self.order(self.done - 1)[k])
+            item = int(self.batches.order(self.done - 1)[k])
             rho = float(self.objective.levels(place[k : k + 1]).rho)
             return f"the loss of item {item} at rho {rho:.3g} is {float(losses[k]):g}"
         for name, parameter in self.model.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            grad = parameter.grad
+            if grad is not None and not bool(torch.isfinite(whole(grad)).all()):
                 return f"the gradient of {name} is not finite"
         return "the norm of the gradient is not finite"
 
@@ -191,39 +187,30 @@ class Trainer:
         return min(1.0, rise, fall)
 
     def backward(self, step: int) -> tuple[float, tuple[Tensor, Tensor]]:
-        """Accumulate the gradient of step number ``step``.
+        """Accumulate the gradient of step number ``step``, over all ranks.
 
         Returns:
             Its loss; the quantiles of the level law that were met, and the loss of each item.
         """
-        s = self.settings
-        indices = self.order(step)
-        clean = self.items.batch(indices)
-        labels = self.items.label_batch(indices) if self.classes else None
-        source = generator(s.seed, "step", step)
-        eps = torch.randn(clean.shape, generator=source)
-        u = stratified(len(clean), source)
-        hidden = torch.rand(len(clean), generator=source) < s.class_dropout
-        if s.flip:
-            mirrored = torch.rand(len(clean), generator=source) < 0.5
-            clean = torch.where(
-                mirrored.reshape(-1, *(1,) * (clean.ndim - 1)), clean.flip(-1), clean
-            )
-        clean = dequantised(clean, s.bins, source)
-        if labels is not None:
-            labels = torch.where(hidden, self.classes, labels)
-        eps = self.objective.coupling(clean, eps, labels)
-        torch.manual_seed(key(s.seed, "dropout", step))  # dropout inside the network
+        rows, clean, eps, u, labels = self.batches(step)
         place, weight = self.objective.choose(u)
-        losses = []
-        for piece in torch.arange(len(clean)).chunk(s.accumulate):
+        # For layers of other makers: the same draws whenever this rank comes to this step.
+        torch.manual_seed(key(self.settings.seed, "dropout", step, rows.start))
+        losses = torch.zeros(len(u))
+        # FSDP2 takes the mean over ranks, where the sum is meant.
+        parts = len(u) / (self.ranks.count if self.settings.shard else 1)
+        pieces = min(self.settings.accumulate, len(u) // self.ranks.count)
+        for piece in torch.arange(len(clean)).tensor_split(pieces):
+            here = rows.start + piece
+            for layer in self.drawing:
+                layer.rows = [key(self.settings.seed, "dropout", step, k) for k in here.tolist()]
             part = self.loss(
-                clean[piece], eps[piece], place[piece], None if labels is None else labels[piece]
+                clean[piece], eps[piece], place[here], None if labels is None else labels[piece]
             )
-            losses.append(part.detach())
-            (weight[piece].to(part) * part).sum().div(len(clean)).backward()
-        each = torch.cat(losses).cpu()
-        return float((weight * each).mean()), (place, each)
+            losses[here] = part.detach().to(losses)
+            (weight[here].to(part) * part).sum().div(parts).backward()
+        losses = self.ranks.add_up(losses, list(self.model.parameters()))
+        return float((weight * losses).mean()), (place, losses)
 
     def loss(self, clean: Tensor, eps: Tensor, u: Tensor, labels: Tensor | None) -> Tensor:
         """Loss of each item at quantile u of the level law, unweighted, (B,)."""
@@ -234,20 +221,6 @@ class Trainer:
             return self.objective.loss(
                 self.model, clean.to(self.device), eps.to(self.device), level, cond
             )
-
-    def order(self, step: int) -> Tensor:
-        """Indices of the items of a step: each epoch is a permutation of its own, (batch,)."""
-        pool = torch.as_tensor(self.items.train)
-        places = torch.arange(step * self.settings.batch, (step + 1) * self.settings.batch)
-        epochs, inside = places // len(pool), places % len(pool)
-        picked = torch.empty_like(places)
-        for epoch in epochs.unique().tolist():
-            if self._epoch[0] != epoch:
-                source = generator(self.settings.seed, "order", epoch)
-                self._epoch = (epoch, torch.randperm(len(pool), generator=source))
-            here = epochs == epoch
-            picked[here] = pool[self._epoch[1][inside[here]]]
-        return picked
 
     @torch.no_grad()
     def heldout_loss(self, model: Model, limit: int = 512) -> float | None:
@@ -262,7 +235,9 @@ class Trainer:
         level = self.objective.levels(
             stratified(len(pool), source)[torch.randperm(len(pool), generator=source)]
         )
-        clean = dequantised(clean, self.settings.bins, source)
+        if self.settings.bins:
+            even = torch.rand(clean.shape, generator=source)
+            clean = dequantised(clean, self.settings.bins, even)
         cond = {} if labels is None else {"class": labels.to(self.device)}
         couple = self.objective.coupling
         losses = [
@@ -279,26 +254,39 @@ class Trainer:
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint holds, besides the step number."""
-        optim = {}
+        kept, optim = self.ranks.gather, {}
         for name, parameter in self.model.named_parameters():
             for part, value in self._owner(parameter).state.get(parameter, {}).items():
-                optim[f"{name}/{part}"] = value
+                optim[f"{name}/{part}"] = kept(value)
         times = self.objective.times
         return {
-            "model": {name: p.detach() for name, p in self.model.state_dict().items()},
-            "ema": dict(self.ema.average),
+            "model": {name: kept(p.detach()) for name, p in self.model.state_dict().items()},
+            "ema": self.average(),
             "optim": optim,
             **({} if times is None else {"times": times.tensors()}),
         }
 
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
+        return {name: self.ranks.gather(value) for name, value in self.ema.average.items()}
+
+    def average_to(self, model: Model) -> None:
+        """Write the averaged weights into a model of the same make."""
+        average = self.average()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(average[name])
+
     def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Go on from a checkpoint's tensors after ``step`` steps."""
-        self.model.load_state_dict(dict(tensors["model"]))
-        self.ema.load(dict(tensors["ema"]))
-        parameters = dict(self.model.named_parameters())
+        kept, parameters = self.model.state_dict(), dict(self.model.named_parameters())
+        self.model.load_state_dict({k: parted(v, kept[k]) for k, v in tensors["model"].items()})
+        self.ema.load({k: parted(v, parameters[k]) for k, v in tensors["ema"].items()})
         for key_, value in tensors["optim"].items():
             name, _, part = key_.rpartition("/")
-            self._owner(parameters[name]).state[parameters[name]][part] = value.to(self.device)
+            owner = parameters[name]
+            like = owner if value.shape == owner.shape else value
+            self._owner(owner).state[owner][part] = parted(value, like).to(self.device)
         if self.objective.times is not None:
             self.objective.times.load(tensors["times"])
         self.done = step
@@ -310,14 +298,6 @@ class Trainer:
             for optimizer in self.optimizers
             if any(parameter is p for group in optimizer.param_groups for p in group["params"])
         )
-
-
-def dequantised(clean: Tensor, bins: Sequence[float], source: torch.Generator) -> Tensor:
-    """Levels with uniform noise as wide as a level added, (B, C, ...); unchanged without bins."""
-    if not bins:
-        return clean
-    widths = clean.new_tensor(bins).reshape(1, -1, *(1,) * (clean.ndim - 2))
-    return clean + widths * (torch.rand(clean.shape, generator=source).to(clean) - 0.5)
 
 
 def _optimizers(

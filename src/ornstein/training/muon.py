@@ -8,12 +8,15 @@ embeddings and vectors are left to AdamW.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ornstein.training.blocks import parted, whole
 
 # Of the odd quintic that drives singular values towards 1, and how often it is applied.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -27,7 +30,9 @@ def matrices(module: nn.Module) -> list[nn.Parameter]:
     return [
         p
         for p in module.parameters()
-        if p.ndim >= 2 and id(p) not in tables and min(len(p), p[0].numel()) >= LEAST_SIDE
+        if p.ndim >= 2
+        and id(p) not in tables
+        and min(len(p), math.prod(p.shape[1:])) >= LEAST_SIDE
     ]
 
 
@@ -71,14 +76,14 @@ class Muon(torch.optim.Optimizer):
             alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    alike[len(p), p[0].numel()].append(p)
+                    alike[len(p), math.prod(p.shape[1:])].append(p)
             for (rows, columns), parameters in alike.items():
                 # Matrices of one shape are made orthogonal together.
                 updates = torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
                 stride = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for p, update in zip(parameters, orthogonal(updates), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.reshape(p.shape), alpha=-stride)
+                    p.add_(parted(update.reshape(p.shape), p), alpha=-stride)
 
     def _momentum(self, p: nn.Parameter, share: float) -> Tensor:
         """Average the gradient and look one step ahead, (rows, columns)."""
@@ -87,4 +92,5 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(p)
         state["momentum"].lerp_(p.grad, 1 - share)
-        return p.grad.lerp(state["momentum"], share).reshape(len(p), -1)
+        # Of a matrix held in parts, every rank makes the whole step and takes its part of it.
+        return whole(p.grad.lerp(state["momentum"], share)).reshape(len(p), -1)
