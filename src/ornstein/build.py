@@ -18,8 +18,9 @@ from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
 from ornstein.nets.sizes import SIZES
 from ornstein.training.coupling import COUPLINGS
-from ornstein.training.loop import Settings, Trainer
+from ornstein.training.loop import Trainer
 from ornstein.training.objective import LAWS, WEIGHTS, Objective
+from ornstein.training.settings import Settings
 from ornstein.training.times import Importance
 from ornstein.training.variational import LOSSES
 
@@ -94,6 +95,8 @@ def settings(config: Config) -> Settings:
     return Settings(
         batch=train.batch,
         accumulate=train.accumulate,
+        checkpoint_activations=train.checkpoint_activations,
+        shard=train.shard,
         optimizer=train.optimizer or "adamw",
         learning_rate=train.learning_rate,
         matrix_rate=train.matrix_rate,

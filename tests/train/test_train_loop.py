@@ -101,14 +101,14 @@ def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
 
 def test_every_epoch_meets_each_item_once_in_a_new_order() -> None:
     made = trainer(batch=31)
-    epochs = [torch.cat([made.order(3 * e + k) for k in range(3)]) for e in range(3)]
+    epochs = [torch.cat([made.batches.order(3 * e + k) for k in range(3)]) for e in range(3)]
     for epoch in epochs:
         assert torch.equal(epoch.sort().values, torch.arange(93))
     assert not torch.equal(epochs[0], epochs[1])
 
 
 def test_a_batch_larger_than_the_data_takes_whole_epochs() -> None:
-    counts = trainer(batch=93 * 4).order(5).bincount()
+    counts = trainer(batch=93 * 4).batches.order(5).bincount()
     assert counts.tolist() == [4] * 93
 
 
@@ -146,7 +146,7 @@ def test_r18_a_loss_that_is_not_finite_changes_no_weight() -> None:
     average = {name: value.clone() for name, value in made.ema.average.items()}
     made.items.x[:] = float("nan")
     report = made.step(10)
-    item = int(made.order(2)[0])
+    item = int(made.batches.order(2)[0])
     assert report.trouble is not None
     assert report.trouble.startswith(f"the loss of item {item} at rho ")
     assert made.done == 3

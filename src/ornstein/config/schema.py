@@ -220,6 +220,16 @@ class TrainSettings(Section):
         default=1,
         description="Pieces a batch is computed in, to save memory; the result is the same.",
     )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="Compute the inside of the network's blocks again in the backward pass, to "
+        "save memory; the losses stay the same.",
+    )
+    shard: bool = Field(
+        default=False,
+        description="Let each of several ranks hold a part of the weights and of the optimiser "
+        "only (FSDP2), for a model that does not fit one device.",
+    )
     optimizer: Annotated[OptimizerName | None, Auto] = Field(
         default=None,
         description="AdamW, or Muon for the matrices inside the network and AdamW for the rest; "

@@ -16,11 +16,10 @@ from ornstein.core import generator
 from ornstein.training.coupling import independent
 from ornstein.training.objective import Objective, stratified
 from ornstein.training.ranks import Share
+from ornstein.training.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ornstein.training.loop import Settings
 
 PIECE = 1 << 16  # numbers that one generator draws: seeding it costs as much as a thousand
 

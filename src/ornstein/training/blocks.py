@@ -19,10 +19,10 @@ def blocks(net: nn.Module) -> list[nn.Module]:
 def recomputed(net: nn.Module) -> None:
     """Let the blocks of a network keep nothing for the backward pass, and compute it again."""
     for block in blocks(net):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
-def part(net: nn.Module) -> None:
+def split_over_ranks(net: nn.Module) -> None:
     """Let each rank hold a part of every weight, gradient and average only (FSDP2)."""
     from torch.distributed.fsdp import fully_shard
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,58 +17,12 @@ from torch import Tensor, nn
 from ornstein.core import generator, key
 from ornstein.model import Model
 from ornstein.training.batches import Batches, Items, dequantised
-from ornstein.training.blocks import part, parted, recomputed, whole
+from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.ema import PowerEMA
-from ornstein.training.muon import Muon, matrices
 from ornstein.training.objective import Objective, stratified
+from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a model is trained; every default is sane for a first run.
-
-    Attributes:
-        batch: Items per step, over all pieces.
-        accumulate: Pieces a batch is computed in, to save memory.
-        checkpoint_activations: Compute the inside of a network's blocks twice, to save memory.
-        shard: Each rank holds a part of every weight and of the optimiser's memory (FSDP2).
-        optimizer: "adamw", or "muon" for the matrices inside the network and AdamW for the rest.
-        learning_rate: Peak rate of AdamW.
-        matrix_rate: Peak rate of Muon.
-        betas: AdamW's averaging.
-        weight_decay: AdamW's decoupled decay.
-        clip: Bound on the gradient norm.
-        warmup: Share of the training over which the rate rises.
-        decay: Share of the training over which the rate falls to zero, at the end.
-        ema: Relative width of the weight average.
-        class_dropout: Share of the labels hidden, so that guidance is possible.
-        flip: Mirror half of the pictures left to right.
-        bins: Width of a level in each channel, standardised: uniform noise so wide is added to the
-            data, which are levels, so that a density is learned (arXiv:1511.01844). () adds none.
-        seed: Where all randomness comes from.
-        precision: "float32", or "bfloat16" for the network's inner arithmetic (autocast); weights,
-            optimiser and averages stay in float32.
-    """
-
-    batch: int = 128
-    accumulate: int = 1
-    checkpoint_activations: bool = False
-    shard: bool = False
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
-    matrix_rate: float = 0.02
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    warmup: float = 0.02
-    decay: float = 0.5
-    ema: float = 0.1
-    class_dropout: float = 0.1
-    flip: bool = False
-    bins: tuple[float, ...] = ()
-    seed: int = 0
-    precision: str = "float32"
+from ornstein.training.settings import Settings
 
 
 class Report(NamedTuple):
@@ -118,7 +71,7 @@ class Trainer:
         if settings.checkpoint_activations:
             recomputed(model.net)
         if settings.shard:
-            part(model.net)
+            split_over_ranks(model.net)
         self.items = items
         self.batches = Batches(items, objective, settings, classes, ranks)
         self.objective = objective
@@ -127,9 +80,9 @@ class Trainer:
         self.device = torch.device(device)
         self.ranks = ranks
         # Layers that draw random numbers, and are told which rows they draw for.
-        self.drawing = [module for module in model.modules() if hasattr(module, "rows")]
+        self.drawing: list[Any] = [module for module in model.modules() if hasattr(module, "rows")]
         self.ema = PowerEMA(model, settings.ema)
-        self.optimizers = _optimizers(model, settings, self.device)
+        self.optimizers = optimizers(model, settings, self.device)
         self.done = 0
         self.cut = 1.0  # share of the planned rate that is left after divergences
 
@@ -298,26 +251,3 @@ class Trainer:
             for optimizer in self.optimizers
             if any(parameter is p for group in optimizer.param_groups for p in group["params"])
         )
-
-
-def _optimizers(
-    model: nn.Module, settings: Settings, device: torch.device
-) -> list[torch.optim.Optimizer]:
-    """AdamW for all, or Muon for inner matrices and AdamW for the rest; ``peak`` is the rate."""
-    inner = matrices(model) if settings.optimizer == "muon" else []
-    taken = {id(p) for p in inner}
-    made: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [{"params": [p for p in model.parameters() if id(p) not in taken]}],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
-        )
-    ]
-    if inner:
-        made.append(Muon(inner, settings.matrix_rate, weight_decay=settings.weight_decay))
-    for optimizer in made:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return made

@@ -12,7 +12,8 @@ import time
 from datetime import timedelta
 from threading import Event, Thread
 
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import PrefixStore
 
 from ornstein.errors import RankError
 
@@ -51,7 +52,7 @@ class Pulse:
         said, last = 0, dict.fromkeys(range(self.count), b"")
         try:
             # A connection of its own: that of the process group may be waiting for something.
-            store = dist.PrefixStore("pulse", dist.TCPStore(place, port, timeout=limit))
+            store = PrefixStore("pulse", TCPStore(place, port, timeout=limit))
             while not self._done.wait(self._every):
                 said += 1
                 store.set(str(self.rank), str(said))

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from ornstein.errors import ConfigError, RankError
 from ornstein.training.blocks import is_parted, whole
@@ -153,13 +154,13 @@ def joined(stop: StopRequest) -> Iterator[Share]:
     Raises:
         RankError: the others cannot be reached.
     """
-    count, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if count == 1:
         yield ALONE
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, _, _ = next(dist.rendezvous("env://", rank, count))
+        store, _, _ = next(rendezvous("env://", rank, count))
         dist.init_process_group(
             backend, store=store, rank=rank, world_size=count, timeout=FOR_EVER
         )
