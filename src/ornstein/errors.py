@@ -53,9 +53,18 @@ class DivergedError(OrnsteinError):
 
 
 class OutOfMemoryError(OrnsteinError):
-    """The work does not fit into memory."""
+    """The work does not fit into memory.
+
+    Args:
+        text: The sentence.
+        setting: KEY=VALUE that makes it fit, if one is known.
+    """
 
     exit_code = 71
+
+    def __init__(self, text: str, setting: str | None = None) -> None:
+        super().__init__(text)
+        self.setting = setting
 
 
 class RunLockedError(OrnsteinError):
@@ -80,6 +89,15 @@ class UnsafeError(OrnsteinError):
     """An unsafe or impossible set-up."""
 
     exit_code = 78
+
+
+def lacks_memory(fault: BaseException) -> bool:
+    """Whether a fault is a lack of memory: Python's, a device's or torch's CPU allocator's."""
+    # Told by names, so that nobody has to import torch for it.
+    return isinstance(fault, MemoryError) or (
+        isinstance(fault, RuntimeError)
+        and (type(fault).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(fault))
+    )
 
 
 def near(name: str, options: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from ornstein import build
 from ornstein.config import Config, Resolved, resolve
 from ornstein.data import Dataset, left_in_noise, names, open_data, prior_report
 from ornstein.errors import ConfigError
-from ornstein.planning import Plan, plan
+from ornstein.planning import Plan, changed, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
 from ornstein.training.lock import RunLock
@@ -106,6 +106,10 @@ def _absolute(source: str) -> str:
     return str(path.resolve()) if path.exists() and source not in names() else source
 
 
+FREE = {"train.accumulate"}
+"""Settings that a run may go on with changed: they cost memory or time, not what is learnt."""
+
+
 def _agreed(run: Run, asked: Resolved) -> Config:
     """The settings of a planned run, if nothing that is asked for now contradicts them.
 
@@ -115,11 +119,15 @@ def _agreed(run: Run, asked: Resolved) -> Config:
     kept = run.config
     old, new = kept.flat(), asked.config.flat()
     for key, origin in asked.origins.items():
-        if origin != "default" and not origin.startswith("recipe") and old[key] != new[key]:
+        if origin == "default" or origin.startswith("recipe") or old[key] == new[key]:
+            continue
+        if key not in FREE:
             raise ConfigError(
                 f"{run.folder} is a run with {key} = {old[key]}, and {origin} asks for "
                 f"{new[key]}. Leave it out to go on, or start another run with --name."
             )
+        section, _, leaf = key.partition(".")
+        kept = changed(kept, section, **{leaf: new[key]})
     return kept
 
 

@@ -11,6 +11,7 @@ from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.nets.sizes import SIZES
 from ornstein.training.budget import largest, pace
+from ornstein.training.memory import fitting
 
 DEFAULT_MINUTES = 10.0
 PREVIEWS = 10
@@ -67,28 +68,28 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
     """
     train = config.train
     if not (train.minutes or train.steps or train.images):
-        config = _with(config, "train", minutes=DEFAULT_MINUTES)
+        config = changed(config, "train", minutes=DEFAULT_MINUTES)
     seconds = 60 * config.train.minutes if config.train.minutes else None
     planned = train.log_every is not None
     if not config.net.name:
-        config = _with(config, "net", name="mlp" if data.kind in FLAT else "unet")
+        config = changed(config, "net", name="mlp" if data.kind in FLAT else "unet")
     if not train.batch:
-        config = _with(config, "train", batch=BATCH[data.kind])
+        config = changed(config, "train", batch=BATCH[data.kind])
     if not train.learning_rate:
-        config = _with(config, "train", learning_rate=RATE[data.kind])
+        config = changed(config, "train", learning_rate=RATE[data.kind])
     if config.sample.guidance is None:
-        config = _with(config, "sample", guidance=_guidance(config, data))
+        config = changed(config, "sample", guidance=_guidance(config, data))
     if data.kind in FLAT and not planned:
         # Points cost little, and few of them show no shape.
-        config = _with(config, "sample", count=max(1000, config.sample.count))
+        config = changed(config, "sample", count=max(1000, config.sample.count))
     if not train.optimizer:
         chosen = "muon" if config.net.name == "unet" else "adamw"
-        config = _with(config, "train", optimizer=chosen)
+        config = changed(config, "train", optimizer=chosen)
     if not config.net.size and not sized(config):
-        config = _with(config, "net", size=_size(config, data, where, seconds))
+        config = changed(config, "net", size=_size(config, data, where, seconds))
     measured = None if planned else measure(config, data, where)
     if measured:
-        config = _with(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
+        config = changed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
         config,
         _steps(config, seconds, measured),
@@ -107,7 +108,7 @@ def sized(config: Config) -> bool:
 def measure(config: Config, data: Dataset, where: torch.device, seconds: float = 2.0) -> float:
     """Seconds that one training step takes here, measured on a trial that is thrown away."""
     trial = build.trainer(config, data, where)
-    return pace(lambda: trial.step(10**6), seconds)
+    return pace(lambda: fitting(trial, 10**6), seconds)
 
 
 def _guidance(config: Config, data: Dataset) -> float:
@@ -125,7 +126,9 @@ def _size(config: Config, data: Dataset, where: torch.device, seconds: float | N
         return largest(needs, lambda name: items)
     return largest(
         needs,
-        lambda name: seconds * batch / measure(_with(config, "net", size=name), data, where, 1.0),
+        lambda name: (
+            seconds * batch / measure(changed(config, "net", size=name), data, where, 1.0)
+        ),
     )
 
 
@@ -136,8 +139,8 @@ def _steps(config: Config, seconds: float | None, measured: float | None) -> int
     return train.steps or -(-(train.images or 1) // (train.batch or 1))
 
 
-def _with(config: Config, section: str, **values: object) -> Config:
+def changed(config: Config, section: str, **values: object) -> Config:
+    """Return the settings with some of a section changed, checked again."""
     part = getattr(config, section)
-    # Validated again, so that a wrong name or value here is an error and not lost.
-    changed = type(part).model_validate({**part.model_dump(), **values})
-    return config.model_copy(update={section: changed})
+    made = type(part).model_validate({**part.model_dump(), **values})
+    return config.model_copy(update={section: made})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from ornstein.cli.options import DEBUG
-from ornstein.errors import OrnsteinError, StoppedEarly
+from ornstein.errors import OrnsteinError, OutOfMemoryError, StoppedEarly, lacks_memory
 
 UNEXPECTED, USAGE, MEMORY, DISK, INTERRUPTED, PIPE = 1, 2, 71, 74, 130, 141
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -34,6 +35,8 @@ def guarded(command: click.Command, args: Sequence[str] | None) -> int:
         if _wants_traceback(given):
             traceback.print_exc()
         text, code = explain(fault)
+        if isinstance(fault, OutOfMemoryError) and fault.setting:
+            text += "\n  " + shlex.join(["ornstein", *given, "--set", fault.setting])
         _tell(text)
         return code
     return answer if isinstance(answer, int) else 0
@@ -47,7 +50,7 @@ def explain(fault: Exception) -> tuple[str, int]:
         return f"error: {fault}", fault.exit_code
     if isinstance(fault, click.ClickException):
         return _usage(fault), USAGE
-    if isinstance(fault, MemoryError) or _is_out_of_memory(fault):
+    if lacks_memory(fault):
         return "error: out of memory. Ask for less at a time: a smaller batch or size.", MEMORY
     if isinstance(fault, OSError):
         return _system(fault), DISK
@@ -75,13 +78,6 @@ def _system(fault: OSError) -> str:
             f"error: no permission to use {fault.filename or 'this place'}. Choose another folder."
         )
     return f"error: {(fault.strerror or str(fault)).lower()}{place}."
-
-
-def _is_out_of_memory(fault: Exception) -> bool:
-    # torch.OutOfMemoryError and the CPU allocator's RuntimeError, told without importing torch.
-    return type(fault).__name__ == "OutOfMemoryError" or (
-        isinstance(fault, RuntimeError) and "DefaultCPUAllocator" in str(fault)
-    )
 
 
 def _wants_traceback(args: Sequence[str]) -> bool:

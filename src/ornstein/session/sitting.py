@@ -75,6 +75,7 @@ class Session:
         work.heldout = state["heldout"]
         work.trainer.cut = float(state.get("cut", 1.0))
         work.journal.truncate_after(found.step)
+        write_atomically(work.run.folder / "config.toml", to_toml(work.config).encode())
         work.say.note(f"resumed    at step {found.step:,} of {work.budget.total:,}")
         work.note(f"resumed at step {found.step}")
 

@@ -19,6 +19,7 @@ from ornstein.model import Model
 from ornstein.training.batches import Batches, Items, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.ema import PowerEMA
+from ornstein.training.memory import fitting
 from ornstein.training.objective import Objective, stratified
 from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
@@ -92,7 +93,7 @@ class Trainer:
         The total is asked before every step, since a time budget may change its mind.
         """
         while self.done < steps():
-            yield self.step(steps())
+            yield fitting(self, steps())
 
     def step(self, total: int) -> Report:
         """Do one step of a training of ``total`` steps.

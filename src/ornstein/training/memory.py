@@ -1,0 +1,91 @@
+"""Out of memory: which piece of the batch fits, found by trying, and how to keep the batch."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed
+
+from ornstein.errors import OutOfMemoryError, lacks_memory
+
+if TYPE_CHECKING:
+    from ornstein.training.loop import Report, Trainer
+
+
+def fitting(trainer: Trainer, total: int) -> Report:
+    """Do one step of a training of ``total``; where memory is lacking, say what would fit.
+
+    The trainer is of no use after that: the trials leave it in the middle of nowhere. What is on
+    disk is untouched.
+
+    Raises:
+        OutOfMemoryError: the step did not fit; names the largest piece of the batch that does.
+    """
+    try:
+        return trainer.step(total)
+    except (RuntimeError, MemoryError) as fault:
+        if not lacks_memory(fault):
+            raise
+    # Out here the traceback is gone, and with it all that the failed step had stored.
+    raise _too_large(trainer, _largest_piece(trainer))
+
+
+def _too_large(trainer: Trainer, piece: int) -> OutOfMemoryError:
+    batch = trainer.settings.batch
+    failed = _piece(batch, trainer.settings.accumulate)
+    if piece == 0:
+        return OutOfMemoryError(
+            f"out of memory: not even one item at a time fits on {trainer.device.type}. Take a "
+            "smaller network (net.size=tiny) or smaller items (--size). Nothing that was saved "
+            "is lost."
+        )
+    accumulate = -(-batch // piece)
+    return OutOfMemoryError(
+        f"out of memory: {failed:,} items at a time do not fit on {trainer.device.type}, "
+        f"{piece:,} do. The same batch of {batch:,} in pieces of {_piece(batch, accumulate):,}: "
+        f"run the same command with accumulate={accumulate} added. Nothing that was saved is "
+        "lost.",
+        setting=f"accumulate={accumulate}",
+    )
+
+
+def _largest_piece(trainer: Trainer) -> int:
+    """Bisect the largest number of items whose step fits; 0 if not even one does."""
+    low, high = 0, _piece(trainer.settings.batch, trainer.settings.accumulate)
+    if distributed.is_available() and distributed.is_initialized():
+        return high // 2  # the other ranks know of no trials
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _fits(trainer, middle) else (low, middle)
+    return low
+
+
+def _fits(trainer: Trainer, piece: int) -> bool:
+    """Try a step of two pieces: in the second one the gradients of the first are held too."""
+    whole = trainer.settings
+    trainer.settings = replace(whole, batch=2 * piece, accumulate=2)
+    _free()
+    try:
+        trainer.step(10**6)
+        return True
+    except (RuntimeError, MemoryError) as fault:
+        if not lacks_memory(fault):
+            raise
+        return False
+    finally:
+        trainer.settings = whole
+
+
+def _free() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _piece(batch: int, accumulate: int) -> int:
+    """Items computed at a time."""
+    return -(-batch // accumulate)

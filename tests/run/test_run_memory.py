@@ -1,0 +1,142 @@
+"""R19: out of memory is said with the largest batch that fits and how to keep the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import ornstein
+from ornstein import build
+from ornstein.cli.app import cli
+from ornstein.cli.faults import guarded
+from ornstein.config import resolve
+from ornstein.data import open_data
+from ornstein.errors import OutOfMemoryError
+from ornstein.run import Run
+from ornstein.training.loop import Trainer
+from ornstein.training.memory import fitting
+
+SETTINGS = {"net.name": "mlp", "batch": 48, "save_every": 5, "sample.steps": 2}
+
+
+def lack_of_torch() -> Exception:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def lack_of_the_cpu() -> Exception:
+    return RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate")
+
+
+def holds(
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    fault: Callable[[], Exception] = lack_of_torch,
+    after: int = 0,
+) -> list[int]:
+    """Let a step of more than ``most`` items at a time fail as a full memory does."""
+    whole, tried = Trainer.loss, []
+
+    def loss(self: Trainer, clean: Tensor, *rest: Tensor | None) -> Tensor:
+        tried.append(len(clean))
+        if len(clean) > most and self.done >= after:
+            raise fault()
+        return whole(self, clean, *rest)
+
+    monkeypatch.setattr(Trainer, "loss", loss)
+    return tried
+
+
+def train(runs: Path, **settings: object) -> Run:
+    return ornstein.train(
+        "two-moons", name="run", runs=runs, steps=20, settings={**SETTINGS, **settings}
+    )
+
+
+def trainer(accumulate: int = 1) -> Trainer:
+    points = open_data("two-moons")
+    config = resolve(
+        sets=("net.name=mlp", "batch=48", "learning_rate=1e-3", f"accumulate={accumulate}")
+    ).config
+    return build.trainer(config, points, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "most", "pieces"),
+    [
+        (lack_of_torch, 47, 2),
+        (lack_of_torch, 24, 2),
+        (lack_of_torch, 23, 3),
+        (lack_of_torch, 1, 48),
+        (lack_of_the_cpu, 7, 7),
+        (MemoryError, 7, 7),
+    ],
+)
+def test_r19_the_largest_piece_that_fits_is_found_and_the_batch_is_kept(
+    monkeypatch: pytest.MonkeyPatch, fault: Callable[[], Exception], most: int, pieces: int
+) -> None:
+    tried = holds(monkeypatch, most, fault)
+    with pytest.raises(OutOfMemoryError) as caught:
+        fitting(trainer(), 10)
+    assert caught.value.exit_code == 71
+    assert f"48 items at a time do not fit on cpu, {most} do" in str(caught.value)
+    assert caught.value.setting == f"accumulate={pieces}"
+    assert len(tried) < 20  # by halving, not one by one
+    tried.clear()
+    fitting(trainer(accumulate=pieces), 10)
+    assert max(tried) <= most
+    assert sum(tried) == 48
+
+
+def test_r19_not_even_one_item_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds(monkeypatch, 0)
+    with pytest.raises(OutOfMemoryError, match=r"not even one item .*net.size=tiny"):
+        fitting(trainer(), 10)
+
+
+def test_r19_another_fault_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds(monkeypatch, 0, lambda: RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        fitting(trainer(), 10)
+
+
+def test_r19_what_is_found_while_planning_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds(monkeypatch, 20)
+    with pytest.raises(OutOfMemoryError, match="accumulate=3 added"):
+        train(tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_r19_in_the_middle_of_a_training_nothing_is_lost_and_pieces_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole", log_every=1)
+    with monkeypatch.context() as patch:
+        holds(patch, 16, after=12)
+        patch.setattr("ornstein.planning.pace", lambda step, seconds: 0.01)
+        with pytest.raises(OutOfMemoryError, match="accumulate=3 added"):
+            train(tmp_path, log_every=1)
+        run = train(tmp_path, accumulate=3)
+    assert run.config.train.accumulate == 3
+    assert train(tmp_path).state == "finished"  # without naming it again
+    first, second = ([r["loss"] for r in r.log if "loss" in r] for r in (whole, run))
+    assert second == pytest.approx(first, rel=1e-4)  # pieces are summed in another order
+    assert second[:10] == first[:10]  # up to the checkpoint, to the bit
+
+
+def test_r19_the_command_line_ends_with_the_command_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holds(monkeypatch, 20)
+    options = ["batch=48", "sample.steps=2", "--steps", "5", "--runs", str(tmp_path)]
+    command = ["train", "two-moons", *options]
+    assert guarded(cli, command) == 71
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].strip() == f"ornstein {' '.join(command)} --set accumulate=3"
+    again = [*said[-1].split()[1:], "--quiet"]
+    assert guarded(cli, again) == 0
