@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ornstein.core import FiniteData, Gaussian, Level, Mixture
+from ornstein.core import FiniteData, Gaussian, Level, Mixture, Principal
 from ornstein.errors import UsageError
 
 TWO = Mixture(
@@ -85,3 +85,35 @@ def test_transport_in_two_dimensions_is_refused() -> None:
 def test_a_covariance_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="negative eigenvalue"):
         Gaussian(torch.zeros(2), torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
+
+
+@pytest.mark.parametrize("pair", LEVELS)
+def test_principal_axes_and_a_rest_are_the_gaussian_of_that_covariance(
+    pair: tuple[float, float],
+) -> None:
+    axes, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(1)))
+    axes, variances, mean = axes[:2].double(), torch.tensor([3.0, 0.5]).double(), torch.arange(5.0)
+    covariance = axes.T @ torch.diag(variances - 0.2) @ axes + 0.2 * torch.eye(5)
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(2)).double()
+    got = Principal(mean, axes, variances, 0.2)(x, level(pair))
+    wanted = Gaussian(mean, covariance)(x, level(pair))
+    torch.testing.assert_close(got.x0, wanted.x0, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(got.eps, wanted.eps, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 2, 4)])
+def test_fitted_axes_are_those_of_a_principal_component_analysis(shape: tuple[int, ...]) -> None:
+    from sklearn.decomposition import PCA
+
+    items = torch.randn(shape, generator=torch.Generator().manual_seed(3)).double()
+    items = items * torch.linspace(1, 3, shape[-1])
+    flat, count = items.flatten(1).numpy(), len(items)
+    truth = PCA(3).fit(flat)
+    got = Principal.fit(items, 3)
+    scale = (count - 1) / count  # theirs is the unbiased variance
+    torch.testing.assert_close(got.variances, torch.tensor(truth.explained_variance_ * scale))
+    turned = (got.axes @ torch.tensor(truth.components_.T)).abs()
+    torch.testing.assert_close(turned, torch.eye(3).double(), rtol=1e-8, atol=1e-8)
+    left = flat.var(0).sum() - float(got.variances.sum())
+    assert got.rest == pytest.approx(left / (flat.shape[1] - 3))
+    assert Principal.fit(items, 100).rest == pytest.approx(0, abs=1e-12)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ornstein.cli.learning import learning
 from ornstein.cli.options import (
     SEED,
     Amount,
@@ -263,6 +264,9 @@ def paths2d(
     picture, moving = label.with_suffix(".png"), label.with_suffix(".webp")
     sheet_of(seen, columns).save(picture)
     report({"paths": picture, "film": film(frames_of(seen, FILM_MOMENTS), moving)}, as_json, quiet)
+
+
+command.add_command(learning)
 
 
 def _level_text(levels: Level, k: int) -> str:

@@ -2,7 +2,7 @@
 
 from ornstein.core.chain import DDPM, ZeroSNR
 from ornstein.core.denoiser import Denoiser, Estimate, from_x0
-from ornstein.core.exact import FiniteData, Gaussian, Mixture
+from ornstein.core.exact import FiniteData, Gaussian, Mixture, Principal
 from ornstein.core.families import EDM, PROCESSES, VE, VP, Flow, SubVP, Trig
 from ornstein.core.grid import GRIDS
 from ornstein.core.kernel import Bridge, Transition, bridge, transition
@@ -17,8 +17,8 @@ from ornstein.core.variance import VARIANCES, Uncertainty, knowing
 __all__ = [
     "DDPM", "EDM", "GRIDS", "PROCESSES", "TARGETS", "VARIANCES", "VE", "VP", "X0", "Bridge",
     "Denoiser", "Draw", "EDMTarget", "Eps", "Estimate", "FiniteData", "Flow", "FreshNoise",
-    "Gaussian", "ItemNoise", "Level", "Mixture", "Noise", "Process", "Score", "Shifted", "SubVP",
-    "Target", "Transition", "Trig", "Uncertainty", "V", "Velocity", "ZeroSNR", "bridge",
-    "check_descent", "forward_path", "forward_sde", "from_x0", "generator", "item_normal", "key",
-    "knowing", "prior_kl", "spread", "transition",
+    "Gaussian", "ItemNoise", "Level", "Mixture", "Noise", "Principal", "Process", "Score",
+    "Shifted", "SubVP", "Target", "Transition", "Trig", "Uncertainty", "V", "Velocity", "ZeroSNR",
+    "bridge", "check_descent", "forward_path", "forward_sde", "from_x0", "generator",
+    "item_normal", "key", "knowing", "prior_kl", "spread", "transition",
 ]  # fmt: skip

@@ -161,6 +161,55 @@ class Gaussian(Mixture):
         return (s.alpha * self.means[0]).to(x) + stretched
 
 
+class Principal:
+    """A Gaussian of a few principal axes, and of one variance in all other directions.
+
+    Probabilistic PCA (Tipping and Bishop 1999): the best linear denoiser of items in many
+    dimensions, or with as many axes as dimensions the Gaussian itself.
+
+    Args:
+        mean: (*D).
+        axes: Orthonormal, in rows, (K, prod(D)).
+        variances: Along the axes, (K,).
+        rest: Variance in any direction across them.
+    """
+
+    def __init__(self, mean: Tensor, axes: Tensor, variances: Tensor, rest: float) -> None:
+        self.mean, self.axes, self.variances, self.rest = mean, axes, variances, rest
+
+    @classmethod
+    def fit(cls, items: Tensor, most: int) -> Principal:
+        """Take mean and largest axes, at most ``most``, from items (N, *D)."""
+        flat = items.double().flatten(1)
+        mean = flat.mean(0)
+        off = flat - mean
+        count, dim = off.shape
+        # The axes of the smaller of the two products; both have the same variances.
+        wide = dim > count
+        variances, vectors = torch.linalg.eigh((off @ off.T if wide else off.T @ off) / count)
+        kept = min(most, len(variances) - wide)  # centred items span one dimension less
+        variances, vectors = variances.flip(0)[:kept].clamp(min=0), vectors.flip(1)[:, :kept]
+        axes = vectors.T @ off / (count * variances)[:, None].sqrt() if wide else vectors.T
+        left = float((off**2).sum() / count - variances.sum())
+        rest = max(0.0, left) / max(1, dim - kept)
+        return cls(mean.reshape(items.shape[1:]), axes, variances, rest)
+
+    def __call__(self, x: Tensor, level: Level) -> Estimate:
+        """Exact E[x0 | x] and E[eps | x], (B, *D) each; any level that is not clean."""
+        alpha, sigma = (s.to(x).reshape(-1, 1) for s in (level.alpha, level.sigma))
+        offset = x.flatten(1) - alpha * self.mean.to(x).flatten()
+        axes = self.axes.to(x)
+        along = offset @ axes.T  # (B, K)
+
+        def keeps(variance: Tensor | float) -> Tensor:
+            return alpha * variance / (alpha**2 * variance + sigma**2)
+
+        pulled = (keeps(self.variances.to(x)) - keeps(self.rest)) * along @ axes
+        x0 = self.mean.to(x).flatten() + keeps(self.rest) * offset + pulled
+        eps = (x.flatten(1) - alpha * x0) / sigma
+        return Estimate(x0.reshape(x.shape), eps.reshape(x.shape))
+
+
 class FiniteData:
     """The law with equal weight on the items of a finite data set: what perfect memory would do.
 

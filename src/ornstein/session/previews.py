@@ -1,4 +1,4 @@
-"""What a training shows of its model as it goes: held-out loss, grids of fixed seeds, a film."""
+"""What a training shows of its model as it goes: errors by level, grids of fixed seeds, a film."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import time
 
 from PIL import Image
 
+from ornstein.session.learning import Learning
 from ornstein.session.work import Work
 from ornstein.viz import film
 
-PREVIEW_SHARE = 0.1  # of the time, at most, goes into sample grids
+PREVIEW_SHARE = 0.1  # of the time, at most, goes into measuring and sample grids
 
 
 class Previews:
@@ -21,6 +22,7 @@ class Previews:
 
     def __init__(self, work: Work) -> None:
         self.work = work
+        self.learning = Learning(work)
         self._drawing = self._last = 0.0  # seconds spent on previews, and on the last of them
 
     def due(self, step: int) -> bool:
@@ -36,13 +38,14 @@ class Previews:
         return share > before
 
     def draw(self) -> None:
-        """Measure the held-out loss and draw the fixed seeds, both with averaged weights."""
+        """Measure loss and errors by level and draw the fixed seeds, with averaged weights."""
         begun = time.monotonic()
         work = self.work
         step, folder = work.trainer.done, work.run.folder / "samples"
         bundle = work.bundle()
         work.heldout = work.trainer.heldout_loss(work.average)
-        work.journal.append({"step": step, "heldout": work.heldout})
+        levels = self.learning.read().line()
+        work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
         try:
             made = bundle.sample(
                 work.config.sample.count,

@@ -90,7 +90,7 @@ class Session:
                 continue
             self.recovery.taken()
             if self.telling.log_due(report.step):
-                self._if_possible(partial(self.telling.log, report))
+                self._if_possible(partial(self.telling.log, report, self.recovery.out))
             self.telling.show(report)
             if self.saving.due(report.step):
                 self._if_possible(self.saving.save)

@@ -6,6 +6,7 @@ import time
 
 from ornstein.session.work import Work
 from ornstein.training.loop import Report
+from ornstein.training.memory import used_mb
 
 STEP_SECONDS = 0.5  # how often progress is shown
 
@@ -20,21 +21,25 @@ class Telling:
     def __init__(self, work: Work) -> None:
         self.work = work
         self._shown = time.monotonic()
-        self._pace: tuple[float, int] | None = None
+        self._shown_pace, self._logged_pace = Pace(), Pace()
 
     def log_due(self, step: int) -> bool:
         """Whether a step belongs into the log."""
         return step % (self.work.config.train.log_every or 1) == 0
 
-    def log(self, report: Report) -> None:
-        """Write a step into the log."""
+    def log(self, report: Report, left_out: int) -> None:
+        """Write a step into the log, and how many were left out in this sitting."""
+        trainer, batch = self.work.trainer, self.work.trainer.settings.batch
         self.work.journal.append(
             {
                 "step": report.step,
-                "images": report.step * self.work.trainer.settings.batch,
+                "images": report.step * batch,
                 "loss": report.loss,
                 "grad_norm": report.grad_norm,
                 "rate": report.rate,
+                "items_per_s": round(batch / self._logged_pace.seconds(report.step), 1),
+                "memory_mb": used_mb(trainer.device),
+                "left_out": left_out,
             }
         )
 
@@ -44,7 +49,7 @@ class Telling:
         if now - self._shown <= STEP_SECONDS and report.step not in (1, total):
             return
         self._shown = now
-        batch, per_step = self.work.trainer.settings.batch, self._seconds(now, report.step)
+        batch, per_step = self.work.trainer.settings.batch, self._shown_pace.seconds(report.step)
         self.work.say.step(
             {
                 "step": report.step,
@@ -58,8 +63,16 @@ class Telling:
             }
         )
 
-    def _seconds(self, now: float, done: int) -> float:
-        """Seconds per step of the last moments: what is true now, also after a resume."""
-        time_before, before = self._pace or (now - STEP_SECONDS, done - 1)
-        self._pace = (now, done)
-        return (now - time_before) / max(1, done - before)
+
+class Pace:
+    """Speed of the last moments: what is true now, also after a resume."""
+
+    def __init__(self) -> None:
+        self._before: tuple[float, int] | None = None
+
+    def seconds(self, done: int) -> float:
+        """Seconds per step since the last call; of the first step alone at the first."""
+        now = (time.monotonic(), done)
+        then = self._before or (now[0] - STEP_SECONDS, done - 1)
+        self._before = now
+        return max(1e-9, now[0] - then[0]) / max(1, done - then[1])

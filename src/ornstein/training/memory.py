@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import resource
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,14 @@ def fitting(trainer: Trainer, total: int) -> Report:
             raise
     # Out here the traceback is gone, and with it all that the failed step had stored.
     raise _too_large(trainer, _largest_piece(trainer))
+
+
+def used_mb(device: torch.device) -> int:
+    """Most memory that was in use so far, in MB: of the device, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most >> (20 if sys.platform == "darwin" else 10)  # bytes there, kilobytes here
 
 
 def _too_large(trainer: Trainer, piece: int) -> OutOfMemoryError:

@@ -1,0 +1,74 @@
+"""Is it learning? The panel of a training, and advice to stop at the first sign of memorising."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ornstein.session.work import Work
+from ornstein.training.journal import read_log
+from ornstein.training.panel import Panel, Reading
+
+# Of the way to perfect memory, from where on it is said. Healthy trainings stay within 0.03;
+# where held-out errors begin to rise it was 0.1 to 0.2.
+REMEMBERS = 0.15
+SURE = 3.0  # standard errors above none
+
+
+class Learning:
+    """Measures the model at fixed items, noise and levels, and says when it begins to memorise.
+
+    Args:
+        work: The training.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._panel: Panel | None = None
+        self._advised = False
+
+    def read(self) -> Reading:
+        """Measure the averaged weights, which are in ``work.average``."""
+        work = self.work
+        if self._panel is None:
+            trainer, log = work.trainer, read_log(work.journal.path)
+            self._advised = any(map(memorises, readings(log)))  # in an earlier sitting
+            self._panel = Panel(
+                work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device
+            )
+        reading = self._panel.read(work.average)
+        if memorises(reading) and not self._advised:
+            self._advised = True
+            self._advise(reading)
+        return reading
+
+    def _cond(self, indices: Tensor) -> dict[str, Tensor]:
+        labels = self.work.data.label_batch(indices) if self.work.trainer.classes else None
+        return {} if labels is None else {"class": labels.to(self.work.trainer.device)}
+
+    def _advise(self, reading: Reading) -> None:
+        step = self.work.trainer.done
+        self.work.say.note(
+            f"advice     it begins to memorise: at step {step:,} training items are denoised "
+            f"better than held-out ones, {reading.memory:.0%} of the way to perfect memory. Stop "
+            "here (Ctrl-C saves), or train on more items, with flip=true, or a smaller net.size. "
+            f"See it: ornstein viz learning {self.work.run.name}"
+        )
+        self.work.note(
+            f"step {step}: begins to memorise ({reading.memory:.3f} +- {reading.doubt:.3f} of the "
+            "way to perfect memory)"
+        )
+
+
+def memorises(reading: Reading) -> bool:
+    """Whether training items are remembered, beyond what chance explains."""
+    if reading.memory is None or reading.doubt is None:
+        return False
+    return reading.memory > max(REMEMBERS, SURE * reading.doubt)
+
+
+def readings(log: Sequence[Mapping[str, Any]]) -> list[Reading]:
+    """All readings of a log, oldest first."""
+    return [Reading.of(line["levels"]) for line in log if line.get("levels")]

@@ -1,0 +1,188 @@
+"""Is it learning? The error of x0 at each noise level, beside what these data allow at least.
+
+A loss says little by itself: at each level a part of it cannot be avoided. So the panel asks two
+more denoisers that need no training the same questions: the best linear one, which knows mean and
+covariance, and perfect memory, which knows the training items. A model is worth something where
+it errs less than the first, and remembers where it nears the second on its training items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ornstein.core import Estimate, FiniteData, Level, Principal, generator
+from ornstein.model import Conditions
+from ornstein.training.loop import Items
+from ornstein.training.objective import Objective
+
+LEVELS = 12
+LEAST, VALUES = 64, 4096  # items of a part: so many at least, and so many values in all
+STORED = 4096  # training items that the memory knows
+FITTED, AXES = 1024, 256  # items and axes of the linear denoiser where dimensions are many
+CHUNK = 64
+LEAST_ROOM = 0.1  # of the linear denoiser's error: where memory knows no more, nothing is told
+
+Answer = Callable[[Tensor, Level, Conditions], Estimate]
+"""A denoiser under conditions of the items; a model is one."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Mean squared errors of x0 per value, standardised.
+
+    Attributes:
+        log_snr: The levels, noise first, (L,).
+        errors: "heldout" and "train" to "model", "linear" and "memory" to errors, (L,) each.
+        items: Items of each part.
+        memory: How far training items have gone from held-out ones to perfect memory: 0 where
+            they are denoised as well as held-out ones, 1 where as well as by memory, averaged
+            over the law of levels. None without held-out items.
+        doubt: Its standard error.
+    """
+
+    log_snr: tuple[float, ...]
+    errors: Mapping[str, Mapping[str, tuple[float, ...]]]
+    items: int
+    memory: float | None = None
+    doubt: float | None = None
+
+    @property
+    def part(self) -> str:
+        """What the model is judged by: held-out items where there are any."""
+        return "heldout" if "heldout" in self.errors else "train"
+
+    def ratio(self, part: str, source: str = "model") -> list[float]:
+        """Error over that of the best linear denoiser on the same items and noise, (L,)."""
+        found = self.errors[part]
+        return [a / b for a, b in zip(found[source], found["linear"], strict=True)]
+
+    def line(self) -> dict[str, Any]:
+        """What goes into the log."""
+        errors = {p: {k: _short(v) for k, v in e.items()} for p, e in self.errors.items()}
+        facts = {"memory": self.memory, "doubt": self.doubt, "items": self.items}
+        return {"log_snr": _short(self.log_snr), **errors, **facts}
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Reading:
+        """Read back :meth:`line`."""
+        parts = [part for part in ("heldout", "train") if part in line]
+        errors = {part: {k: tuple(v) for k, v in line[part].items()} for part in parts}
+        return cls(
+            tuple(line["log_snr"]), errors, line["items"], line.get("memory"), line.get("doubt")
+        )
+
+
+class Panel:
+    """Items, noise and levels that stay the same over a training, and the floors under them.
+
+    Args:
+        items: The data.
+        objective: Its process spans the levels, its law weighs them.
+        seed: Where the noise comes from.
+        cond: Conditions of the items at some indices.
+        device: Where models live.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        objective: Objective,
+        seed: int,
+        cond: Callable[[Tensor], Conditions],
+        device: torch.device,
+    ) -> None:
+        train, heldout = (torch.as_tensor(part) for part in (items.train, items.heldout))
+        dims = items.batch(train[:1]).numel()
+        self.count = min(max(LEAST, VALUES // dims), len(heldout) or len(train), len(train))
+        picked = {"train": _even(train, self.count)}
+        if len(heldout):
+            picked["heldout"] = _even(heldout, self.count)
+        marks = torch.linspace(*objective.process.span, LEVELS, dtype=torch.float64)
+        self.levels = Level(torch.sigmoid(marks).sqrt(), torch.sigmoid(-marks).sqrt())
+        self.weights = _nearest(objective, marks)
+        self.seed, self.device = seed, device
+        self.clean = {part: items.batch(which).to(device) for part, which in picked.items()}
+        self.cond = {part: cond(which) for part, which in picked.items()}
+        known = torch.cat([picked["train"], _even(train, STORED)]).unique()
+        fitted = items.batch(_even(train, 4 * FITTED if dims <= FITTED else FITTED))
+        # An axis takes a few items to be known by.
+        linear = Principal.fit(fitted, min(AXES if dims > FITTED else dims, len(fitted) // 4))
+        memory = FiniteData(items.batch(known).to(device))
+        self.floors = {
+            part: {
+                "linear": self._errors(part, lambda x, level, _: linear(x, level)),
+                "memory": self._errors(part, lambda x, level, _: memory(x, level)),
+            }
+            for part in self.clean
+        }
+
+    def read(self, model: Answer) -> Reading:
+        """Measure a model."""
+        each = {
+            part: {"model": self._errors(part, model), **floor}
+            for part, floor in self.floors.items()
+        }
+        means = {
+            part: {source: tuple(e.mean(0).tolist()) for source, e in found.items()}
+            for part, found in each.items()
+        }
+        memory, doubt = self._memory(each) if "heldout" in each else (None, None)
+        return Reading(tuple(self.levels.log_snr.tolist()), means, self.count, memory, doubt)
+
+    @torch.no_grad()
+    def _errors(self, part: str, answer: Answer) -> Tensor:
+        """Squared error of x0 of each item at each level, mean over its values, (N, L)."""
+        clean, cond = self.clean[part], self.cond[part]
+        rows = []
+        for k in range(LEVELS):
+            level = self.levels[k].to(self.device)
+            source = generator(self.seed, "panel", part, k)
+            x = level.mix(clean, torch.randn(clean.shape, generator=source).to(clean))
+            row = [
+                answer(x[i], level, {name: said[i] for name, said in cond.items()}).x0 - clean[i]
+                for i in torch.arange(len(clean), device=clean.device).split(CHUNK)
+            ]
+            rows.append(torch.cat(row).double().flatten(1).square().mean(1).cpu())
+        return torch.stack(rows, 1)
+
+    def _memory(self, each: Mapping[str, Mapping[str, Tensor]]) -> tuple[float, float]:
+        """``Reading.memory`` and its standard error.
+
+        Errors count relative to those of the linear denoiser on the same items, so that neither
+        easier items nor levels of large errors decide.
+        """
+        ratio = {p: e["model"].mean(0) / e["linear"].mean(0) for p, e in each.items()}
+        known = each["train"]["memory"].mean(0) / each["train"]["linear"].mean(0)
+        room = max(LEAST_ROOM, float(self.weights @ (ratio["heldout"] - known).clamp(min=0)))
+        variance = 0.0
+        for part, found in each.items():
+            model, linear = found["model"], found["linear"]
+            # A ratio of means errs as the mean of what its items are off it.
+            off = ((model - ratio[part] * linear) / linear.mean(0)) @ self.weights
+            variance += float(off.var() / len(off)) if len(off) > 1 else math.inf
+        gone = float(self.weights @ (ratio["heldout"] - ratio["train"]))
+        return gone / room, math.sqrt(variance) / room
+
+
+def _nearest(objective: Objective, marks: Tensor) -> Tensor:
+    """Share of the law of levels that lies nearest to each mark, (L,)."""
+    even = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    met = objective.levels(even).log_snr
+    near = (met[:, None] - marks).abs().argmin(1)
+    return torch.bincount(near, minlength=len(marks)).double() / 1000
+
+
+def _even(indices: Tensor, count: int) -> Tensor:
+    """At most ``count`` of the indices, evenly spread."""
+    places = torch.linspace(0, len(indices) - 1, min(count, len(indices)))
+    return indices[places.round().long()]
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]

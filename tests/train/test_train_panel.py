@@ -1,0 +1,106 @@
+"""Is it learning? Floors against closed forms; what a memorising and a healthy training read."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ornstein.core import EDM, Denoiser, Estimate, FiniteData, Level, Principal
+from ornstein.model import Conditions
+from ornstein.training.objective import WEIGHTS, LogNormal, Objective
+from ornstein.training.panel import Answer, Panel, Reading
+
+OBJECTIVE = Objective(EDM(), LogNormal(), WEIGHTS["edm"])
+SPECTRUM = torch.tensor([2.0, 1.0, 0.3, 0.01])
+
+
+class Drawn:
+    """Items of a Gaussian with variances ``SPECTRUM`` along its axes, the last fifth held out."""
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        source = torch.Generator().manual_seed(seed)
+        self.x = torch.randn(count, 4, generator=source) * SPECTRUM.sqrt() + 0.5
+        self.train = torch.arange(count * 4 // 5)
+        self.heldout = torch.arange(count * 4 // 5, count)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return self.x[indices]
+
+    def label_batch(self, indices: Tensor) -> Tensor:
+        raise AssertionError
+
+
+def panel(items: Drawn) -> Panel:
+    return Panel(items, OBJECTIVE, 3, lambda _: {}, torch.device("cpu"))
+
+
+def as_model(law: Denoiser) -> Answer:
+    def answer(x: Tensor, level: Level, cond: Conditions) -> Estimate:
+        return law(x, level)
+
+    return answer
+
+
+def test_the_linear_floor_is_the_posterior_variance_of_the_gaussian() -> None:
+    reading = panel(Drawn(2_500)).read(as_model(FiniteData(torch.zeros(1, 4))))
+    snr = torch.tensor(reading.log_snr, dtype=torch.float64).exp()[:, None]
+    expected = (SPECTRUM / (1 + snr * SPECTRUM)).mean(1)
+    for part in ("heldout", "train"):
+        np.testing.assert_allclose(reading.errors[part]["linear"], expected, rtol=0.12)
+
+
+def test_memory_finds_training_items_and_answers_others_by_the_nearest() -> None:
+    items = Drawn(500)
+    errors = panel(items).read(as_model(FiniteData(torch.zeros(1, 4)))).errors
+    assert errors["train"]["memory"][-1] == pytest.approx(0, abs=1e-12)
+    nearest = torch.cdist(items.x[400:], items.x[:400]).min(1).values  # all 100 are asked
+    assert errors["heldout"]["memory"][-1] == pytest.approx(
+        float(nearest.square().mean()) / 4, rel=1e-3
+    )
+
+
+def test_the_linear_denoiser_has_ratio_1_and_remembers_nothing() -> None:
+    items = Drawn(500)
+    linear = Principal.fit(items.x[:400], 4)
+    reading = panel(items).read(as_model(linear))
+    assert reading.ratio("heldout") == pytest.approx([1.0] * len(reading.log_snr))
+    assert reading.memory == pytest.approx(0, abs=1e-9)
+
+
+def test_perfect_memory_is_seen_as_such_and_beyond_doubt() -> None:
+    items = Drawn(200)
+    reading = panel(items).read(as_model(FiniteData(items.x[:160])))
+    assert reading.memory is not None
+    assert reading.doubt is not None
+    assert reading.memory == pytest.approx(1, abs=1e-3)
+    assert reading.memory > 3 * reading.doubt
+
+
+def test_what_never_saw_the_items_remembers_nothing_within_its_doubt() -> None:
+    wrong = Principal(torch.zeros(4), torch.eye(4), torch.tensor([0.3, 0.3, 2.0, 2.0]), 0.0)
+    found = [panel(Drawn(400, seed)).read(as_model(wrong)) for seed in range(12)]
+    memory, doubt = np.array([(r.memory, r.doubt) for r in found], dtype=float).T
+    assert abs(memory.mean()) < 3 * doubt.mean() / math.sqrt(12)
+    assert doubt.mean() == pytest.approx(memory.std(ddof=1), rel=0.5)
+
+
+def test_without_held_out_items_there_is_no_verdict() -> None:
+    items = Drawn(50)
+    items.heldout = torch.arange(0)
+    reading = panel(items).read(as_model(FiniteData(items.x)))
+    assert (reading.memory, reading.part) == (None, "train")
+
+
+def test_a_reading_survives_the_log() -> None:
+    items = Drawn(60)
+    reading = panel(items).read(as_model(FiniteData(items.x[:48])))
+    again = Reading.of(json.loads(json.dumps(reading.line())))
+    assert again.ratio("heldout", "memory") == pytest.approx(
+        reading.ratio("heldout", "memory"), rel=2e-3
+    )
+    assert (again.memory, again.doubt) == (reading.memory, reading.doubt)
