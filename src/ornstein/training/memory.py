@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import distributed
 
 from ornstein.errors import OutOfMemoryError, lacks_memory
 
@@ -65,7 +64,7 @@ def _too_large(trainer: Trainer, piece: int) -> OutOfMemoryError:
 def _largest_piece(trainer: Trainer) -> int:
     """Bisect the largest number of items whose step fits; 0 if not even one does."""
     low, high = 0, _piece(trainer.settings.batch, trainer.settings.accumulate)
-    if distributed.is_available() and distributed.is_initialized():
+    if trainer.ranks.count > 1:
         return high // 2  # the other ranks know of no trials
     while high - low > 1:
         middle = (low + high) // 2
@@ -76,7 +75,7 @@ def _largest_piece(trainer: Trainer) -> int:
 def _fits(trainer: Trainer, piece: int) -> bool:
     """Try a step of two pieces: in the second one the gradients of the first are held too."""
     whole = trainer.settings
-    trainer.settings = replace(whole, batch=2 * piece, accumulate=2)
+    trainer.settings = trainer.batches.settings = replace(whole, batch=2 * piece, accumulate=2)
     _free()
     try:
         trainer.step(10**6)
@@ -86,7 +85,7 @@ def _fits(trainer: Trainer, piece: int) -> bool:
             raise
         return False
     finally:
-        trainer.settings = whole
+        trainer.settings = trainer.batches.settings = whole
 
 
 def _free() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ornstein.core import Estimate, FiniteData, Level, Principal, generator
 from ornstein.model import Conditions
-from ornstein.training.loop import Items
+from ornstein.training.batches import Items
 from ornstein.training.objective import Objective
 
 LEVELS = 12
