@@ -27,6 +27,7 @@ GUIDANCE = 1.5  # towards the class, where there are classes
 # Items a size must see within the budget before it beats the next smaller one.
 NEEDS = {
     "unet": {"tiny": 0.0, "small": 250e3, "medium": 1e6, "large": 10e6},
+    "dit": {"tiny": 0.0, "small": 250e3, "medium": 1e6, "large": 10e6},
     "mlp": {"tiny": 0.0, "small": 1e6, "medium": 10e6, "large": 100e6},
 }
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ornstein.nets import MLP, UNet
+from ornstein.nets import MLP, DiT, UNet, dit
 from ornstein.nets.conditions import of_classes
 from ornstein.nets.layers import Block
 from ornstein.nets.mlp import Layer
@@ -15,11 +15,12 @@ SMALL = {"widths": (8, 12), "blocks": (2, 1), "attention": (1,)}
 MAKERS = {
     "images": lambda **k: UNet((2, 9, 6), of_classes(3), **SMALL, **k),
     "series": lambda **k: UNet((1, 21), of_classes(3), **SMALL, **k),
+    "patches": lambda **k: DiT((2, 9, 6), of_classes(3), width=16, depth=2, head=8, **k),
     "vectors": lambda **k: MLP((4,), of_classes(3), width=16, layers=3, **k),
 }
 
 
-def trained(net: UNet | MLP, steps: int = 3) -> UNet | MLP:
+def trained(net: UNet | DiT | MLP, steps: int = 3) -> UNet | DiT | MLP:
     """Take a few steps towards an arbitrary aim, so that no layer is silent any more."""
     rng = torch.Generator().manual_seed(1)
     x = torch.randn(16, *net.shape, generator=rng)
@@ -34,7 +35,7 @@ def trained(net: UNet | MLP, steps: int = 3) -> UNet | MLP:
 
 
 @pytest.fixture(params=MAKERS)
-def net(request: pytest.FixtureRequest) -> UNet | MLP:
+def net(request: pytest.FixtureRequest) -> UNet | DiT | MLP:
     torch.manual_seed(0)
     return trained(MAKERS[request.param]())
 
@@ -45,7 +46,7 @@ def calls_of_blocks(net: nn.Module, *given: object) -> list[tuple[nn.Module, tup
     hooks = [
         m.register_forward_pre_hook(lambda m, args: seen.append((m, args)))
         for m in net.modules()
-        if isinstance(m, (Block, Layer))
+        if isinstance(m, (Block, dit.Layer, Layer))
     ]
     net(*given)
     for hook in hooks:
@@ -54,18 +55,18 @@ def calls_of_blocks(net: nn.Module, *given: object) -> list[tuple[nn.Module, tup
 
 
 def test_c2_another_noise_number_changes_what_every_block_does_to_the_same_input(
-    net: UNet | MLP,
+    net: UNet | DiT | MLP,
 ) -> None:
     x = torch.randn(2, *net.shape)
     low = calls_of_blocks(net, x, torch.full((2,), -0.5), {})
     high = calls_of_blocks(net, x, torch.full((2,), 0.5), {})
-    blocks = [m for m in net.modules() if isinstance(m, (Block, Layer))]
+    blocks = [m for m in net.modules() if isinstance(m, (Block, dit.Layer, Layer))]
     assert {m for m, _ in low} == set(blocks)
-    for (block, (inside, here)), (_, (_, there)) in zip(low, high, strict=True):
+    for (block, (inside, here, *_)), (_, (_, there, *_)) in zip(low, high, strict=True):
         assert (block(inside, here) - block(inside, there)).abs().max() > 1e-4
 
 
-def test_the_noise_number_is_told_apart_over_its_whole_range(net: UNet | MLP) -> None:
+def test_the_noise_number_is_told_apart_over_its_whole_range(net: UNet | DiT | MLP) -> None:
     steps = torch.linspace(-2.5, 2.5, 101)
     vectors = net.embed(steps, {})
     distance = (vectors[:, None] - vectors[None]).square().sum(2).sqrt()
@@ -73,7 +74,9 @@ def test_the_noise_number_is_told_apart_over_its_whole_range(net: UNet | MLP) ->
     assert distance.min() > 1e-3
 
 
-def test_the_class_changes_the_output_and_none_differs_from_every_class(net: UNet | MLP) -> None:
+def test_the_class_changes_the_output_and_none_differs_from_every_class(
+    net: UNet | DiT | MLP,
+) -> None:
     one = torch.randn(1, *net.shape)
     x = one.expand(4, *net.shape)
     y = net(x, torch.zeros(4), {"class": torch.arange(4)})
@@ -83,7 +86,7 @@ def test_the_class_changes_the_output_and_none_differs_from_every_class(net: UNe
     assert torch.allclose(net(one, torch.zeros(1), {}), y[3:], atol=1e-5)
 
 
-def test_an_item_in_a_batch_equals_the_item_alone(net: UNet | MLP) -> None:
+def test_an_item_in_a_batch_equals_the_item_alone(net: UNet | DiT | MLP) -> None:
     x, noise = torch.randn(5, *net.shape), torch.randn(5)
     kind = torch.tensor([0, 1, 2, 3, 0])
     together = net(x, noise, {"class": kind})

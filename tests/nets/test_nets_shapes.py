@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ornstein.errors import ConfigError
-from ornstein.nets import MLP, NETS, UNet
+from ornstein.nets import MLP, NETS, DiT, UNet
 from ornstein.nets.conditions import of_classes
 from ornstein.nets.patches import from_patches, to_patches, with_waves
 
@@ -88,10 +88,11 @@ def test_images_fold_as_torch_itself_folds_them() -> None:
     [
         UNet((3, 9, 7), of_classes(4), **SMALL, patch=3, head=4, dropout=0.25),
         UNet((2, 33), None, **SMALL, patch=1, waves=2),
+        DiT((3, 9, 7), of_classes(4), width=16, depth=2, patch=3, head=4, dropout=0.25),
         MLP((5,), of_classes(3), width=16, layers=2, dropout=0.1),
     ],
 )
-def test_options_through_json_rebuild_the_same_net(net: UNet | MLP) -> None:
+def test_options_through_json_rebuild_the_same_net(net: UNet | DiT | MLP) -> None:
     name = next(n for n, kind in NETS.items() if isinstance(net, kind))
     twin = NETS[name](**json.loads(json.dumps(net.options())))
     assert twin.options() == net.options()
@@ -103,8 +104,10 @@ def test_options_through_json_rebuild_the_same_net(net: UNet | MLP) -> None:
     assert torch.equal(net(x, noise, {}), twin(x, noise, {}))
 
 
-@pytest.mark.parametrize("net", [UNet((1, 8, 8), **SMALL), MLP((2,), width=16, layers=2)])
-def test_a_new_net_answers_zero(net: UNet | MLP) -> None:
+@pytest.mark.parametrize(
+    "net", [UNet((1, 8, 8), **SMALL), DiT((1, 8, 8)), MLP((2,), width=16, layers=2)]
+)
+def test_a_new_net_answers_zero(net: UNet | DiT | MLP) -> None:
     assert bool((net(torch.randn(2, *net.shape), torch.randn(2), {}) == 0).all())
 
 
@@ -122,6 +125,9 @@ def test_a_new_net_answers_zero(net: UNet | MLP) -> None:
         (UNet, {"shape": (1, 8, 8), "patch": 0}, "patch"),
         (UNet, {"shape": (1, 8, 8), "patch": True}, "patch"),
         (UNet, {"shape": (1, 8, 8), "dropout": 1.0}, "dropout"),
+        (DiT, {"shape": (3,)}, "mlp"),
+        (DiT, {"shape": (1, 8, 8), "depth": 0}, "depth"),
+        (DiT, {"shape": (1, 8, 8), "entry": "sum"}, "entry"),
         (MLP, {"shape": (1, 8, 8)}, "unet"),
         (MLP, {"shape": (2,), "width": 0.5}, "width"),
         (MLP, {"shape": (2,), "layers": 0}, "layers"),

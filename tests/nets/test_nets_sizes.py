@@ -25,7 +25,8 @@ def work(net: str, size: str, shape: tuple[int, ...]) -> int:
 
 @pytest.mark.parametrize(
     ("net", "shape"),
-    [("unet", (1, 28, 28)), ("unet", (1, 8, 8)), ("unet", (1, 256)), ("mlp", (2,))],
+    [("unet", (1, 28, 28)), ("unet", (1, 8, 8)), ("unet", (1, 256)), ("mlp", (2,))]
+    + [("dit", shape) for shape in ((1, 28, 28), (1, 8, 8), (1, 256))],
 )
 def test_each_size_costs_two_to_eight_times_the_one_before(
     net: str, shape: tuple[int, ...]

@@ -12,7 +12,7 @@ from test_nets_shapes import wake
 from torch import Tensor
 
 from ornstein.errors import ConfigError, UsageError
-from ornstein.nets import MLP, NETS, UNet
+from ornstein.nets import MLP, NETS, DiT, UNet
 from ornstein.nets.conditions import ENTRIES, KINDS, of_classes, resized
 
 DECLARED: dict[str, dict[str, Any]] = {
@@ -39,37 +39,38 @@ UNSAID = {
 MAKERS = {
     **{f"unet {e}": lambda c=DECLARED, e=e: UNet((1, 9, 6), c, e, **SMALL) for e in ENTRIES},
     "unet in patches": lambda c=DECLARED: UNet((1, 9, 6), c, **{**SMALL, "patch": 2}),
+    **{f"dit {e}": lambda c=DECLARED, e=e: DiT((1, 9, 6), c, e, width=16) for e in ENTRIES},
     **{f"mlp {e}": lambda c=PLAIN, e=e: MLP((5,), c, e, width=16) for e in ENTRIES[:2]},
 }
 
 
 @pytest.fixture(params=MAKERS)
-def net(request: pytest.FixtureRequest) -> UNet | MLP:
+def net(request: pytest.FixtureRequest) -> UNet | DiT | MLP:
     torch.manual_seed(0)
     made = wake(MAKERS[request.param]())
-    assert isinstance(made, (UNet, MLP))
+    assert isinstance(made, (UNet, DiT, MLP))
     return made.eval()
 
 
-def answer(net: UNet | MLP, cond: dict[str, Tensor]) -> Tensor:
+def answer(net: UNet | DiT | MLP, cond: dict[str, Tensor]) -> Tensor:
     """What a net says of the same items under a condition."""
     x = torch.randn(ROWS, *net.shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         return net(x, torch.linspace(-1, 1, ROWS), cond)
 
 
-def known(net: UNet | MLP, said: dict[str, Tensor]) -> dict[str, Tensor]:
+def known(net: UNet | DiT | MLP, said: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: said[name] for name in net.options()["conditions"]}
 
 
-def test_c5_each_condition_alone_changes_the_answer(net: UNet | MLP) -> None:
+def test_c5_each_condition_alone_changes_the_answer(net: UNet | DiT | MLP) -> None:
     nothing = answer(net, {})
     for name, value in known(net, SAID).items():
         moved = (answer(net, {name: value}) - nothing).abs().flatten(1).amax(1)
         assert bool((moved > 1e-5).all()), name
 
 
-def test_each_part_of_a_condition_changes_the_answer(net: UNet | MLP) -> None:
+def test_each_part_of_a_condition_changes_the_answer(net: UNet | DiT | MLP) -> None:
     said = known(net, SAID)
     for name in ("tags.all", "size"):
         for part in range(said[name].shape[1]):
@@ -79,7 +80,7 @@ def test_each_part_of_a_condition_changes_the_answer(net: UNet | MLP) -> None:
             assert bool((moved.amax(1) > 1e-6).all()), (name, part)
 
 
-def test_what_is_marked_as_not_said_equals_what_is_missing(net: UNet | MLP) -> None:
+def test_what_is_marked_as_not_said_equals_what_is_missing(net: UNet | DiT | MLP) -> None:
     said, unsaid = known(net, SAID), known(net, UNSAID)
     assert torch.equal(answer(net, unsaid), answer(net, {}))
     for name in said:
@@ -88,7 +89,7 @@ def test_what_is_marked_as_not_said_equals_what_is_missing(net: UNet | MLP) -> N
 
 
 def test_not_said_is_said_row_by_row_and_items_do_not_talk_to_each_other(
-    net: UNet | MLP,
+    net: UNet | DiT | MLP,
 ) -> None:
     said, unsaid = known(net, SAID), known(net, UNSAID)
     some = torch.tensor([True, False, True, False])
@@ -102,7 +103,7 @@ def test_not_said_is_said_row_by_row_and_items_do_not_talk_to_each_other(
 
 
 def test_not_said_is_neither_no_tag_nor_the_mean_number_nor_the_mean_picture(
-    net: UNet | MLP,
+    net: UNet | DiT | MLP,
 ) -> None:
     nothing = answer(net, {})
     for name, value in known(net, SAID).items():
@@ -121,7 +122,7 @@ def test_the_order_of_the_declarations_and_of_the_values_means_nothing() -> None
     assert torch.equal(made(False), made(True))
 
 
-def test_options_through_json_rebuild_the_net_with_its_weights(net: UNet | MLP) -> None:
+def test_options_through_json_rebuild_the_net_with_its_weights(net: UNet | DiT | MLP) -> None:
     name = next(n for n, kind in NETS.items() if isinstance(net, kind))
     # Sorted keys, as in a model file, must not move a weight to another condition.
     twin = NETS[name](**json.loads(json.dumps(net.options(), sort_keys=True)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ornstein.nets.base import Net
+from ornstein.nets.dit import DiT
 from ornstein.nets.mlp import MLP
 from ornstein.nets.unet import UNet
 
-NETS: dict[str, type[UNet] | type[MLP]] = {"unet": UNet, "mlp": MLP}
+NETS: dict[str, type[UNet] | type[DiT] | type[MLP]] = {"unet": UNet, "dit": DiT, "mlp": MLP}
 
-__all__ = ["MLP", "NETS", "Net", "UNet"]
+__all__ = ["MLP", "NETS", "DiT", "Net", "UNet"]

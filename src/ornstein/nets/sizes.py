@@ -14,6 +14,12 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "medium": {"widths": [48, 96, 192], "blocks": [2, 2, 2], "attention": [2], "patch": 1},
         "large": {"widths": [96, 192, 384], "blocks": [2, 2, 2], "attention": [2], "patch": 1},
     },
+    "dit": {
+        "tiny": {"width": 64, "depth": 4, "patch": 2},
+        "small": {"width": 128, "depth": 4, "patch": 2},
+        "medium": {"width": 192, "depth": 8, "patch": 2},
+        "large": {"width": 384, "depth": 8, "patch": 2},
+    },
     "mlp": {
         "tiny": {"width": 64, "layers": 4},
         "small": {"width": 128, "layers": 4},
