@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from PIL import Image
 from torch import nn
 
 from ornstein.bundle import Bundle, Sampler, load
-from ornstein.cli.anatomy import bytes_text, count_text, examine
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.config import Config, to_toml
@@ -24,6 +24,7 @@ from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
 from ornstein.samples import read_settings
+from ornstein.viz.anatomy import bytes_text, count_text, examine
 
 SHAPES = {"image": (1, 8, 8), "series": (2, 40), "vector": (2,)}
 
@@ -237,6 +238,17 @@ def test_show_draws_the_training_and_the_process(
     assert sorted(p.name for p in Path("drawn").iterdir()) == ["process.png", "training.png"]
 
 
+def test_show_draws_the_network_and_refuses_another_kind_of_file(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = json.loads(run(capsys, *["show", "image", "--diagram", "drawn/net.svg", "--json"]).out)
+    drawn = ET.parse(told["plots"]["diagram"]).getroot()
+    words = {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {row["name"] for row in told["layers"]} <= words
+    refused = run(capsys, "show", "image", "--diagram", "net.png", code=2)
+    assert "net.svg" in refused.err
+
+
 class Known(nn.Module):
     """A network whose costs can be counted by hand."""
 
@@ -251,7 +263,7 @@ class Known(nn.Module):
 
 
 def test_operations_and_memory_are_those_counted_by_hand() -> None:
-    found = examine(Known(), (6,))
+    found = examine(Known(), (6,), {})
     assert [(r.name, r.kind, r.shape, r.parameters) for r in found.rows] == [
         ("first", "linear", (10,), 70),
         ("rest.0", "Tanh", (10,), 0),
@@ -261,7 +273,7 @@ def test_operations_and_memory_are_those_counted_by_hand() -> None:
     assert found.flops == 2 * (6 * 10 + 10 * 6)
     # Kept for the backward pass: the input of the first layer (6) and the output of tanh (10).
     assert found.kept_bytes == 4 * (6 + 10)
-    assert found.training_bytes(32) == 4 * 6 * 130 + 32 * 64
+    assert found.training_bytes(32, moments=2 * 130) == 4 * 6 * 130 + 32 * 64
 
 
 def test_sizes_are_said_in_three_digits() -> None:

@@ -12,7 +12,8 @@ from ornstein.cli.options import debug_option, json_option, runs_option
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
-    from ornstein.cli.anatomy import Anatomy
+    from ornstein.model import Model
+    from ornstein.viz.anatomy import Anatomy
 
 LOG_ROWS = 8
 USUAL_BATCH = 64  # for the memory of a model whose training settings are not at hand
@@ -22,28 +23,40 @@ USUAL_BATCH = 64  # for the memory of a model whose training settings are not at
 @click.argument("target", metavar="RUN-OR-FILE")
 @click.option("--plots", is_flag=True, help="Draw the training and the process (matplotlib).")
 @click.option(
+    "--diagram",
+    "drawing",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the network's parts and what each reads, as an SVG file.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the plots."
 )
 @runs_option
 @json_option
 @debug_option
-def command(target: str, plots: bool, out: Path | None, runs: Path, as_json: bool) -> None:
+def command(
+    target: str, plots: bool, drawing: Path | None, out: Path | None, runs: Path, as_json: bool
+) -> None:
     """Show a model: settings, layers, parameters, operations, memory, training so far.
 
     RUN-OR-FILE is a run's name, its folder or a model file; a file knows its own description but
     not the settings and the log of its training.
     """
     from ornstein.bundle import load
-    from ornstein.cli.anatomy import examine
     from ornstein.cli.places import output_folder, run_folder
+    from ornstein.cli.plots import draw, draw_diagram
+    from ornstein.viz.anatomy import examine
 
     bundle = load(target, runs)
     folder = run_folder(target, runs)
-    anatomy = examine(bundle.model.net, bundle.shape)
+    net = bundle.model.net
+    anatomy = examine(net, bundle.shape, net.options()["conditions"])  # type: ignore[operator]
     facts = facts_of(bundle, anatomy, folder)
     files: dict[str, Path] = {}
+    if drawing is not None:
+        files["diagram"] = draw_diagram(anatomy, facts, drawing)
     if plots:
-        files = draw(bundle, facts["log"], output_folder(target, runs, "plots", out))
+        files |= draw(bundle, facts["log"], output_folder(target, runs, "plots", out))
     if as_json:
         click.echo(json.dumps({**facts, "plots": {k: str(p) for k, p in files.items()}}))
         return
@@ -79,10 +92,12 @@ def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str,
         "changed": [],
         "log": [],
         "batch": USUAL_BATCH,
+        "optimizer": "adamw",
     }
     if folder is not None:
         facts.update(_of_run(folder))
-    facts["training_bytes"] = anatomy.training_bytes(facts["batch"])
+    kept = moments(bundle.model, facts["optimizer"])
+    facts["training_bytes"] = anatomy.training_bytes(facts["batch"], kept)
     return facts
 
 
@@ -98,13 +113,22 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "changed": sorted(config.changes(Config())),
         "log": run.log,
         "batch": config.train.batch or USUAL_BATCH,
+        "optimizer": config.train.optimizer or "adamw",
     }
+
+
+def moments(model: Model, optimizer: str) -> int:
+    """Numbers that the optimiser remembers: AdamW two for each weight, Muon one for its own."""
+    from ornstein.training.muon import matrices
+
+    spared = matrices(model) if optimizer == "muon" else []
+    return 2 * sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in spared)
 
 
 def head(facts: dict[str, Any]) -> list[str]:
     """What it is, in a few lines."""
-    from ornstein.cli.anatomy import bytes_text, count_text, shape_text
     from ornstein.cli.progress import duration
+    from ornstein.viz.anatomy import bytes_text, count_text, shape_text
 
     lines = []
     run, made = facts["run"], facts["provenance"]
@@ -139,21 +163,27 @@ def head(facts: dict[str, Any]) -> list[str]:
     )
     lines.append(
         f"memory     about {bytes_text(facts['training_bytes'])} to train at batch "
-        f"{facts['batch']} ({bytes_text(facts['bytes_per_item'])} an item)"
+        f"{facts['batch']} with {facts['optimizer']} "
+        f"({bytes_text(facts['bytes_per_item'])} an item)"
     )
     return lines
 
 
 def layers(anatomy: Anatomy) -> list[str]:
     """The parts of the network as a table."""
-    from ornstein.cli.anatomy import shape_text
+    from ornstein.viz.anatomy import count_text, shape_text
 
-    table = [("layer", "what it is", "output", "parameters")]
-    table += [(r.name, r.kind, shape_text(r.shape), f"{r.parameters:,}") for r in anatomy.rows]
-    table.append(("all", "", "", f"{anatomy.parameters:,}"))
-    wide = [max(len(row[k]) for row in table) for k in range(4)]
+    table = [("layer", "what it is", "output", "parameters", "FLOP")]
+    table += [
+        (r.name, r.kind, shape_text(r.shape), f"{r.parameters:,}", count_text(r.flops).strip())
+        for r in anatomy.rows
+    ]
+    table.append(("all", "", "", f"{anatomy.parameters:,}", count_text(anatomy.flops).strip()))
+    wide = [max(len(row[k]) for row in table) for k in range(5)]
     return [
-        f"  {a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d:>{wide[3]}}" for a, b, c, d in table
+        "  "
+        + "  ".join(f"{cell:{side}{w}}" for cell, side, w in zip(row, "<<>>>", wide, strict=True))
+        for row in table
     ]
 
 
@@ -184,20 +214,3 @@ def training(log: list[dict[str, Any]]) -> list[str]:
         known = [value for at, value in held if at <= step]
         lines.append(f"  {step:>13,} {mean:>10.4f} " + (f"{known[-1]:>10.4f}" if known else ""))
     return lines
-
-
-def draw(bundle: Bundle, log: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
-    """Draw the schedule of training, and the losses if there is a log."""
-    from ornstein.viz.schedule import compare
-
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "process": compare(
-            {bundle.process: bundle.make_process(bundle.process)}, folder / "process.png"
-        )
-    }
-    if log:
-        from ornstein.viz.training import draw_training
-
-        files["training"] = draw_training(log, folder / "training.png")
-    return files

@@ -19,6 +19,7 @@ from ornstein.nets.conditions import (
     checked_entry,
     declared,
 )
+from ornstein.nets.dropout import Dropout
 from ornstein.nets.layers import silent
 from ornstein.nets.patches import crop, filled, from_patches, to_patches
 
@@ -83,7 +84,7 @@ class Layer(nn.Module):
         self.attention = Attention(width, head)
         self.cross = Attention(width, head, silenced=True) if tokens else None
         self.first = nn.Linear(width, 4 * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = nn.Linear(4 * width, width)
 
     def forward(self, y: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
