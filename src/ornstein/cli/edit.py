@@ -77,16 +77,23 @@ def command(
 
     One of --mask, --strength, --mix, --invert, --upscale and --operator says what. Series and
     vectors are edited the same way: PICTURE is then an .npy, in which NaN stands for what is not
-    known, and no --mask is needed. Written are the versions and one sheet of all, first what the
-    model was given.
+    known, and no --mask is needed. Of a table, PICTURE is a .csv like the one trained on, whose
+    empty cells are filled; every other cell stays as it is. Written are the versions and one
+    sheet of all, first what the model was given.
     """
     given = dict(zip(EDITS, (mask, strength, mix, invert or None, upscale, operator), strict=True))
     chosen = [name for name, value in given.items() if value is not None]
-    numbers = picture.suffix.lower() == ".npy"
+    rows = picture.suffix.lower() in (".csv", ".tsv")
+    numbers = rows or picture.suffix.lower() == ".npy"
+    if rows and chosen:
+        raise click.UsageError(
+            f"the gaps of a table are its empty cells, so leave --{chosen[0]} out."
+        )
     if len(chosen) != 1 and not (numbers and not chosen):
         listed = ", ".join(f"--{name}" for name in EDITS)
         got = " and ".join(f"--{name}" for name in chosen) or "none"
         raise click.UsageError(f"an edit is one of {listed}; got {got}.")
+    from ornstein.cli.impute import fill, many
     from ornstein.cli.places import output_folder
     from ornstein.cli.walks import check_names, opened
     from ornstein.editing import Ask
@@ -94,6 +101,10 @@ def command(
     check_names(asked())
     bundle = opened(target, runs)
     ask = Ask(count, seed, class_name, bundle.how(**asked()), method)
+    if rows or (numbers and not chosen and many(picture, bundle)):
+        label = re.sub(r"[^A-Za-z0-9._-]+", "_", f"fill-{picture.stem}-{method}-seed{seed}")[:120]
+        fill(bundle, picture, ask, output_folder(target, runs, label, out), as_json, quiet)
+        return
     kind = chosen[0] if chosen else "mask"
     value = given[kind]
     if kind in ("upscale", "operator"):

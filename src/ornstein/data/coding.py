@@ -158,6 +158,17 @@ class Coding:
         std = ", ".join(f"{v:.4g}" for v in self.std[:4])
         return [f"mean {mean}; deviation {std} (measured on the training part)"]
 
+    def posed(self, raw: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Encoded items whose NaNs are to be filled in, and which of their codes are known."""
+        import torch
+
+        gaps = np.isnan(raw)
+        return self.encode(np.where(gaps, 0, raw)), torch.from_numpy(~gaps)
+
+    def classes(self, raw: np.ndarray) -> Tensor | None:
+        """Class that each item says it has, (N,); None where items say nothing of classes."""
+        return None
+
     def labelled(self, raw: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
         """Decoded items that say their class themselves, where such data do."""
         return raw

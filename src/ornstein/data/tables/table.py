@@ -153,6 +153,19 @@ class Table(Coding):
         std = np.sqrt(np.where(variance > 1e-12, variance, 1.0))
         return replace(made, mean=tuple(map(float, mean)), std=tuple(map(float, std)))
 
+    def classes(self, raw: np.ndarray) -> Tensor | None:
+        import torch
+
+        if self.label is None:
+            return None
+        found = raw[:, self.label]
+        if np.isnan(found).any():
+            raise UsageError(
+                f"column '{self.columns[self.label].name}' is the model's label, which is given "
+                "and not made; fill it in, or train without data.label."
+            )
+        return torch.from_numpy(found.astype(np.int64))
+
     def labelled(self, raw: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
         if self.label is not None:
             raw[:, self.label] = [np.nan if c is None else c for c in classes]

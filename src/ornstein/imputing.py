@@ -1,0 +1,96 @@
+"""Gaps of tables, series and vectors filled by a trained model, several times if asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ornstein.bundle import Bundle
+from ornstein.core import ItemNoise
+from ornstein.data.tables import Table
+from ornstein.edit import Mask, Measurement
+from ornstein.editing import Ask, Workbench
+from ornstein.errors import UsageError
+
+BATCH = 512
+_APART = 1_000_000_000  # numbers of two draws of the same item, so that neither depends on n
+
+
+@dataclass(frozen=True, eq=False)
+class Imputed:
+    """Items without gaps.
+
+    Attributes:
+        draws: Raw units, (n, *items.shape): each draw fills every gap anew.
+        gaps: Where a value was made, like the items.
+        seconds: Time it took.
+    """
+
+    draws: np.ndarray
+    gaps: np.ndarray
+    seconds: float
+
+
+def impute(
+    bundle: Bundle,
+    items: np.ndarray,
+    ask: Ask,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imputed:
+    """Fill the gaps of every item; what is there is kept to the last bit.
+
+    Args:
+        bundle: The model.
+        items: Raw units, NaN where nothing is known: (N, columns) of a table, (N, *shape) else.
+        ask: How; n versions of every item.
+        progress: Told how many items are done, and how many there are.
+
+    Raises:
+        UsageError: there is nothing to fill in, or the class of a row is unknown.
+    """
+    began, gaps = time.monotonic(), np.isnan(items)
+    if isinstance(bundle.coding, Table):
+        gaps &= ~np.array(
+            [column.name not in bundle.coding.header for column in bundle.coding.columns]
+        )
+    open_ = np.flatnonzero(gaps.reshape(len(items), -1).any(1))
+    if not len(open_):
+        raise UsageError("nothing is missing; empty the cells that are to be filled in.")
+    draws = np.repeat(items[None], ask.n, axis=0)
+    work = [(draw, part) for draw in range(ask.n) for part in _pieces(open_)]
+    for done, (draw, part) in enumerate(work, 1):
+        made = _filled(bundle, items[part], replace(ask, n=len(part)), part + draw * _APART)
+        draws[draw, part] = np.where(gaps[part], made, items[part])
+        if progress is not None:
+            progress(done, len(work))
+    return Imputed(draws, gaps, time.monotonic() - began)
+
+
+def _pieces(indices: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(indices, -(-len(indices) // BATCH))
+
+
+def _filled(bundle: Bundle, items: np.ndarray, ask: Ask, numbers: np.ndarray) -> np.ndarray:
+    """One draw of every item of a piece, in raw units."""
+    bench = Workbench(bundle, ask)
+    known, seen = (
+        _padded(part, bench.rows).to(bench.device) for part in bundle.coding.posed(items)
+    )
+    more = [*numbers.tolist(), *range(-1, len(numbers) - bench.rows - 1, -1)]
+    bench.noise = ItemNoise(ask.seed, more)
+    classes = bundle.coding.classes(items)
+    if classes is not None:
+        bench.denoise = bundle.denoiser(_padded(classes, bench.rows), bench.sampler.guidance)
+    known = known * seen
+    x = bench.drawn(Measurement(Mask(seen), known), (known, seen))
+    return bundle.coding.decode(x[: len(items)])
+
+
+def _padded(rows: Tensor, count: int) -> Tensor:
+    """Rows repeated to a number that keeps the bits of each the same in any batch."""
+    return rows[torch.arange(count) % len(rows)]
