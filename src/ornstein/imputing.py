@@ -71,6 +71,48 @@ def impute(
     return Imputed(draws, gaps, time.monotonic() - began)
 
 
+def impute_long(
+    bundle: Bundle,
+    series: np.ndarray,
+    ask: Ask,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imputed:
+    """Fill the gaps of a series longer than the model's windows.
+
+    Each gap is filled in the window around its middle, from what is known there and what was
+    filled before it; a gap longer than a window is filled bit by bit from its beginning.
+
+    Args:
+        bundle: A model of windows.
+        series: (channels, time) in raw units, NaN where nothing is known.
+        ask: How.
+        progress: Told how many gaps are done, and how many there are at the most.
+    """
+    began, gaps, side = time.monotonic(), np.isnan(series), bundle.shape[1]
+    if not gaps.any():
+        raise UsageError("nothing is missing; empty the cells that are to be filled in.")
+    draws, most = np.repeat(series[None], ask.n, axis=0), int(gaps.any(0).sum())
+    done = 0
+    while (open_ := np.flatnonzero(np.isnan(draws[0]).any(0))).size:
+        run = open_[: int((np.diff(open_, prepend=open_[0] - 1) == 1).argmin()) or len(open_)]
+        first = int(run[0])
+        middle = first + min(len(run), side // 2) // 2
+        start = min(max(0, middle - side // 2), series.shape[1] - side)
+        span = slice(start, start + side)
+        numbers = np.arange(ask.n) * _APART + first
+        made = _filled(bundle, draws[:, :, span], ask, numbers)
+        # Of a gap that goes on beyond the window the far part waits for a window of its own.
+        near = np.arange(start, start + side) <= first + side // 2
+        empty = np.isnan(draws[:, :, span]) & near
+        draws[:, :, span] = np.where(empty, made, draws[:, :, span])
+        done += 1
+        if progress is not None:
+            progress(done, most)
+    if progress is not None:
+        progress(most, most)
+    return Imputed(draws, gaps, time.monotonic() - began)
+
+
 def _pieces(indices: np.ndarray) -> list[np.ndarray]:
     return np.array_split(indices, -(-len(indices) // BATCH))
 

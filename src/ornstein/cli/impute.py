@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def fill(bundle: Bundle, path: Path, ask: Ask, folder: Path, as_json: bool, quie
     from ornstein.cli.progress import Count
 
     with Count("filling", shown=not as_json and not quiet) as counted:
-        done, files = _FILLS[path.suffix.lower() in TABLES](bundle, path, ask, counted)
+        done, files = _way(bundle, path)(bundle, path, ask, counted)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -95,6 +96,35 @@ def _table(
     return done, files
 
 
+def _series(
+    bundle: Bundle, path: Path, ask: Ask, counted: Count
+) -> tuple[Imputed, dict[str, bytes]]:
+    """The file's own text, every empty cell filled: by its line, or by windows down the lines."""
+    import numpy as np
+
+    from ornstein.data.series import Series, numbers_like
+    from ornstein.data.tables import read_text, write_text
+    from ornstein.imputing import impute, impute_long
+
+    coding = bundle.coding
+    assert isinstance(coding, Series)
+    text = read_text(path)
+    numbers, first = numbers_like(text, coding, bundle.shape)
+    if coding.down:
+        done = impute_long(bundle, numbers.T, ask, counted)
+        draws, gaps = done.draws.transpose(0, 2, 1), done.gaps.T
+    else:
+        done = impute(bundle, numbers[:, None], ask, counted)
+        draws, gaps = done.draws[:, :, 0], done.gaps[:, 0]
+    files = {}
+    for k, draw in enumerate(draws, 1):
+        rows, made = [list(row) for row in text.rows], coding.cells(draw)
+        for n, place in zip(*np.nonzero(gaps), strict=True):
+            rows[n][place + first] = made[n][place]
+        files[f"{path.stem}-{k}.csv"] = write_text(text.style, text.header or (), rows)
+    return done, files
+
+
 def _array(
     bundle: Bundle, path: Path, ask: Ask, counted: Count
 ) -> tuple[Imputed, dict[str, bytes]]:
@@ -111,4 +141,12 @@ def _array(
     return done, {f"{path.stem}-filled.npy": file.getvalue()}
 
 
-_FILLS = {True: _table, False: _array}
+Way = Callable[["Bundle", Path, "Ask", "Count"], "tuple[Imputed, dict[str, bytes]]"]
+
+
+def _way(bundle: Bundle, path: Path) -> Way:
+    from ornstein.data.series import Series
+
+    if path.suffix.lower() not in TABLES:
+        return _array
+    return _series if isinstance(bundle.coding, Series) else _table

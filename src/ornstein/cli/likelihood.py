@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,6 +101,8 @@ def command(
     bundle = opened(target, runs)
     asked = items_of(bundle, source, part, count)
     check_unit(bundle, unit)
+    coding, raw, of = bundle.coding.density(asked.raw)
+    bundle, asked = replace(bundle, coding=coding), asked._replace(raw=raw)
     talks = not as_json and not quiet
     if talks:
         for line in [*asked.told(bundle), *announced(bundle, asked, method, probes, draws,
@@ -116,6 +119,7 @@ def command(
                 bundle, asked.raw, asked.labels, steps=steps, seed=seed, batch=batch,
                 dequantised=bool(bundle.provenance.get("dequantised")), progress=counted,
             )  # fmt: skip
+    found = replace(found, of=f"{found.of}; {of}") if of else found
     if as_json:
         facts = {"method": method, "part": asked.part, "model": bundle.fingerprint}
         click.echo(json.dumps({**facts, **found.to_json()}))
@@ -158,7 +162,7 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
 
     from ornstein.data import open_data
 
-    data = open_data(source)
+    data = open_data(source, like=bundle.coding)
     if data.kind == bundle.kind == "image" and data.shape[1:] != bundle.shape[1:]:
         data = open_data(source, size=(bundle.shape[1], bundle.shape[2]))
     own = data.fingerprint == bundle.provenance.get("fingerprint")

@@ -116,6 +116,7 @@ NetSize = Annotated[str, AfterValidator(Choice(lambda: ("tiny", "small", "medium
 EntryName = Annotated[str, AfterValidator(Choice(_entries))]
 ProcessName = Annotated[str, AfterValidator(Choice(_processes))]
 TargetName = Annotated[str, AfterValidator(Choice(_targets))]
+LayoutName = Annotated[str, AfterValidator(Choice(lambda: ("table", "rows", "columns")))]
 LawName = Annotated[str, AfterValidator(Choice(_laws))]
 WeightName = Annotated[str, AfterValidator(Choice(_weights))]
 LossName = Annotated[str, AfterValidator(Choice(_losses))]

@@ -15,6 +15,7 @@ from ornstein.config.kinds import (
     EntryName,
     GridName,
     LawName,
+    LayoutName,
     LossName,
     NetName,
     NetSize,
@@ -56,7 +57,8 @@ class DataSettings(Section):
         Side | Sides | None, Auto, Said("a whole number from 1 to 4,096, or two of them")
     ] = Field(
         default=None,
-        description="Side of the pictures in pixels, or [height, width]; auto keeps theirs.",
+        description="Side of the pictures in pixels, or [height, width], or length of the windows "
+        "of series; auto keeps theirs.",
     )
     limit: Annotated[Count | None, Auto] = Field(
         default=None, description="Use at most so many items; auto takes all."
@@ -69,6 +71,11 @@ class DataSettings(Section):
     label: Annotated[str | None, Auto] = Field(
         default=None, description="Column of a table that is the class; auto takes none."
     )
+    layout: Annotated[LayoutName | None, Auto] = Field(
+        default=None,
+        description="What a CSV file holds: a table, a series in each of its rows, or one that "
+        "runs down its columns; auto tells from its shape.",
+    )
     flip: bool = Field(default=False, description="Mirror half of the pictures left to right.")
     dequantise: bool = Field(
         default=False,
@@ -78,7 +85,7 @@ class DataSettings(Section):
 
     def opening(self) -> dict[str, Any]:
         """Arguments of :func:`ornstein.data.open_data`."""
-        return self.model_dump(include={"source", "size", "limit", "columns", "label"})
+        return self.model_dump(include={"source", "size", "limit", "columns", "label", "layout"})
 
 
 class NetSettings(Section):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,13 +150,22 @@ class Coding:
 
     def measured(self, items: np.ndarray, train: np.ndarray) -> Coding:
         """The same coding with its numbers measured on the training items of other data."""
-        return measure(items, train, self.kind)
+        found = measure(items, train, self.kind)
+        return found if type(self) is Coding else replace(self, mean=found.mean, std=found.std)
 
     def about(self, items: np.ndarray) -> list[str]:
         """What a look at the data says of its values, one line each."""
         mean = ", ".join(f"{v:.4g}" for v in self.mean[:4])
         std = ", ".join(f"{v:.4g}" for v in self.std[:4])
         return [f"mean {mean}; deviation {std} (measured on the training part)"]
+
+    def density(self, raw: np.ndarray) -> tuple[Coding, np.ndarray, str]:
+        """A coding by which items have a density, the items for it, and what it is a density of.
+
+        Raises:
+            UsageError: they have none.
+        """
+        return self, raw, ""
 
     def posed(self, raw: np.ndarray) -> tuple[Tensor, Tensor]:
         """Encoded items whose NaNs are to be filled in, and which of their codes are known."""
@@ -187,19 +196,9 @@ class Coding:
         """Coding from the dict of ``to_json``.
 
         Raises:
-            DataError: a field is missing, unknown or of the wrong type.
+            KeyError, TypeError, ValueError: a field is missing, unknown or of the wrong type.
         """
-        try:
-            return cls(
-                mean=tuple(float(v) for v in fields["mean"]),
-                std=tuple(float(v) for v in fields["std"]),
-                kind=str(fields["kind"]),
-                low=None if fields["low"] is None else float(fields["low"]),
-                high=None if fields["high"] is None else float(fields["high"]),
-                levels=None if fields["levels"] is None else int(fields["levels"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"the data coding in the file is damaged: {error!r}.") from error
+        return cls(**fields_of(fields))
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != AXES[self.kind] or shape[1] != len(self.mean):
@@ -231,3 +230,15 @@ def measure(items: np.ndarray, train: np.ndarray, kind: str) -> Coding:
     mean, std = moments_of_reals(items, train)
     low, high = usual_range(items) if kind == "image" else (None, None)
     return Coding(mean, std, kind, low=low, high=high)
+
+
+def fields_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that every coding of channels has, from the dict of its ``to_json``."""
+    return {
+        "mean": tuple(float(v) for v in fields["mean"]),
+        "std": tuple(float(v) for v in fields["std"]),
+        "kind": str(fields["kind"]),
+        "low": None if fields["low"] is None else float(fields["low"]),
+        "high": None if fields["high"] is None else float(fields["high"]),
+        "levels": None if fields["levels"] is None else int(fields["levels"]),
+    }

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ornstein.data.coding import Coding
+from ornstein.data.series import Series
+from ornstein.data.sound import Sound
 from ornstein.data.tables.table import Table
 from ornstein.errors import DataError
 
 CODINGS: dict[str, type[Coding]] = {
     "channels": Coding,
     "table": Table,
+    "sound": Sound,
+    "series": Series,
 }
 
 
@@ -23,4 +27,7 @@ def coding_from_json(fields: dict[str, Any]) -> Coding:
     name = fields.get("coding", "channels")
     if name not in CODINGS:
         raise DataError(f"the file has data of a coding '{str(name)[:40]}', unknown here.")
-    return CODINGS[name].from_json(fields)
+    try:
+        return CODINGS[name].from_json(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the data coding in the file is damaged: {error!r}.") from error

@@ -14,6 +14,8 @@ from ornstein.data.dataset import Dataset, Source, make_dataset, subset
 from ornstein.data.folder import open_folder
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
 from ornstein.data.pixels import resize_items
+from ornstein.data.series import Series, layout_of, open_series
+from ornstein.data.sound import open_sounds
 from ornstein.data.sources import SOURCES, places
 from ornstein.data.tables import Table, open_table, read_text
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
@@ -29,11 +31,12 @@ class Wishes:
     """How a path is to be read; each concerns some kinds of data only.
 
     Attributes:
-        size: Height and width of pictures.
+        size: Height and width of pictures, length of series.
         allow_bad: Go on when too many pictures cannot be used.
         progress: Told how many pictures are decoded.
         columns: What the columns of a table are, by name.
         label: Column of a table that is the class.
+        layout: What a CSV file holds: one of ``LAYOUTS``; None to tell from its shape.
         like: Coding of a model that the data is for.
     """
 
@@ -42,6 +45,7 @@ class Wishes:
     progress: Progress | None = None
     columns: Mapping[str, str] | None = None
     label: str | None = None
+    layout: str | None = None
     like: Coding | None = None
 
 
@@ -55,6 +59,7 @@ def open_data(
     progress: Progress | None = None,
     columns: Mapping[str, str] | None = None,
     label: str | None = None,
+    layout: str | None = None,
     like: Coding | None = None,
 ) -> Dataset:
     """Open a data set.
@@ -63,7 +68,8 @@ def open_data(
         source: A built-in name (``ornstein.data.names()``), a folder of pictures, one picture, an
             .npy or .npz file, a table (.csv), or an array. Toys take a count (two-moons:50000),
             emoji a size (emoji:64).
-        size: Height and width to bring pictures to, one number or (height, width).
+        size: Height and width to bring pictures to, one number or (height, width); length of
+            the windows of series.
         seed: Draws the toys; the split never depends on it.
         limit: Keep at most this many items, chosen evenly.
         allow_bad: Go on when more than 1 % of a folder's files cannot be used.
@@ -71,6 +77,8 @@ def open_data(
         columns: What columns of a table are, by name: number, category, date (or date:%d/%m/%y)
             or omit; the others are told from their cells.
         label: Column of a table that is the class.
+        layout: What a CSV file holds: a table, series in its rows, or one in its columns; None
+            to tell from its shape.
         like: Coding of a model: a table is read by its columns, and nothing is measured.
 
     Raises:
@@ -80,14 +88,14 @@ def open_data(
     target = _size(size)
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit} is too small; it must be at least 1.")
-    wishes = Wishes(target, allow_bad, progress, columns, label, like)
+    wishes = Wishes(target, allow_bad, progress, columns, label, layout, like)
     dataset = _open(source, wishes, seed, limit)
     if dataset.kind != "table" and (columns or label):
         raise UsageError(
             f"columns and label are for tables; '{dataset.name}' is of kind '{dataset.kind}', "
             "leave them out."
         )
-    if target is not None:
+    if target is not None and type(dataset.coding) is Coding:
         dataset = _resized(dataset, target)
     return dataset if limit is None else subset(dataset, limit)
 
@@ -139,8 +147,9 @@ def open_path(path: Path, wishes: Wishes = _NONE, typed: str = "") -> Dataset:
     if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
         return open_file(path)
     if path.is_file() and path.suffix.lower() in CSV:
-        like = wishes.like if isinstance(wishes.like, Table) else None
-        return open_table(read_text(path), columns=wishes.columns, label=wishes.label, like=like)
+        return _open_csv(path, wishes)
+    if path.suffix.lower() == ".wav" or (path.is_dir() and _sounds(path)):
+        return open_sounds(path, _length(wishes.size))
     if path.is_dir() and (files := find_idx(path)):
         source = Source(f"IDX files in {path}")
         arrays = [read_idx(unpack(file), file) for file in files]
@@ -148,6 +157,31 @@ def open_path(path: Path, wishes: Wishes = _NONE, typed: str = "") -> Dataset:
         classes = tuple(str(i) for i in range(count))
         return open_idx(path.name, arrays, classes=classes, source=source)
     return open_folder(path, wishes.size, wishes.allow_bad, wishes.progress)
+
+
+def _open_csv(path: Path, wishes: Wishes) -> Dataset:
+    text, like = read_text(path), wishes.like
+    if isinstance(like, (Table, Series)):
+        layout = "table" if isinstance(like, Table) else "columns" if like.down else "rows"
+    else:
+        layout = wishes.layout or layout_of(text)
+    if layout == "table":
+        known = like if isinstance(like, Table) else None
+        return open_table(text, columns=wishes.columns, label=wishes.label, like=known)
+    return open_series(text, layout, _length(wishes.size))
+
+
+def _length(size: tuple[int, int] | None) -> int | None:
+    """Length of the windows of series, where it is asked for."""
+    if size is not None and size[0] != size[1]:
+        raise UsageError(f"series have one size, their length, not {size[0]} and {size[1]}.")
+    return None if size is None else size[0]
+
+
+def _sounds(path: Path) -> bool:
+    """Whether most files of a folder are .wav files."""
+    files = [name.lower() for name in (str(file) for file in path.rglob("*")) if "." in name]
+    return 2 * sum(name.endswith(".wav") for name in files) > len(files)
 
 
 def _exists(path: Path) -> bool:

@@ -32,6 +32,11 @@ class Quantiles:
     codes: tuple[float, ...]
     step: float
 
+    @property
+    def repeats(self) -> bool:
+        """Whether some number comes so often that it has a cell of its own."""
+        return bool((np.diff(self.values) <= self.step).any())
+
     def code(self, numbers: np.ndarray) -> np.ndarray:
         """Code of each number, (N,) float64: the middle of its cell in probability."""
         import torch

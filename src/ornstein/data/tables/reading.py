@@ -97,7 +97,8 @@ def read_text(path: Path) -> Text:
         raise DataError(
             f"'{path}' is empty; a table has a line of names, then a line for each row."
         )
-    header = None if all(_numeric(cell) for cell in listed[0][1]) else _header(listed[0][1], path)
+    plain = all(_numeric(cell) for cell in listed[0][1]) and not _counts(listed[0][1])
+    header = None if plain else _header(listed[0][1], path)
     body = listed if header is None else listed[1:]
     width = len(listed[0][1])
     for line, cells in body:
@@ -120,7 +121,7 @@ def write_text(style: Style, header: Sequence[str], rows: Sequence[Sequence[str]
     """The bytes of a CSV file."""
     file = io.StringIO()
     writer = csv.writer(file, delimiter=style.separator, lineterminator=style.newline)
-    writer.writerows([header, *rows])
+    writer.writerows([*([header] if header else []), *rows])
     return file.getvalue().encode()
 
 
@@ -172,6 +173,12 @@ def _numeric(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _counts(cells: list[str]) -> bool:
+    """Whether numbers are names after all: 0, 1, 2, ... or 1, 2, 3, ... of several columns."""
+    rising = [str(k + int(cells[0] == "1")) for k in range(len(cells))]
+    return len(cells) > 2 and cells == rising
 
 
 def _header(cells: list[str], path: Path) -> tuple[str, ...]:

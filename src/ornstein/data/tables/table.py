@@ -59,16 +59,6 @@ class Table(Coding):
         return next(found, None)
 
     @property
-    def discrete(self) -> str:
-        """First column that leaves the rows without a density, and why; "" if they have one."""
-        for column, span in self.spans():
-            if span.stop > span.start and column.gap is not None:
-                return f"column '{column.name}' has gaps"
-            if span.stop > span.start and not isinstance(column, Number):
-                return f"column '{column.name}' is a {column.type}"
-        return ""
-
-    @property
     def learned(self) -> list[int]:
         """Places of the columns that differ from row to row and are not left out."""
         return [
@@ -82,11 +72,6 @@ class Table(Coding):
     def words(self) -> tuple[int, ...]:
         """Number of words of each column that is a category, 0 for numbers and dates."""
         return tuple(len(c.names) if isinstance(c, Category) else 0 for c in self.columns)
-
-    @property
-    def plain(self) -> Coding:
-        """The standardisation of the codes alone."""
-        return Coding(self.mean, self.std, "vector")
 
     def coded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (len(self.mean),)
@@ -152,6 +137,28 @@ class Table(Coding):
             variance = (spread**2).sum(0) / count
         std = np.sqrt(np.where(variance > 1e-12, variance, 1.0))
         return replace(made, mean=tuple(map(float, mean)), std=tuple(map(float, std)))
+
+    def density(self, raw: np.ndarray) -> tuple[Coding, np.ndarray, str]:
+        for column, span in self.spans():
+            gaps = "has gaps" if column.gap is not None else f"is a {column.type}"
+            if span.stop > span.start and (
+                column.gap is not None or not isinstance(column, Number)
+            ):
+                raise UsageError(
+                    f"rows of this table have no density: column '{column.name}' {gaps}, whose "
+                    "codes are points, at which a density grows without bound; leave such "
+                    "columns out in training, --set data.columns.NAME=omit."
+                )
+        codes = self._codes(raw)
+        if np.isnan(codes).any():
+            raise UsageError("a row with an empty cell has no density; fill it in or remove it.")
+        often = [c.name for c in self.columns if isinstance(c, Number) and c.map and c.map.repeats]
+        of = "the density is that of the codes, each column's normal scores, not of the numbers"
+        if often:
+            of += (
+                f"; numbers that come again and again raise it without meaning: {', '.join(often)}"
+            )
+        return Coding(self.mean, self.std, "vector"), codes, of
 
     def classes(self, raw: np.ndarray) -> Tensor | None:
         import torch
@@ -230,16 +237,13 @@ class Table(Coding):
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Table:
-        try:
-            return cls(
-                mean=tuple(float(v) for v in fields["mean"]),
-                std=tuple(float(v) for v in fields["std"]),
-                kind="table",
-                columns=tuple(column_from_json(part) for part in fields["columns"]),
-                style=Style(**fields["style"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"the data coding in the file is damaged: {error!r}.") from error
+        return cls(
+            mean=tuple(float(v) for v in fields["mean"]),
+            std=tuple(float(v) for v in fields["std"]),
+            kind="table",
+            columns=tuple(column_from_json(part) for part in fields["columns"]),
+            style=Style(**fields["style"]),
+        )
 
     def _codes(self, rows: np.ndarray, whole: bool = False) -> np.ndarray:
         """Codes before standardisation, NaN where a value is missing; ``whole``: none is a gap."""

@@ -1,0 +1,146 @@
+"""Series from .wav and CSV files: read, cut, and written as they came."""
+
+from __future__ import annotations
+
+import io
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from ornstein.data import open_data
+from ornstein.data.codings import coding_from_json
+from ornstein.data.sound import Wave, read_wave, write_wave
+from ornstein.errors import DataError, UsageError
+
+RNG = np.random.default_rng(3)
+DTYPES = {8: "uint8", 16: "int16", 32: "int32", -32: "float32", -64: "float64"}
+
+
+@pytest.mark.parametrize("bits", DTYPES)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sound_of_every_width_is_that_of_scipy(bits: int, channels: int, tmp_path: Path) -> None:
+    """There by scipy's writer, back by scipy's reader."""
+    unit = RNG.uniform(-1, 1, (channels, 101))
+    bytes_ = write_wave(Wave(unit, 8000, bits))
+    rate, theirs = wavfile.read(io.BytesIO(bytes_))
+    assert (rate, theirs.dtype, len(theirs)) == (8000, DTYPES[bits], 101)
+    wavfile.write(tmp_path / "x.wav", 8000, theirs)
+    ours = read_wave(tmp_path / "x.wav")
+    assert (ours.rate, ours.bits) == (8000, bits)
+    assert ours.samples == pytest.approx(unit, abs=1e-7 if bits < 0 else 1.01 / 2 ** (bits - 1))
+    assert write_wave(ours) == bytes_
+
+
+def test_24_bits_are_those_of_the_standard_library(tmp_path: Path) -> None:
+    whole = np.array([0, 1, -1, 2**23 - 1, -(2**23), 1234567])
+    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(3)
+        file.setframerate(96_000)
+        file.writeframes(b"".join(int(v).to_bytes(3, "little", signed=True) for v in whole))
+    sound = read_wave(tmp_path / "x.wav")
+    assert (sound.samples[0] * 2**23).tolist() == whole.tolist()
+    with wave.open(io.BytesIO(write_wave(sound))) as file:
+        assert file.getparams()[:4] == (1, 3, 96_000, 6)
+
+
+def test_a_folder_of_sounds_is_cut_into_items_of_one_length(tmp_path: Path) -> None:
+    for name, length in (("kick/a", 100), ("kick/b", 250), ("snare/c", 60), ("snare/d", 100)):
+        path = tmp_path / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        wavfile.write(path, 8000, (RNG.uniform(-1, 1, length) * 30_000).astype(np.int16))
+    data = open_data(tmp_path, size=100)
+    assert (data.kind, data.items.shape, data.classes) == (
+        "series",
+        (5, 1, 100),
+        ("kick", "snare"),
+    )
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 0, 0, 1, 1]
+    assert not data.items[3, 0, 60:].any()
+    again = coding_from_json(data.coding.to_json())
+    (name, content), *_ = again.files(data.items, "s").items()
+    (tmp_path / name).write_bytes(content)
+    assert (again, name) == (data.coding, "s-00000.wav")
+    assert content == (tmp_path / "kick" / "a.wav").read_bytes()
+
+
+def test_sounds_that_do_not_go_together_or_are_none_are_refused(tmp_path: Path) -> None:
+    wavfile.write(tmp_path / "a.wav", 8000, np.zeros(50, np.int16))
+    wavfile.write(tmp_path / "b.wav", 16_000, np.zeros(50, np.int16))
+    with pytest.raises(DataError, match=r"16,000 samples a second, 'a.wav' has 8,000"):
+        open_data(tmp_path)
+    (tmp_path / "b.wav").write_bytes(b"RIFF0000WAVEfmt ")
+    with pytest.raises(DataError, match=r"b.wav' is no .wav file, or is cut short"):
+        open_data(tmp_path / "b.wav")
+    law = bytearray(write_wave(Wave(np.zeros((1, 9)), 8000, 8)))
+    law[20] = 7  # mu-law
+    (tmp_path / "b.wav").write_bytes(law)
+    with pytest.raises(DataError, match="format 7 with 8 bits in 1 channels"):
+        open_data(tmp_path / "b.wav")
+
+
+def lines(numbers: np.ndarray) -> str:
+    return "".join(",".join(f"{v:.3f}" for v in row) + "\n" for row in numbers)
+
+
+def test_long_lines_without_names_are_a_series_each(tmp_path: Path) -> None:
+    numbers = np.round(RNG.normal(size=(30, 12)), 3)
+    (tmp_path / "s.csv").write_text(lines(numbers))
+    data = open_data(tmp_path / "s.csv")
+    assert (data.kind, data.shape) == ("series", (1, 12))
+    assert data.items[:, 0] == pytest.approx(numbers.astype(np.float32))
+    assert "Each line is a series" in data.notes[0]
+    assert data.coding.files(data.items, "x") == {"x.csv": lines(numbers).encode()}
+
+
+def test_short_lines_are_channels_of_time_that_runs_down(tmp_path: Path) -> None:
+    """Windows in a row; the end of the time is held out and no window reaches over the cut."""
+    time = np.arange(400.0)
+    (tmp_path / "s.csv").write_text(lines(np.stack([time, time**2, -time], 1)))
+    data = open_data(tmp_path / "s.csv", size=20)
+    assert data.shape == (2, 20)  # the first column rises evenly, so it is the time
+    starts = -data.items[:, 1, 0]
+    assert (np.diff(starts[data.train]) == 1).all()
+    assert (data.items[:, 1] == -(starts[:, None] + np.arange(20))).all()
+    assert (data.items[:, 0] == data.items[:, 1] ** 2).all()
+    assert starts[data.train].max() + 20 <= 380 == starts[data.heldout].min()
+    files = data.coding.files(data.items[:1], "x")
+    assert files["x-00000.csv"].splitlines()[3] == b"9.000,-3.000"
+
+
+def test_a_file_with_names_is_a_table_unless_its_owner_says_series(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(
+        "day;x\n" + "".join(f"0{k}.01.2020;{k},5\n" for k in range(1, 9))
+    )
+    assert open_data(tmp_path / "s.csv").kind == "table"
+    series = open_data(tmp_path / "s.csv", layout="columns", size=4)
+    assert (series.kind, series.shape) == ("series", (1, 4))
+    files = series.coding.files(series.items[:1], "x")
+    assert files["x-00000.csv"].startswith(b"x\n1,5\n2,5\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "layout", "words"),
+    [
+        ("x,y\n1,2\n3,\n5,6\n", "columns", "line 3 has an empty cell in column 2"),
+        ("x,y\n1,2\n3,a\n5,6\n", "rows", "line 3: 'a' is no number"),
+        ("1,2\n3,4\n", "table", "a table needs names in its first line"),
+        ("x,y\n1,2\n3,4\n5,6\n", "columns", "has 3 lines, fewer than the 9 of a window"),
+    ],
+)
+def test_series_that_cannot_be_learned_are_refused(
+    text: str, layout: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        open_data(tmp_path / "s.csv", layout=layout, size=9)
+
+
+def test_columns_and_labels_are_for_tables(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(lines(RNG.normal(size=(30, 12))))
+    with pytest.raises(UsageError, match="columns and label are for tables"):
+        open_data(tmp_path / "s.csv", label="x")
