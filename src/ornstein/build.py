@@ -15,7 +15,6 @@ from ornstein.data import Dataset
 from ornstein.errors import ConfigError
 from ornstein.model import Model
 from ornstein.nets import NETS
-from ornstein.nets.conditions import of_classes
 from ornstein.nets.sizes import SIZES
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.loop import Trainer
@@ -39,16 +38,11 @@ def net_options(config: Config, data: Dataset) -> dict[str, Any]:
     outputs = 2 if config.model.variance == "learned" else 1
     given = {
         "shape": data.shape,
-        "conditions": of_classes(class_count(data)),
+        "conditions": {c.name: c.declared.net for c in data.conditions},
         "entry": config.net.entry,
         "outputs": outputs,
     }
     return {**given, **options, **config.net.options}
-
-
-def class_count(data: Dataset) -> int:
-    """Number of classes a network for this data knows; 0 without labels."""
-    return len(data.classes) if data.labels is not None else 0
 
 
 def model(config: Config, data: Dataset) -> Model:
@@ -79,8 +73,7 @@ def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
     picked = torch.linspace(0, len(data.train) - 1, min(256, len(data.train))).long()
     indices = torch.as_tensor(data.train)[picked]
     where = next(trained.parameters()).device
-    labels = data.label_batch(indices) if class_count(data) else None
-    cond = {} if labels is None else {"class": labels.to(where)}
+    cond = {name: value.to(where) for name, value in data.condition_batch(indices).items()}
     marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64)
     noise = ItemNoise(config.train.seed, indices.tolist())
     clean = data.batch(indices).to(where)
@@ -106,7 +99,7 @@ def settings(config: Config) -> Settings:
         warmup=train.warmup,
         decay=train.decay,
         ema=train.ema,
-        class_dropout=train.class_dropout,
+        condition_dropout=train.condition_dropout,
         flip=config.data.flip,
         seed=train.seed,
         precision=train.precision or "float32",
@@ -117,7 +110,8 @@ def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
     """Build a training that has not begun."""
     built, how = model(config, data), replace(settings(config), bins=bins(config, data))
     what = objective(config, decoder_of(data.coding))
-    return Trainer(built, data, what, how, class_count(data), where)
+    null = {condition.name: condition.declared.null(1) for condition in data.conditions}
+    return Trainer(built, data, what, how, null, where)
 
 
 def bins(config: Config, data: Dataset) -> tuple[float, ...]:
@@ -148,7 +142,7 @@ def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, 
         process_options=config.model.process_options,
         coding=data.coding,
         shape=data.shape,
-        classes=data.classes if data.labels is not None else (),
+        conditions=tuple(condition.declared for condition in data.conditions),
         sampler=Sampler(
             chosen.solver,
             chosen.grid,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ornstein.bundle import Bundle, Sampler
+from ornstein.bundle.asking import joined, texts
 from ornstein.bundle.parts import ROWS, choose
 from ornstein.core import Denoiser, ItemNoise, Level
 from ornstein.edit import (
@@ -43,6 +45,7 @@ class Ask:
         class_name: Class they are to have; None leaves it open.
         sampler: The way to go; None for the model's own.
         method: One of ``METHODS``, for what is filled in or restored.
+        cond: What is said of them besides the class, by name.
     """
 
     n: int = 4
@@ -50,6 +53,7 @@ class Ask:
     class_name: str | None = None
     sampler: Sampler | None = None
     method: str = "mmps"
+    cond: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +187,11 @@ class Workbench:
         # Filled up as when sampling, so that version k is the same for any number of them.
         self.rows = ask.n if self.device.type != "cpu" else -(-ask.n // ROWS) * ROWS
         self.noise = ItemNoise(ask.seed, range(self.rows))
-        labels = None if ask.class_name is None else bundle.labels(self.rows, ask.class_name)
-        self.denoise: Denoiser = bundle.denoiser(labels, self.sampler.guidance)
+        said = joined(ask.cond, ask.class_name)
+        self.named, self.words = texts(bundle.conditions, said)
+        cond = bundle.cond(self.rows, said, first=None)
+        self.guidance = self.sampler.guidance if cond else 1.0
+        self.denoise: Denoiser = bundle.denoiser(cond, self.guidance)
         self.levels = bundle.levels(self.sampler)
         self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
         self.began = time.monotonic()
@@ -246,8 +253,9 @@ class Workbench:
             "grid": self.sampler.grid,
             "schedule": self.sampler.schedule or self.bundle.process,
             "steps": self.sampler.steps,
-            "guidance": self.sampler.guidance if ask.class_name else 1.0,
-            "class": ask.class_name,
+            "guidance": self.guidance,
+            "class": self.named,
+            **({"cond": self.words} if self.words else {}),
             "model": self.bundle.fingerprint,
             "seed": ask.seed,
             **about,
@@ -257,7 +265,7 @@ class Workbench:
             coding=self.bundle.coding,
             seed=ask.seed,
             numbers=tuple(range(n)),
-            labels=(ask.class_name,) * n,
+            labels=(self.named,) * n,
             settings=settings,
             seconds=time.monotonic() - self.began,
         )

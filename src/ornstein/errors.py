@@ -91,6 +91,10 @@ class UnsafeError(OrnsteinError):
     exit_code = 78
 
 
+class OrnsteinWarning(UserWarning):
+    """Something its owner should know and that stops nothing; the command line prints its text."""
+
+
 def lacks_memory(fault: BaseException) -> bool:
     """Whether a fault is a lack of memory: Python's, a device's or torch's CPU allocator's."""
     # Told by names, so that nobody has to import torch for it.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle
 from ornstein.core import ItemNoise
+from ornstein.data.conditions import CLASS
 from ornstein.data.tables import Table
 from ornstein.edit import Mask, Measurement
 from ornstein.editing import Ask, Workbench
@@ -127,7 +128,8 @@ def _filled(bundle: Bundle, items: np.ndarray, ask: Ask, numbers: np.ndarray) ->
     bench.noise = ItemNoise(ask.seed, more)
     classes = bundle.coding.classes(items)
     if classes is not None:
-        bench.denoise = bundle.denoiser(_padded(classes, bench.rows), bench.sampler.guidance)
+        cond = {CLASS: _padded(classes, bench.rows)}
+        bench.denoise = bundle.denoiser(cond, bench.sampler.guidance)
     known = known * seen
     x = bench.drawn(Measurement(Mask(seen), known), (known, seen))
     return bundle.coding.decode(x[: len(items)])

@@ -22,7 +22,7 @@ BATCH = {"image": 64, "series": 64, "vector": 512, "table": 512}
 RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3, "table": 3e-3}
 FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 
-GUIDANCE = 1.5  # towards the class, where there are classes
+GUIDANCE = 1.5  # towards the condition, where there is one
 
 # Items a size must see within the budget before it beats the next smaller one.
 NEEDS = {
@@ -114,7 +114,7 @@ def measure(config: Config, data: Dataset, where: torch.device, seconds: float =
 
 def _guidance(config: Config, data: Dataset) -> float:
     """Off where it could not be learned, and for vectors, whose shape it bends visibly."""
-    learned = build.class_count(data) > 0 and config.train.class_dropout > 0
+    learned = bool(data.conditions) and config.train.condition_dropout > 0
     return GUIDANCE if learned and data.kind not in FLAT else 1.0
 
 

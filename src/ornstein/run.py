@@ -101,6 +101,7 @@ class Run:
         grid: str | None = None,
         schedule: str | None = None,
         class_name: str | None = None,
+        cond: Mapping[str, object] | None = None,
         guidance: float | None = None,
     ) -> Samples:
         """Make n new items; see :meth:`ornstein.bundle.Bundle.sample`."""
@@ -112,6 +113,7 @@ class Run:
             grid=grid,
             schedule=schedule,
             class_name=class_name,
+            cond=cond,
             guidance=guidance,
         )
 

@@ -9,6 +9,7 @@ import torch
 from ornstein.bundle import Bundle, Sampler
 from ornstein.core import TARGETS
 from ornstein.data.coding import Coding
+from ornstein.data.conditions import class_of
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
@@ -53,7 +54,7 @@ def make_bundle(
         process_options=process_options or {},
         coding=CODINGS[kind],
         shape=shape,
-        classes=classes,
+        conditions=(class_of(classes),) if classes else (),
         sampler=sampler or Sampler(),
         weights="average of relative width 0.1",
         provenance={"data": "toy", "licence": "CC0-1.0", "steps": 12, "seconds": 0.1 + 0.2},

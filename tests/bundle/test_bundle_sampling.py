@@ -103,7 +103,7 @@ def test_every_solver_brings_the_exact_law_back_in_data_units(solver: str) -> No
     """A denoiser of N(0, 1) data, through the coding, must give the data's mean and deviation."""
     bundle = make_bundle("vector", classes=())
     law = Gaussian(torch.zeros(2), torch.eye(2))
-    object.__setattr__(bundle, "denoiser", lambda labels, guidance: law)
+    object.__setattr__(bundle, "denoiser", lambda cond, guidance: law)
     found = bundle.sample(4000, steps=60, solver=solver, batch=4000, grid="log-snr").items
     mean, std = np.array(bundle.coding.mean), np.array(bundle.coding.std)
     # 4,000 draws: 5 standard errors are 8 % of the deviation, and 5.6 % of it for itself.

@@ -79,7 +79,7 @@ def test_guidance_keeps_the_variance_of_the_conditional_answer() -> None:
     bundle = learned("image")
     x = torch.randn(3, *bundle.shape, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 2])
-    sure, guided = (bundle.denoiser(labels, scale)(x, LEVEL) for scale in (1.0, 2.0))
+    sure, guided = (bundle.denoiser({"class": labels}, scale)(x, LEVEL) for scale in (1.0, 2.0))
     torch.testing.assert_close(guided.spread, sure.spread)
 
 

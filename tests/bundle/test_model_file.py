@@ -45,8 +45,9 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: boo
 def test_a_model_comes_back_whole(kind: str, tmp_path: Path) -> None:
     bundle = make_bundle(kind, process="vp", process_options={"beta_max": 15.0}, target="v")
     found = load(bundle.save(tmp_path / "new" / "model.safetensors"))
-    names = ("net", "target", "process", "process_options", "coding", "shape", "classes", "kind",
-             "sampler", "weights", "provenance", "fingerprint", "parameters")  # fmt: skip
+    names = ("net", "target", "process", "process_options", "coding", "shape", "conditions",
+             "classes", "kind", "sampler",
+             "weights", "provenance", "fingerprint", "parameters")  # fmt: skip
     for name in names:
         assert getattr(found, name) == getattr(bundle, name), name
     assert found.make_process() == bundle.make_process()
@@ -162,7 +163,7 @@ def test_special_files_are_refused_without_waiting(tmp_path: Path) -> None:
         load(foreign)
 
 
-def set_at(*path: str, to: object) -> Callable[[dict[str, Any]], None]:
+def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
     def change(said: dict[str, Any]) -> None:
         for part in path[:-1]:
             said = said[part]
@@ -189,7 +190,11 @@ def set_at(*path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("sampler", "solver", to="X"), "names a solver"),
         (set_at("sampler", "steps", to=10**9), "sampler.steps"),
         (set_at("shape", to=[3]), "do not fit its network"),
-        (set_at("classes", to=["a"]), "do not fit its network"),
+        (set_at("conditions", 0, "names", to=["a"]), "do not fit its network"),
+        (set_at("conditions", to=[]), "do not fit its network"),
+        (set_at("conditions", 0, "kind", to="numbers"), "cannot be of kind"),
+        (set_at("conditions", 0, "names", to=["a", "a", "b"]), "are the same"),
+        (set_at("conditions", 0, "shape", to=[0]), "conditions.0.shape"),
         (set_at("coding", to={}), "coding in the file is damaged"),
         (set_at("more", to=1), "'more'"),
         (lambda said: said.pop("coding"), "'coding'"),

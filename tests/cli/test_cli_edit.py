@@ -13,6 +13,7 @@ from PIL import Image
 from ornstein.bundle import Bundle, Sampler
 from ornstein.core import EDMTarget
 from ornstein.data.coding import Coding
+from ornstein.data.conditions import class_of
 from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, vary
 from ornstein.errors import UsageError
 from ornstein.model import Model
@@ -32,7 +33,8 @@ def picture_model(shape: tuple[int, ...] = (3, 8, 12), classes: tuple[str, ...] 
     coding = Coding((120.0, 100.0, 80.0), (60.0, 50.0, 70.0), "image", 0.0, 255.0, 256)
     model = Model(net, EDMTarget())
     sampler = Sampler("ddim", "karras", None, 6)
-    return Bundle(model, "unet", "edm", "edm", coding, shape, classes, sampler=sampler)
+    known = (class_of(classes),) if classes else ()
+    return Bundle(model, "unet", "edm", "edm", coding, shape, known, sampler=sampler)
 
 
 def picture(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -20,6 +20,7 @@ from ornstein.cli.faults import guarded
 from ornstein.config import Config, to_toml
 from ornstein.core import EDMTarget
 from ornstein.data import Coding
+from ornstein.data.conditions import class_of
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
@@ -47,7 +48,9 @@ def make(kind: str) -> Bundle:
     coding = Coding((100.0,) * channels, (50.0,) * channels, kind, low, high, levels)
     return Bundle(
         model=Model(net, EDMTarget()), net=name, target="edm", process="edm", coding=coding,
-        shape=shape, classes=classes, sampler=Sampler("heun", "karras", None, 4),
+        shape=shape,
+        conditions=(class_of(classes),) if classes else (),
+        sampler=Sampler("heun", "karras", None, 4),
         provenance={"source": "drawn", "licence": "CC0-1.0"},
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ class Known:
     def make_process(self) -> Process:
         return EDM(0.001, 300.0)
 
-    def denoiser(self, labels: Tensor | None = None) -> Denoiser:
+    def denoiser(self, cond: Mapping[str, Tensor] | None = None) -> Denoiser:
         return self.law
 
 

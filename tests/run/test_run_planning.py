@@ -40,7 +40,7 @@ def test_labelled_pictures_get_a_u_net_muon_and_guidance() -> None:
 
 def test_guidance_is_off_where_it_cannot_be_learned() -> None:
     assert planned(pictures(labelled=False), steps=1).config.sample.guidance == 1
-    unseen = planned(pictures(labelled=True), steps=1, class_dropout=0.0)
+    unseen = planned(pictures(labelled=True), steps=1, condition_dropout=0.0)
     assert unseen.config.sample.guidance == 1
 
 

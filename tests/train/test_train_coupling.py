@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ornstein.core import TARGETS, Flow, generator
 from ornstein.errors import ConfigError, UsageError
-from ornstein.model import Model
+from ornstein.model import Conditions, Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
 from ornstein.solvers import DDIM, trace
@@ -31,7 +31,7 @@ def test_the_transport_of_a_batch_is_the_best_of_all_permutations() -> None:
     source = generator(4)
     clean, eps = torch.randn(6, 2, 3, generator=source), torch.randn(6, 2, 3, generator=source)
     least = min(cost(clean, eps[list(order)]) for order in permutations(range(6)))
-    assert cost(clean, transport(clean, eps, None)) == pytest.approx(least, rel=1e-6)
+    assert cost(clean, transport(clean, eps, {})) == pytest.approx(least, rel=1e-6)
     assert least < 0.9 * cost(clean, eps)
 
 
@@ -39,7 +39,7 @@ def test_in_one_dimension_transport_keeps_the_order() -> None:
     # The cost is convex, so the least one matches ranks with ranks.
     source = generator(5)
     clean, eps = torch.randn(50, 1, generator=source) ** 3, torch.randn(50, 1, generator=source)
-    moved = transport(clean, eps, None)
+    moved = transport(clean, eps, {})
     assert torch.equal(clean.flatten().argsort(), moved.flatten().argsort())
     assert torch.equal(moved.sort(dim=0).values, eps.sort(dim=0).values)
 
@@ -49,10 +49,10 @@ def test_noise_is_exchanged_within_a_label_only() -> None:
     labels = torch.randint(0, 3, (40,), generator=source)
     clean = torch.randn(40, 2, generator=source) + labels[:, None]
     eps = torch.randn(40, 2, generator=source)
-    moved = transport(clean, eps, labels)
+    moved = transport(clean, eps, {"class": labels})
     for label in range(3):
         mine = labels == label
-        alone = transport(clean[mine], eps[mine], None)
+        alone = transport(clean[mine], eps[mine], {})
         assert torch.equal(moved[mine], alone)
 
 
@@ -66,7 +66,7 @@ def test_without_scipy_one_sentence_says_what_to_install(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UsageError, match="pip install scipy"):
-        transport(torch.zeros(2, 1), torch.zeros(2, 1), None)
+        transport(torch.zeros(2, 1), torch.zeros(2, 1), {})
 
 
 def test_the_setting_reaches_the_training_and_an_unknown_one_is_refused() -> None:
@@ -88,23 +88,22 @@ class Eight:
     def batch(self, indices: Tensor) -> Tensor:
         return self.x[indices]
 
-    def label_batch(self, indices: Tensor) -> Tensor:
-        return indices % 2
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        return {"class": indices % 2}
 
 
 def test_the_loop_couples_whole_batches_by_the_label_the_network_sees() -> None:
     seen = []
 
-    def spy(clean: Tensor, eps: Tensor, labels: Tensor | None) -> Tensor:
-        assert labels is not None
-        seen.append((len(clean), labels.tolist()))
+    def spy(clean: Tensor, eps: Tensor, cond: Conditions) -> Tensor:
+        seen.append((len(clean), cond["class"].tolist()))
         return eps
 
     net = NETS["mlp"](shape=(2,), conditions=of_classes(2), width=16, layers=1)
     model = Model(net, TARGETS["velocity"]())
     objective = Objective(Flow(), LAWS["uniform"](0, 1), WEIGHTS["flow"], spy)
-    how = Settings(batch=8, accumulate=4, class_dropout=1.0)
-    made = Trainer(model, Eight(), objective, how, classes=2)
+    how = Settings(batch=8, accumulate=4, condition_dropout=1.0)
+    made = Trainer(model, Eight(), objective, how, null={"class": torch.tensor([2])})
     made.step(10)
     assert seen == [(8, [2] * 8)]  # every label is hidden, and 2 is no class
     made.heldout_loss(model)
@@ -137,7 +136,7 @@ def bend_of_the_flow(coupling: str) -> float:
     for step in range(250):
         source = generator("coupling", step)
         clean = moons(128, source)
-        eps = objective.coupling(clean, torch.randn(128, 2, generator=source), None)
+        eps = objective.coupling(clean, torch.randn(128, 2, generator=source), {})
         loss = objective.loss(model, clean, eps, objective.levels(stratified(128, source)), {})
         optimizer.zero_grad()
         loss.mean().backward()

@@ -50,14 +50,20 @@ class Points:
     def batch(self, indices: Tensor) -> Tensor:
         return self.x[indices]
 
-    def label_batch(self, indices: Tensor) -> Tensor:
-        return indices % 3
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        return {"class": indices % 3}
 
 
 def trainer(**options: object) -> Trainer:
     torch.manual_seed(0)
     model = Model(Small(), EDMTarget())
-    return Trainer(model, Points(), OBJECTIVE, Settings(**{"batch": 32, **options}), classes=3)
+    return Trainer(
+        model,
+        Points(),
+        OBJECTIVE,
+        Settings(**{"batch": 32, **options}),
+        null={"class": torch.tensor([3])},
+    )
 
 
 def losses(made: Trainer, steps: int, total: int = 40) -> list[float]:
@@ -90,7 +96,11 @@ def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
 
     torch.manual_seed(99)  # another process: another global state, other initial weights
     resumed = Trainer(
-        Model(Small(), EDMTarget()), Points(), OBJECTIVE, Settings(**options), classes=3
+        Model(Small(), EDMTarget()),
+        Points(),
+        OBJECTIVE,
+        Settings(**options),
+        null={"class": torch.tensor([3])},
     )
     resumed.restore(saved, stop)
     assert losses(resumed, 20 - stop) == after
@@ -122,7 +132,7 @@ def test_accumulated_pieces_give_the_gradient_of_the_whole_batch() -> None:
 
 
 def test_labels_are_hidden_at_the_stated_rate() -> None:
-    made = trainer(batch=4000, class_dropout=0.25)
+    made = trainer(batch=4000, condition_dropout=0.25)
     made.step(1)
     labels = made.model.net.seen[0]
     assert float((labels == 3).float().mean()) == pytest.approx(

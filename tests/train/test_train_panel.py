@@ -31,7 +31,7 @@ class Drawn:
     def batch(self, indices: Tensor) -> Tensor:
         return self.x[indices]
 
-    def label_batch(self, indices: Tensor) -> Tensor:
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
         raise AssertionError
 
 

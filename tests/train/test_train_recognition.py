@@ -46,11 +46,8 @@ class Drawn:
     def batch(self, indices: Tensor) -> Tensor:
         return self.points[torch.as_tensor(indices)]
 
-    def label_batch(self, indices: Tensor) -> Tensor:
-        return self.labels[torch.as_tensor(indices)]
-
     def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
-        return {"class": self.label_batch(indices)}
+        return {"class": self.labels[torch.as_tensor(indices)]}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +56,8 @@ def learned() -> Classifier:
         torch.manual_seed(0)
         model = Classifier(Encoder((2,), 2, widths=(64,), blocks=(3,), attention=()))
     what = Recognition(EDM(), LogNormal(0.5, 1.5))
-    how = Settings(batch=256, learning_rate=3e-3, class_dropout=0.0)
-    trainer = Trainer(model, Drawn(), what, how, classes=2)
+    how = Settings(batch=256, learning_rate=3e-3, condition_dropout=0.0)
+    trainer = Trainer(model, Drawn(), what, how, null={"class": torch.tensor([2])})
     for _ in trainer.run(lambda: 400):
         pass
     trainer.ema.copy_to(model)

@@ -17,6 +17,8 @@ from ornstein.training.loop import Settings, Trainer
 from ornstein.training.objective import Objective
 from ornstein.training.ranks import ALONE, Share
 
+NULL = {"class": torch.tensor([3])}
+
 
 class Dropping(Small):
     """The small network with dropout that knows its rows."""
@@ -29,7 +31,7 @@ class Dropping(Small):
 def dropping(**options: object) -> Trainer:
     torch.manual_seed(0)
     how = Settings(**{"batch": 30, **options})  # type: ignore[arg-type]
-    return Trainer(Model(Dropping(), EDMTarget()), Points(), OBJECTIVE, how, classes=3)
+    return Trainer(Model(Dropping(), EDMTarget()), Points(), OBJECTIVE, how, null=NULL)
 
 
 @pytest.mark.parametrize("how", [{}, {"flip": True}, {"bins": (0.1, 0.2)}, {"batch": 200}])
@@ -40,13 +42,13 @@ def test_r11_the_rows_of_three_ranks_are_those_of_one(
     objective = OBJECTIVE
     if coupled:
         objective = Objective(OBJECTIVE.process, OBJECTIVE.law, OBJECTIVE.weight, transport)
-    settings = Settings(**{"batch": 32, "class_dropout": 0.3, **how})  # type: ignore[arg-type]
+    settings = Settings(**{"batch": 32, "condition_dropout": 0.3, **how})  # type: ignore[arg-type]
     for step in (0, 7):
-        whole = Batches(Points(), objective, settings, 3, ALONE)(step)
-        parts = [Batches(Points(), objective, settings, 3, Share(k, 3))(step) for k in range(3)]
+        whole = Batches(Points(), objective, settings, NULL, ALONE)(step)
+        parts = [Batches(Points(), objective, settings, NULL, Share(k, 3))(step) for k in range(3)]
         assert torch.equal(torch.cat([part.clean for part in parts]), whole.clean)
         assert torch.equal(torch.cat([part.eps for part in parts]), whole.eps)
-        assert torch.equal(torch.cat([p.labels for p in parts]), whole.labels)  # type: ignore[misc]
+        assert torch.equal(torch.cat([p.cond["class"] for p in parts]), whole.cond["class"])
         assert all(torch.equal(part.u, whole.u) for part in parts)
         assert [part.rows.start for part in parts][1:] == [part.rows.stop for part in parts][:-1]
 

@@ -77,8 +77,10 @@ def trainer(importance: bool, batch: int = 48, accumulate: int = 1) -> Trainer:
         bound=LOSSES["vlb"](process, Density()),
         times=Importance(10) if importance else None,
     )
-    how = Settings(batch=batch, accumulate=accumulate, class_dropout=0.0, clip=1e9)
-    return Trainer(Model(Small(), EDMTarget()), Points(), objective, how, classes=3)
+    how = Settings(batch=batch, accumulate=accumulate, condition_dropout=0.0, clip=1e9)
+    return Trainer(
+        Model(Small(), EDMTarget()), Points(), objective, how, null={"class": torch.tensor([3])}
+    )
 
 
 # Not shrunk when it fails: each try is two trainings.

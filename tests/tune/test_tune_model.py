@@ -20,6 +20,7 @@ from ornstein.bundle.tuning import cost, tuned
 from ornstein.cli.app import cli
 from ornstein.core import EDMTarget, Gaussian, Level
 from ornstein.data.coding import Coding
+from ornstein.data.conditions import class_of
 from ornstein.errors import LevelError, ModelFileError, UsageError
 from ornstein.model import Conditions, Model, Output
 from ornstein.nets import NETS
@@ -48,7 +49,8 @@ def make(kept: tuple[TunedGrid, ...] = (), classes: tuple[str, ...] = ()) -> Bun
                 torch.nn.init.normal_(parameter, std=0.2)
     return Bundle(
         model=Model(net, EDMTarget()), net="mlp", target="edm", process="edm",
-        coding=Coding((0.0, 0.0), (1.0, 1.0), "vector"), shape=(2,), classes=classes,
+        coding=Coding((0.0, 0.0), (1.0, 1.0), "vector"), shape=(2,),
+        conditions=(class_of(classes),) if classes else (),
         sampler=Sampler(steps=4), tuned=kept, provenance={"class_dropout": 0.1},
     )  # fmt: skip
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ornstein.bundle.parts import ROWS, Progress, Sampler, TunedGrid, Walk, choose
-from ornstein.core import GRIDS, PROCESSES, Denoiser, ItemNoise, Level, Process
-from ornstein.data.coding import Coding
-from ornstein.errors import UsageError, near
+from ornstein.bundle.asking import Said, heard, joined
+from ornstein.bundle.parts import Progress, Sampler, TunedGrid, Walk, choose
+from ornstein.bundle.trained import Trained
+from ornstein.bundle.walking import sample, walk
+from ornstein.core import GRIDS, Denoiser, Level
+from ornstein.data.conditions import CLASS
+from ornstein.errors import UsageError
 from ornstein.guide import classifier_free
-from ornstein.model import Model
 from ornstein.samples import Samples
-from ornstein.solvers import SOLVERS, Step
-from ornstein.solvers import trace as walk_levels
+from ornstein.solvers import Step
 from ornstein.tune import FREE
 
 if TYPE_CHECKING:
@@ -28,81 +26,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Bundle:
-    """A model and all that is needed to sample it; on disk it is one file.
-
-    Attributes:
-        model: The denoiser; put into evaluation mode.
-        net: Key of ``NETS`` that rebuilds its network from ``model.net.options()``.
-        target: Key of ``TARGETS``.
-        process: Key of ``PROCESSES``, the process of training.
-        process_options: Arguments of that process.
-        coding: Between data units and the network's.
-        shape: Shape of one item.
-        classes: Names of the classes, empty if there are none.
-        sampler: Defaults of sampling.
-        tuned: Solvers and levels found for this model, which then take the place of the defaults.
-        weights: What the weights are, such as "average of relative width 0.1" or "raw".
-        provenance: Data, licence, steps, versions: JSON values that travel with the model.
-    """
-
-    model: Model
-    net: str
-    target: str
-    process: str
-    coding: Coding
-    shape: tuple[int, ...]
-    classes: tuple[str, ...] = ()
-    process_options: Mapping[str, Any] = field(default_factory=dict)
-    sampler: Sampler = field(default_factory=Sampler)
-    tuned: tuple[TunedGrid, ...] = ()
-    weights: str = "raw"
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.model.eval()
-
-    @property
-    def kind(self) -> str:
-        """Kind of data: "image", "series", "vector" or "table"."""
-        return self.coding.kind
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives."""
-        return next(self.model.parameters()).device
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return sum(p.numel() for p in self.model.parameters())
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """First 16 digits of the SHA-256 of the weights, which name the model in pictures."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.net.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
-
-    def to(self, device: torch.device | str) -> Bundle:
-        """Move the model to ``device``."""
-        self.model.to(device)
-        return self
+class Bundle(Trained):
+    """A model and all that is needed to sample it; on disk it is one file."""
 
     def save(self, path: str | Path) -> Path:
         """Write the one-file model; see :func:`ornstein.bundle.file.save`."""
         from ornstein.bundle.file import save
 
         return save(self, path)
-
-    def make_process(self, schedule: str | None = None) -> Process:
-        """Build the process called ``schedule``, by default the one of training."""
-        name = schedule or self.process
-        if name == self.process:
-            return PROCESSES[name](**self.process_options)
-        return choose("schedule", name, PROCESSES)()
 
     def how(
         self,
@@ -172,57 +103,66 @@ class Bundle:
             f"Tune it: ornstein tune MODEL --steps {sampler.steps}"
         )
 
-    def labels(self, n: int, class_name: str | None = None, first: int = 0) -> Tensor | None:
-        """Return the classes of items first..first+n-1, (n,): item k has class k mod C by default.
+    def cond(self, n: int, said: Said | None = None, first: int | None = 0) -> dict[str, Tensor]:
+        """Return the conditions of items first..first+n-1, (n, ...) each, by name.
 
-        Raises:
-            UsageError: there is no such class.
-        """
-        if class_name is not None and class_name not in self.classes:
-            if not self.classes:
-                raise UsageError(
-                    f"this model knows no classes, so there is no '{class_name}'; leave it out."
-                )
-            shown = ", ".join(self.classes[:40]) + (", ..." if len(self.classes) > 40 else "")
-            raise UsageError(
-                f"no class '{class_name}'.{near(class_name, self.classes)} There are: {shown}."
-            )
-        if not self.classes:
-            return None
-        if class_name is not None:
-            return torch.full((n,), self.classes.index(class_name))
-        return torch.arange(first, first + n) % len(self.classes)
-
-    def denoiser(self, labels: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
-        """Bind classes, (B,) int64, where index C is "no class"; None leaves the class open.
+        What is not said is left out. Where no class is said, item k has class k mod C; a class of
+        None or "" is not said on purpose.
 
         Args:
-            labels: Class of each item.
+            n: Number of items.
+            said: What is said of all of them, by name: a class, tags ("red|round" or a list),
+                numbers, a picture (a path or an array in raw units).
+            first: Number of the first item; None leaves a class that is not said open.
+
+        Raises:
+            UsageError: a condition that the model does not know, or a value that cannot be.
+        """
+        asked = joined(said, None)
+        told = {name: found.value for name, found in heard(self.conditions, asked).items()}
+        cond = {name: value.expand(n, *value.shape[1:]) for name, value in told.items()}
+        if self.classes and CLASS not in asked and first is not None:
+            cond[CLASS] = torch.arange(first, first + n) % len(self.classes)
+        return cond
+
+    def null(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what stands for "nothing said" under the same names, for as many items."""
+        known = {declared.name: declared for declared in self.conditions}
+        return {name: known[name].null(len(value)).to(value) for name, value in cond.items()}
+
+    def denoiser(
+        self, cond: Mapping[str, Tensor] | None = None, guidance: float = 1.0
+    ) -> Denoiser:
+        """Bind conditions, as :meth:`cond` returns them; without any, none is said.
+
+        Args:
+            cond: What is said of each item.
             guidance: Scale of classifier-free guidance towards it; 1 is off.
         """
-        if labels is None:
-            return self.model.given({})
-        cond = {"class": labels.to(self.device)}
-        if guidance == 1:
-            return self.model.given(cond)
-        null = {"class": torch.full_like(cond["class"], len(self.classes))}
-        return classifier_free(self.model, cond, null, guidance)
+        here = {name: value.to(self.device) for name, value in (cond or {}).items()}
+        if guidance == 1 or not here:
+            return self.model.given(here)
+        return classifier_free(self.model, here, self.null(here), guidance)
 
     def check_guidance(self, scale: float) -> None:
         """Refuse a scale of guidance that this model cannot follow.
 
         Raises:
-            UsageError: the model has no classes, never saw an item without its class, or the
-                scale is out of bounds.
+            UsageError: the model has no conditions, never saw an item without them, or the scale
+                is out of bounds.
         """
         if not 0 <= scale <= 100:
             raise UsageError(f"guidance is a number from 0 to 100, 1 is off; got {scale:g}.")
-        if scale != 1 and not self.classes:
-            raise UsageError("this model has no classes to be guided to; leave guidance at 1.")
-        if scale != 1 and self.provenance.get("class_dropout") == 0:
+        if scale != 1 and not self.conditions:
             raise UsageError(
-                "this model never saw an item without its class, so it cannot be guided. Train it "
-                "with --set class_dropout=0.1."
+                "this model has no classes to be guided to, nor other conditions; leave guidance "
+                "at 1."
+            )
+        hidden = self.provenance.get("condition_dropout", self.provenance.get("class_dropout"))
+        if scale != 1 and hidden == 0:
+            raise UsageError(
+                "this model never saw an item without its class or other conditions, so it cannot "
+                "be guided. Train it with --set condition_dropout=0.1."
             )
 
     def walk(
@@ -232,6 +172,7 @@ class Bundle:
         seed: int = 0,
         first: int = 0,
         class_name: str | None = None,
+        cond: Said | None = None,
         sampler: Sampler | None = None,
     ) -> Walk:
         """Prepare the trajectory of items first..first+n-1, in one batch.
@@ -246,40 +187,14 @@ class Bundle:
             seed: Where the noise comes from.
             first: Number of the first item.
             class_name: Class of all items; default each in turn.
+            cond: What else is said of all items, see :meth:`cond`; default nothing.
             sampler: The way to go, see :meth:`how`.
 
         Raises:
             UsageError: an unknown name, no items, or guidance that the model cannot follow.
         """
-        if n < 1 or first < 0:
-            raise UsageError(
-                f"sampling makes at least one item from item 0 on, not {n} at {first}."
-            )
-        sampler = sampler or self.how()
-        self.check_guidance(sampler.guidance)
-        solver = choose("solver", sampler.solver, SOLVERS)()
-        levels = self.levels(sampler)
-        rows = n if self.device.type != "cpu" else -(-n // ROWS) * ROWS
-        noise = ItemNoise(seed, range(first, first + rows))
-        labels = self.labels(rows, class_name, first)
-        start = noise.start(self.shape).to(self.device) * float(levels.sigma[0])
-        denoise = self.denoiser(labels, sampler.guidance)
-        walked = walk_levels(denoise, start, levels, solver, noise)
-        return Walk(
-            start=start[:n],
-            levels=levels,
-            labels=None if labels is None else labels[:n],
-            steps=(step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked),
-            settings={
-                **asdict(sampler),
-                "schedule": sampler.schedule or self.process,
-                **({"levels": levels.rho.tolist()} if sampler.grid == FREE else {}),
-                "class": class_name,
-                "model": self.fingerprint,
-                "seed": seed,
-            },
-            evaluations=solver.evaluations * sampler.steps * (1 if sampler.guidance == 1 else 2),
-        )
+        asked = joined(cond, class_name)
+        return walk(self, n, seed=seed, first=first, said=asked, sampler=sampler or self.how())
 
     def trace(
         self,
@@ -288,10 +203,13 @@ class Bundle:
         seed: int = 0,
         first: int = 0,
         class_name: str | None = None,
+        cond: Said | None = None,
         sampler: Sampler | None = None,
     ) -> Iterator[Step]:
         """Walk from noise to data and yield every step; see :meth:`walk`."""
-        return self.walk(n, seed=seed, first=first, class_name=class_name, sampler=sampler).steps
+        return self.walk(
+            n, seed=seed, first=first, class_name=class_name, cond=cond, sampler=sampler
+        ).steps
 
     def sample(
         self,
@@ -300,6 +218,7 @@ class Bundle:
         seed: int = 0,
         first: int = 0,
         class_name: str | None = None,
+        cond: Said | None = None,
         solver: str | None = None,
         grid: str | None = None,
         schedule: str | None = None,
@@ -312,34 +231,16 @@ class Bundle:
 
         The way is chosen as by :meth:`how`; the rest is as in :meth:`walk`.
         """
-        if batch < 1:
-            raise UsageError(f"a batch holds at least one item, not {batch}.")
         sampler = self.how(
             solver=solver, grid=grid, schedule=schedule, steps=steps, guidance=guidance
         )
-        began = time.monotonic()
-        sizes = [min(batch, n - k) for k in range(0, n, batch)] or [n]
-        ends: list[Tensor] = []
-        labels: list[int | None] = []
-        done = 0
-        for k, size in enumerate(sizes):
-            walk = self.walk(
-                size, seed=seed, first=first + k * batch, class_name=class_name, sampler=sampler
-            )
-            x = walk.start
-            for step in walk.steps:
-                x, done = step.x, done + 1
-                if progress is not None:
-                    progress(done, len(sizes) * sampler.steps)
-            ends.append(x.cpu())
-            labels += [None] * size if walk.labels is None else walk.labels.tolist()
-        return Samples(
-            items=self.coding.labelled(self.coding.decode(torch.cat(ends)), labels),
-            coding=self.coding,
+        return sample(
+            self,
+            n,
             seed=seed,
-            numbers=tuple(range(first, first + n)),
-            labels=tuple(None if c is None else self.classes[c] for c in labels),
-            settings=walk.settings,
-            evaluations=walk.evaluations,
-            seconds=time.monotonic() - began,
+            first=first,
+            said=joined(cond, class_name),
+            sampler=sampler,
+            batch=batch,
+            progress=progress,
         )

@@ -80,6 +80,18 @@ class Measured(Part):
         return self
 
 
+class Condition(Part):
+    """What may be said of the items under one name."""
+
+    name: Name
+    kind: Name
+    names: Annotated[list[str], Field(max_length=MAX_OPTION)]
+    coding: dict[str, Any] | None
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=10**8)]], Field(max_length=3)]
+    low: Annotated[list[float], Field(max_length=MAX_OPTION)]
+    high: Annotated[list[float], Field(max_length=MAX_OPTION)]
+
+
 class Description(Part):
     """All that the header says of a model."""
 
@@ -95,7 +107,8 @@ class Description(Part):
     shape: Annotated[
         list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
     ]
-    classes: Annotated[list[str], Field(max_length=MAX_OPTION)]
+    classes: Annotated[list[str], Field(max_length=MAX_OPTION)] = []
+    conditions: Annotated[list[Condition], Field(max_length=64)] = []
     sampler: Sampling
     tuned: Annotated[list[TunedLevels], Field(max_length=100)] = []
     weights: Annotated[str, Field(max_length=200)]

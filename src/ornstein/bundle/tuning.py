@@ -56,7 +56,7 @@ def cost(bundle: Bundle, ways: Sequence[Sampler], solvers: Sequence[str] = ()) -
 def seconds_per_evaluation(bundle: Bundle) -> float:
     """How long the network takes for one item here, measured on a batch."""
     x = item_normal(0, range(ROWS), bundle.shape, stream="tune").to(bundle.device)
-    denoise, level = bundle.denoiser(bundle.labels(ROWS)), bundle.levels()[0]
+    denoise, level = bundle.denoiser(bundle.cond(ROWS)), bundle.levels()[0]
     with torch.no_grad():
         denoise(x, level).x0.sum().item()
         began = time.monotonic()
@@ -144,7 +144,7 @@ def _truths(
 def _counted(
     bundle: Bundle, items: range, guidance: float, asked: Callable[[int], None]
 ) -> Denoiser:
-    denoise = bundle.denoiser(bundle.labels(len(items), first=items.start), guidance)
+    denoise = bundle.denoiser(bundle.cond(len(items), first=items.start), guidance)
 
     def counting(x: Tensor, level: Level) -> Estimate:
         asked(len(x) if guidance == 1 else 2 * len(x))

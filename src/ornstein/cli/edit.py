@@ -13,10 +13,12 @@ from ornstein.cli.options import (
     SEED,
     Amount,
     asked,
+    condition_options,
     debug_option,
     json_option,
     quiet_option,
     runs_option,
+    said,
     sampler_options,
 )
 
@@ -46,7 +48,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--method", default="mmps", show_default=True, help="A wrong name lists them all.")
 @click.option("-n", "--count", type=Amount(1, 64), default=4, show_default=True, help="Versions.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other ones.")
-@click.option("--class", "class_name", help="Class that it is to have.")
+@condition_options
 @sampler_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
 @runs_option
@@ -67,7 +69,6 @@ def command(
     method: str,
     count: int,
     seed: int,
-    class_name: str | None,
     out: Path | None,
     runs: Path,
     as_json: bool,
@@ -99,8 +100,9 @@ def command(
     from ornstein.editing import Ask
 
     check_names(asked())
+    told = said()
     bundle = opened(target, runs)
-    ask = Ask(count, seed, class_name, bundle.how(**asked()), method)
+    ask = Ask(count, seed, None, bundle.how(**asked()), method, told)
     if rows or (numbers and not chosen and many(picture, bundle)):
         label = re.sub(r"[^A-Za-z0-9._-]+", "_", f"fill-{picture.stem}-{method}-seed{seed}")[:120]
         fill(bundle, picture, ask, output_folder(target, runs, label, out), as_json, quiet)
@@ -112,8 +114,9 @@ def command(
     else:
         done = _edited(bundle, picture, kind, value, ask)
     # Other settings go to another folder.
-    said = f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}"
-    label = re.sub(r"[^A-Za-z0-9._-]+", "_", said)[:120]
+    parts = f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}"
+    parts += "".join(f"-{name}-{Path(value).name}" for name, value in told.items())
+    label = re.sub(r"[^A-Za-z0-9._-]+", "_", parts)[:120]
     folder = output_folder(target, runs, label, out)
     done.samples.save(folder)
     sheet = _sheet(bundle, done)

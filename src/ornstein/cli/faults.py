@@ -8,12 +8,20 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
 from ornstein.cli.options import DEBUG
-from ornstein.errors import OrnsteinError, OutOfMemoryError, StoppedEarly, lacks_memory
+from ornstein.errors import (
+    OrnsteinError,
+    OrnsteinWarning,
+    OutOfMemoryError,
+    StoppedEarly,
+    lacks_memory,
+)
 
 UNEXPECTED, USAGE, MEMORY, DISK, INTERRUPTED, PIPE = 1, 2, 71, 74, 130, 141
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -22,6 +30,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def guarded(command: click.Command, args: Sequence[str] | None) -> int:
     """Run a command and return its exit code, whatever happens."""
     given = list(sys.argv[1:] if args is None else args)
+    warnings.showwarning = _shown
     try:
         answer = command.main(given, prog_name="ornstein", standalone_mode=False)
         with contextlib.suppress(ValueError):  # a closed stream has nothing left to write
@@ -40,6 +49,22 @@ def guarded(command: click.Command, args: Sequence[str] | None) -> int:
         _tell(text)
         return code
     return answer if isinstance(answer, int) else 0
+
+
+def _shown(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as a sentence, and those of libraries as they are."""
+    ours = issubclass(category, OrnsteinWarning)
+    text = (
+        f"warning: {message}" if ours else f"{filename}:{lineno}: {category.__name__}: {message}"
+    )
+    _tell(text)
 
 
 def explain(fault: Exception) -> tuple[str, int]:

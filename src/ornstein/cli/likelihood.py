@@ -111,12 +111,12 @@ def command(
     with Count("likelihood", shown=talks) as counted:
         if method == "ode":
             found = likelihood(
-                bundle, asked.raw, asked.labels, draws=draws, probes=probes, tolerance=tolerance,
+                bundle, asked.raw, asked.cond, draws=draws, probes=probes, tolerance=tolerance,
                 seed=seed, batch=batch, progress=counted,
             )  # fmt: skip
         else:
             found = bounded(
-                bundle, asked.raw, asked.labels, steps=steps, seed=seed, batch=batch,
+                bundle, asked.raw, asked.cond, steps=steps, seed=seed, batch=batch,
                 dequantised=bool(bundle.provenance.get("dequantised")), progress=counted,
             )  # fmt: skip
     found = replace(found, of=f"{found.of}; {of}") if of else found
@@ -133,19 +133,19 @@ class Asked(NamedTuple):
 
     Attributes:
         raw: In raw units, (n, *shape).
-        labels: Their classes, where the model knows them, else None.
+        cond: What is said of them under the names that the model knows.
         part: Which part of the data they are.
         name: Of the data.
     """
 
     raw: np.ndarray
-    labels: Tensor | None
+    cond: dict[str, Tensor]
     part: str
     name: str
 
     def told(self, bundle: Bundle) -> list[str]:
         """What is measured, and what its reader should know."""
-        given = ", given their classes" if self.labels is not None else ""
+        given = f", given: {', '.join(self.cond)}" if self.cond else ""
         lines = [f"data       {self.name}: {len(self.raw):,} items ({self.part}){given}"]
         levels = bundle.coding.step is not None
         if levels and not bundle.provenance.get("dequantised"):
@@ -162,17 +162,23 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
 
     from ornstein.data import open_data
 
-    data = open_data(source, like=bundle.coding)
+    data = _known(bundle, open_data(source, like=bundle.coding))
     if data.kind == bundle.kind == "image" and data.shape[1:] != bundle.shape[1:]:
-        data = open_data(source, size=(bundle.shape[1], bundle.shape[2]))
+        data = _known(bundle, open_data(source, size=(bundle.shape[1], bundle.shape[2])))
     own = data.fingerprint == bundle.provenance.get("fingerprint")
     part = part or ("heldout" if own and len(data.heldout) else "all")
     parts = {"heldout": data.heldout, "train": data.train, "all": np.arange(len(data))}
     picked = parts[part][:count]
-    labels = None
-    if bundle.classes and data.labels is not None and data.classes == bundle.classes:
-        labels = data.label_batch(picked)
-    return Asked(_checked(data, part, picked), labels, part, data.name)
+    return Asked(_checked(data, part, picked), data.condition_batch(picked), part, data.name)
+
+
+def _known(bundle: Bundle, data: Dataset) -> Dataset:
+    """The data with what the model can be told of them."""
+    from dataclasses import replace
+
+    from ornstein.data.conditions import as_known
+
+    return replace(data, conditions=as_known(data.conditions, bundle.conditions))
 
 
 def _checked(data: Dataset, part: str, picked: np.ndarray) -> np.ndarray:

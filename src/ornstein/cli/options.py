@@ -15,6 +15,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DEBUG = "ornstein.debug"
 ASKED = "ornstein.sampler"
+SAID = "ornstein.conditions"
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -98,6 +99,36 @@ def sampler_options(command: Callable[..., Any]) -> Callable[..., Any]:
     }
     for name, (says, kind) in reversed(kinds.items()):
         add = click.option(f"--{name}", type=kind, help=says, callback=_ask, expose_value=False)
+        command = add(command)
+    return command
+
+
+def _say(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | str | None) -> None:
+    said: dict[str, str] = ctx.meta.setdefault(SAID, {})
+    for text in value if isinstance(value, tuple) else [] if value is None else [f"class={value}"]:
+        name, equals, what = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"it needs NAME=VALUE, such as size=3.5, not '{text[:60]}'.")
+        if name in said:
+            raise click.BadParameter(f"'{name}' is said twice; tags go together, {name}=a|b.")
+        said[name] = what
+
+
+def said() -> dict[str, str]:
+    """What the options of :func:`condition_options` were given: the ``cond`` of a bundle."""
+    return dict(click.get_current_context().meta.get(SAID, {}))
+
+
+def condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what is to be made; :func:`said` returns it."""
+    kinds = {
+        "--class": ("Class to make.", False),
+        "--cond": (
+            "NAME=VALUE, as often as needed: a class, tags a|b, numbers, a picture's path.", True,
+        ),
+    }  # fmt: skip
+    for name, (says, multiple) in reversed(kinds.items()):
+        add = click.option(name, help=says, multiple=multiple, callback=_say, expose_value=False)
         command = add(command)
     return command
 

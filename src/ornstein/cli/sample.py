@@ -14,10 +14,12 @@ from ornstein.cli.options import (
     SEED,
     Amount,
     asked,
+    condition_options,
     debug_option,
     json_option,
     quiet_option,
     runs_option,
+    said,
     sampler_options,
 )
 
@@ -35,7 +37,7 @@ FILM_MOMENTS = 60
 @click.option("-n", "--count", type=ITEMS, default=16, show_default=True, help="How many.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other items.")
 @sampler_options
-@click.option("--class", "class_name", help="Class to make; default each in turn.")
+@condition_options
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
@@ -49,7 +51,6 @@ def command(
     target: str,
     count: int,
     seed: int,
-    class_name: str | None,
     film: bool,
     out: Path | None,
     batch: int | None,
@@ -61,7 +62,8 @@ def command(
 
     Item k of a seed is the same in any batch and for any number of items. Written are the items,
     each picture with its settings inside, one sheet of all, and with --film the way they came
-    about. What is not given is as the model's maker chose it.
+    about. What is not given is as the model's maker chose it; classes take turns, and of other
+    conditions nothing is said.
     """
     from ornstein.cli.walks import check_names, opened
 
@@ -74,7 +76,7 @@ def command(
         made = bundle.sample(
             count,
             seed=seed,
-            class_name=class_name,
+            cond=said(),
             **asked(),
             batch=batch or 64,
             progress=counted,
@@ -99,10 +101,11 @@ def command(
 
 def label_of(made: Samples) -> str:
     """A folder name that tells the settings, so that other settings go to another folder."""
-    said = made.settings
-    parts = [f"seed{made.seed}", f"n{len(made)}", said["solver"], str(said["steps"]), said["grid"]]
-    parts += [said["schedule"], said.get("class") or ""]
-    parts += [f"g{said['guidance']:g}"] if said["guidance"] != 1 else []
+    how = made.settings
+    parts = [f"seed{made.seed}", f"n{len(made)}", how["solver"], str(how["steps"]), how["grid"]]
+    parts += [how["schedule"], how.get("class") or ""]
+    parts += [f"{name}-{value}" for name, value in how.get("cond", {}).items()]
+    parts += [f"g{how['guidance']:g}"] if how["guidance"] != 1 else []
     return re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(p for p in parts if p))[:120]
 
 
@@ -110,7 +113,7 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     """What was made, at what cost, and where it is."""
     from ornstein.cli.progress import duration
 
-    said = made.settings
+    by = made.settings
     noun = made.coding.noun
     names = {
         "items": f"{noun}, settings inside" if made.kind == "image" else noun,
@@ -119,8 +122,10 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     }
     total = f"{made.evaluations * len(made):,} evaluations of the network"
     seconds = duration(made.seconds) if made.seconds >= 10 else f"{made.seconds:.1f} s"
-    how = f"{said['solver']}, {said['steps']} steps on {said['schedule']} ({said['grid']} grid)"
-    how += f", guidance {said['guidance']:g}" if said["guidance"] != 1 else ""
+    how = f"{by['solver']}, {by['steps']} steps on {by['schedule']} ({by['grid']} grid)"
+    how += f", guidance {by['guidance']:g}" if by["guidance"] != 1 else ""
+    asked_for = ", ".join(f"{name} {value}" for name, value in by.get("cond", {}).items())
+    how += f", given {asked_for}" if asked_for else ""
     return [
         f"made       {len(made):,} {noun} from seed {made.seed}: {how}",
         f"cost       {made.evaluations} evaluations each, {total}, {seconds}",
@@ -135,7 +140,7 @@ def write_film(bundle: Bundle, made: Samples, path: Path) -> Path:
     from ornstein.viz import film
 
     count = min(len(made), FILM_POINTS if made.kind == "vector" else FILM_ITEMS)
-    way, name = bundle.how(**asked()), made.settings["class"]
-    seen = walked(bundle, count, FILM_MOMENTS, seed=made.seed, class_name=name, sampler=way)
+    way = bundle.how(**asked())
+    seen = walked(bundle, count, FILM_MOMENTS, seed=made.seed, cond=said(), sampler=way)
     frames = [displayed(x, bundle.coding) for x in seen.x]
     return film(side_by_side([frames], bundle.kind), path)

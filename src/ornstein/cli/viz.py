@@ -13,10 +13,12 @@ from ornstein.cli.options import (
     Amount,
     asked,
     chosen,
+    condition_options,
     debug_option,
     json_option,
     quiet_option,
     runs_option,
+    said,
     sampler_options,
 )
 
@@ -101,7 +103,7 @@ def forward(
 @command.command("reverse")
 @click.argument("target", metavar="RUN-OR-FILE")
 @sampler_options
-@click.option("--class", "class_name", help="Class to make.")
+@condition_options
 @_items
 @_columns
 @_seed
@@ -112,7 +114,6 @@ def forward(
 @debug_option
 def reverse(
     target: str,
-    class_name: str | None,
     items: int,
     columns: int,
     seed: int,
@@ -133,7 +134,7 @@ def reverse(
     bundle = opened(target, runs)
     count = CLOUD if bundle.coding.kind == "vector" else items
     way = bundle.how(**asked())
-    seen = walked(bundle, count, FILM_MOMENTS, seed=seed, class_name=class_name, sampler=way)
+    seen = walked(bundle, count, FILM_MOMENTS, seed=seed, cond=said(), sampler=way)
     points = [displayed(x, bundle.coding) for x in seen.x]
     guesses = [displayed(x, bundle.coding) for x in seen.x0]
     at = thin(len(points), columns)

@@ -42,11 +42,11 @@ def walked(
     most: int,
     *,
     seed: int,
-    class_name: str | None,
+    cond: Mapping[str, object],
     sampler: Sampler,
 ) -> Reversal:
     """Walk ``count`` items from noise to data and keep at most ``most`` moments."""
     from ornstein.viz import record
 
-    walk = bundle.walk(count, seed=seed, class_name=class_name, sampler=sampler)
+    walk = bundle.walk(count, seed=seed, cond=cond, sampler=sampler)
     return record(walk.start, walk.levels, walk.steps, most)

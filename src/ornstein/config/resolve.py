@@ -20,6 +20,7 @@ _FOLDER = resources.files("ornstein") / "recipes"
 RECIPES: tuple[str, ...] = tuple(
     sorted(f.name.removesuffix(".toml") for f in _FOLDER.iterdir() if f.name.endswith(".toml"))
 )
+_RENAMED = {"train.class_dropout": "train.condition_dropout"}  # as older runs call them
 _TABLES = {"net.options": "net.name", "model.process_options": "model.process"}
 
 
@@ -147,7 +148,7 @@ def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
             flat.update({f"{name}.{leaf}": item for leaf, item in value.items()})
         else:
             flat[name] = value
-    return flat
+    return {_RENAMED.get(name, name): value for name, value in flat.items()}
 
 
 def _assignment(text: str, layers: _Layers) -> tuple[str, Any]:
@@ -179,6 +180,8 @@ def _literal(text: str) -> object:
 
 def _full_name(key: str) -> str:
     every = fields()
+    for old, new in _RENAMED.items():
+        key = new if key in (old, old.rpartition(".")[2]) else key
     found = [f.name for f in every if key in (f.name, f.leaf)]
     if key in {f.name for f in every}:
         return key

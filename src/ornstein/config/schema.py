@@ -270,9 +270,9 @@ class TrainSettings(Section):
         default=0.1,
         description="Relative width of the average of the weights; 0 follows the weights.",
     )
-    class_dropout: Share = Field(
+    condition_dropout: Share = Field(
         default=0.1,
-        description="Share of the labels hidden in training, so that guidance is possible.",
+        description="Share of the items told nothing in training, so that guidance is possible.",
     )
     seed: Seed = Field(default=0, description="Where all randomness of the training comes from.")
     precision: Annotated[Precision | None, Auto] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ornstein.data.coding import Coding
+from ornstein.data.conditions import Condition, Declared
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
 from ornstein.data.one import read_item
 from ornstein.data.opening import names, open_data
@@ -15,7 +16,9 @@ __all__ = [
     "SOURCES",
     "TOYS",
     "Coding",
+    "Condition",
     "Dataset",
+    "Declared",
     "Refused",
     "Source",
     "details",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ornstein.data.coding import Coding, measure
+from ornstein.data.conditions import CLASS, Condition, labelled
 from ornstein.data.splitting import split
 from ornstein.errors import DataError, UsageError
 
@@ -46,8 +48,6 @@ class Dataset:
         kind: "image", "series", "vector" or "table".
         items: (N, C, H, W), (N, C, L) or (N, D); uint8 for 8-bit pictures, else float32. Rows of
             a table, (N, columns), are float64 as its columns say. May be a read-only memory map.
-        labels: Class index of each item, (N,) int64, or None.
-        classes: Class names; empty when there are no labels.
         train: Indices of the training items, ascending.
         heldout: Indices of the items never trained on, ascending; may be empty.
         coding: Standardisation measured on the training items.
@@ -56,13 +56,12 @@ class Dataset:
         captions: A short text for each item, or empty.
         names: A name (file path, emoji name) for each item, or empty.
         notes: What was done to the data that its owner should know, one sentence each.
+        conditions: What is said of the items, such as their class.
     """
 
     name: str
     kind: str
     items: np.ndarray
-    labels: np.ndarray | None
-    classes: tuple[str, ...]
     train: np.ndarray
     heldout: np.ndarray
     coding: Coding
@@ -71,6 +70,7 @@ class Dataset:
     captions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of items, training and held-out ones together."""
@@ -91,6 +91,19 @@ class Dataset:
         return self.coding.coded(tuple(int(n) for n in self.items.shape[1:]))
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty without."""
+        known = (c.names for c in self.conditions if (c.name, c.kind) == (CLASS, "class"))
+        return next(known, ())
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class index of each item, (N,) int64; None where some item has no class."""
+        known = (c for c in self.conditions if (c.name, c.kind) == (CLASS, "class"))
+        found = next(known, None)
+        return None if found is None or not found.said.all() else found.values
+
+    @property
     def dims(self) -> int:
         """Number of values in one item."""
         return prod(self.shape)
@@ -102,7 +115,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of items, labels, class names and split: equal exactly for equal data."""
+        """SHA-256 (hex) of items, conditions and split: equal exactly for equal data."""
         head: tuple[object, ...] = (
             self.kind,
             self.items.dtype.str,
@@ -114,6 +127,9 @@ class Dataset:
         digest.update(_content_digest(self.items))
         for part in (self.labels, self.train, self.heldout):
             digest.update(b"-" if part is None else np.ascontiguousarray(part, "<i8").tobytes())
+        for condition in self.conditions:
+            if condition.name != CLASS or self.labels is None:
+                digest.update(condition.fold())
         return digest.hexdigest()
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
@@ -132,6 +148,11 @@ class Dataset:
             raise UsageError(f"the data set '{self.name}' has no labels.")
         return torch.from_numpy(np.take(self.labels, np.asarray(indices, dtype=np.int64)))
 
+    def condition_batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
+        """What the items at ``indices`` say, by name, as a network takes it, (B, ...) each."""
+        index = np.asarray(indices, dtype=np.int64)
+        return {condition.name: condition.batch(index) for condition in self.conditions}
+
 
 def make_dataset(
     name: str,
@@ -147,6 +168,7 @@ def make_dataset(
     captions: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
+    conditions: Sequence[Condition] = (),
 ) -> Dataset:
     """Build a data set: split it where no official split is given, and measure its coding.
 
@@ -163,17 +185,23 @@ def make_dataset(
         captions: Text of each item.
         names: Name of each item.
         notes: What its owner should know.
+        conditions: What is said of the items besides their class; measured here.
+
+    Raises:
+        DataError: there are no data, or two conditions of one name.
     """
     if len(items) == 0 or prod(items.shape[1:]) == 0:
         raise DataError(f"'{name}' holds no data: its shape is {items.shape}.")
+    told = [*([] if labels is None else [labelled(labels, classes)]), *conditions]
+    twice = [name for name, count in Counter(c.name for c in told).items() if count > 1]
+    if twice:
+        raise DataError(f"'{name}' says '{twice[0]}' twice; give one of them another name.")
     held = split(items) if heldout is None else np.sort(heldout.astype(np.int64))
     train = np.setdiff1d(np.arange(len(items), dtype=np.int64), held, assume_unique=True)
     return Dataset(
         name=name,
         kind=kind,
         items=items,
-        labels=None if labels is None else labels.astype(np.int64),
-        classes=classes,
         train=train,
         heldout=held,
         coding=measure(items, train, kind) if coding is None else coding.measured(items, train),
@@ -182,6 +210,7 @@ def make_dataset(
         captions=captions,
         names=names,
         notes=notes,
+        conditions=tuple(condition.measured(train) for condition in told),
     )
 
 
@@ -201,8 +230,7 @@ def subset(dataset: Dataset, limit: int) -> Dataset:
         dataset.kind,
         np.take(dataset.items, kept, axis=0),
         source=dataset.source,
-        labels=None if dataset.labels is None else dataset.labels[kept],
-        classes=dataset.classes,
+        conditions=[condition.at(kept) for condition in dataset.conditions],
         heldout=held,
         coding=dataset.coding,
         refused=dataset.refused,

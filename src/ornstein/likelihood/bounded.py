@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,7 +33,7 @@ class Point(Density):
 def bounded(
     model: Trained,
     items: np.ndarray | Tensor,
-    labels: Tensor | None = None,
+    cond: Mapping[str, Tensor] | None = None,
     *,
     steps: int = STEPS,
     dequantised: bool = False,
@@ -45,7 +46,7 @@ def bounded(
     Args:
         model: A bundle.
         items: In raw units, (n, *shape): levels where the model learned levels.
-        labels: Class of each item, (n,); None leaves it open.
+        cond: What is said of the items, (n, ...) each by name.
         steps: Of the chain; each is one call of the network, and more are tighter, most so for
             a model that has learned no variance.
         dequantised: Whether the model learned levels with noise between them, which are then
@@ -67,10 +68,10 @@ def bounded(
         piece, numbers = raw[start : start + batch], range(start, min(start + batch, len(raw)))
         if filled and width is not None:
             piece = between_levels(piece, width, numbers, seed)
-        classes = None if labels is None else labels[start : start + batch]
+        told = {name: value[start : start + batch] for name, value in (cond or {}).items()}
         x0 = model.coding.encode(piece.double()).to(model.device)
         noise = ItemNoise(seed, numbers)
-        found = bound(model.denoiser(classes), x0, levels, decoder=decoder, noise=noise)
+        found = bound(model.denoiser(told), x0, levels, decoder=decoder, noise=noise)
         scale = BIT if found.unit == "bits/dim" else 1.0
         gained = torch.tensor(width if filled and width is not None else 1.0).double().log()
         done.append(dims * (gained - scale * found.items.double().cpu()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -34,7 +34,7 @@ class Trained(Protocol):
     def device(self) -> torch.device: ...
 
     def make_process(self) -> Process: ...
-    def denoiser(self, labels: Tensor | None = None, /) -> Denoiser: ...
+    def denoiser(self, cond: Mapping[str, Tensor] | None = None, /) -> Denoiser: ...
 
 
 def ends_of(model: Trained, least: float | None = None) -> tuple[Level, Level]:

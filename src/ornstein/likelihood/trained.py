@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 def likelihood(
     model: Trained,
     items: np.ndarray | Tensor,
-    labels: Tensor | None = None,
+    cond: Mapping[str, Tensor] | None = None,
     *,
     draws: int = 1,
     probes: int | None = None,
@@ -46,7 +46,7 @@ def likelihood(
     Args:
         model: A bundle.
         items: In raw units, (n, *shape): levels where the model learned levels.
-        labels: Class of each item, (n,), for the likelihood given the class; None leaves it open.
+        cond: What is said of the items, (n, ...) each by name, for the likelihood given that.
         draws: Draws of the dequantisation of each item.
         probes: Hutchinson probes of the trace; 0 for the exact trace, None for what fits.
         tolerance: Of each step of the solver.
@@ -70,9 +70,9 @@ def likelihood(
         piece = raw[rows.start : rows.stop].repeat_interleave(draws, 0)
         if width is not None:
             piece = between_levels(piece, width, numbers, seed)
-        classes = None if labels is None else labels[rows.start : rows.stop]
+        told = {k: v[rows.start : rows.stop] for k, v in (cond or {}).items()}
         found = log_density(
-            model.denoiser(None if classes is None else classes.repeat_interleave(draws)),
+            model.denoiser({k: v.repeat_interleave(draws, 0) for k, v in told.items()}),
             model.coding.encode(piece.double()).to(model.device) * float(data.alpha),
             data,
             noise,

@@ -45,8 +45,8 @@ class Learning:
         return reading
 
     def _cond(self, indices: Tensor) -> dict[str, Tensor]:
-        labels = self.work.data.label_batch(indices) if self.work.trainer.classes else None
-        return {} if labels is None else {"class": labels.to(self.work.trainer.device)}
+        told = self.work.trainer.batches.told(indices)
+        return {name: value.to(self.work.trainer.device) for name, value in told.items()}
 
     def _advise(self, reading: Reading) -> None:
         step = self.work.trainer.done

@@ -80,7 +80,7 @@ class Work:
             "steps": step,
             "seen": step * self.trainer.settings.batch,
             "seconds": round(self.budget.elapsed, 1),
-            "class_dropout": self.config.train.class_dropout,
+            "condition_dropout": self.config.train.condition_dropout,
             "dequantised": self.config.data.dequantise,
             "weights": f"average of relative width {self.trainer.settings.ema:g}",
             "ornstein": ornstein.__version__,

@@ -1,4 +1,4 @@
-"""What a step trains on: items, noise, levels and labels, as functions of (seed, step, row).
+"""What a step trains on: items, noise, levels and conditions, as functions of (seed, step, row).
 
 A rank of several makes its own rows only, and they are the rows that one alone would make.
 """
@@ -17,6 +17,7 @@ from ornstein.training.coupling import independent
 from ornstein.training.objective import Objective, stratified
 from ornstein.training.ranks import Share
 from ornstein.training.settings import Settings
+from ornstein.training.telling import hidden
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +39,8 @@ class Items(Protocol):
     def batch(self, indices: Tensor) -> Tensor:
         """Standardised items, (B, *D) float32."""
 
-    def label_batch(self, indices: Tensor) -> Tensor:
-        """Class numbers, (B,) int64; asked only when the network knows classes."""
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        """What is said of the items, by name; asked only when the network can be told."""
 
 
 class Batch(NamedTuple):
@@ -50,14 +51,14 @@ class Batch(NamedTuple):
         clean: Data x0, (b, *D).
         eps: Its noise, (b, *D).
         u: Even draws in (0, 1) that choose the levels, of the whole batch, (B,).
-        labels: Class numbers, (b,); None for a network without classes.
+        cond: What the network is told of them, (b, ...) each.
     """
 
     rows: slice
     clean: Tensor
     eps: Tensor
     u: Tensor
-    labels: Tensor | None
+    cond: dict[str, Tensor]
 
 
 class Batches:
@@ -67,14 +68,19 @@ class Batches:
         items: The data.
         objective: Its coupling says which noise meets which item.
         settings: Batch size, seed and the like.
-        classes: Number of classes the network knows; 0 leaves labels out.
+        null: What stands for "not said", one row under each name that the network knows.
         share: Which rows are made.
     """
 
     def __init__(
-        self, items: Items, objective: Objective, settings: Settings, classes: int, share: Share
+        self,
+        items: Items,
+        objective: Objective,
+        settings: Settings,
+        null: dict[str, Tensor],
+        share: Share,
     ) -> None:
-        self.items, self.settings, self.classes, self.share = items, settings, classes, share
+        self.items, self.settings, self.null, self.share = items, settings, null, share
         self.coupling = objective.coupling
         self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -85,11 +91,11 @@ class Batches:
         # Who meets whom is decided on a whole batch; else only the rows that are used are made.
         made = mine if self.coupling is independent else slice(0, total)
         clean = self.items.batch(indices[made])
-        labels = self.items.label_batch(indices[made]) if self.classes else None
+        cond = self.told(indices[made])
         shape = (total, *clean.shape[1:])
         source = generator(s.seed, "step", step)
         u = stratified(total, source)
-        hidden = torch.rand(total, generator=source)[made] < s.class_dropout
+        silent = torch.rand(total, generator=source)[made] < s.condition_dropout
         mirrored = torch.rand(total, generator=source)[made] < 0.5
         if s.flip:
             clean = torch.where(
@@ -97,12 +103,16 @@ class Batches:
             )
         if s.bins:
             clean = dequantised(clean, s.bins, drawn(torch.rand, shape, made, s.seed, "bin", step))
-        if labels is not None:
-            labels = torch.where(hidden, self.classes, labels)
+        cond = hidden(cond, self.null, silent)
         eps = drawn(torch.randn, shape, made, s.seed, "noise", step)
-        eps = self.coupling(clean, eps, labels)
+        eps = self.coupling(clean, eps, cond)
         kept = slice(mine.start - made.start, mine.stop - made.start)
-        return Batch(mine, clean[kept], eps[kept], u, None if labels is None else labels[kept])
+        return Batch(mine, clean[kept], eps[kept], u, {n: v[kept] for n, v in cond.items()})
+
+    def told(self, indices: Tensor) -> dict[str, Tensor]:
+        """What is said of the items, under the names that the network knows."""
+        said = self.items.condition_batch(indices) if self.null else {}
+        return {name: said[name] for name in self.null}
 
     def order(self, step: int) -> Tensor:
         """Indices of the items of a step: each epoch is a permutation of its own, (batch,)."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ornstein.core import generator, key
-from ornstein.model import Model
+from ornstein.model import Conditions, Model
 from ornstein.training.batches import Batches, Items, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.ema import PowerEMA
@@ -24,6 +24,7 @@ from ornstein.training.objective import Objective, stratified
 from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
 from ornstein.training.settings import Settings
+from ornstein.training.telling import picked
 
 
 class Report(NamedTuple):
@@ -53,7 +54,8 @@ class Trainer:
         items: The data.
         objective: What is minimised.
         settings: How.
-        classes: Number of classes the network knows; 0 trains without labels.
+        null: What stands for "not said", one row under each name that the network knows, such as
+            {"class": tensor([10])}; without names it is told nothing.
         device: Where the model lives.
         ranks: This rank's share of each batch; all of it when alone.
     """
@@ -64,7 +66,7 @@ class Trainer:
         items: Items,
         objective: Objective,
         settings: Settings,
-        classes: int = 0,
+        null: Conditions | None = None,
         device: torch.device | str = "cpu",
         ranks: Share = ALONE,
     ) -> None:
@@ -74,10 +76,9 @@ class Trainer:
         if settings.shard:
             split_over_ranks(model.net)
         self.items = items
-        self.batches = Batches(items, objective, settings, classes, ranks)
+        self.batches = Batches(items, objective, settings, dict(null or {}), ranks)
         self.objective = objective
         self.settings = settings
-        self.classes = classes
         self.device = torch.device(device)
         self.ranks = ranks
         # Layers that draw random numbers, and are told which rows they draw for.
@@ -146,7 +147,7 @@ class Trainer:
         Returns:
             Its loss; the quantiles of the level law that were met, and the loss of each item.
         """
-        rows, clean, eps, u, labels = self.batches(step)
+        rows, clean, eps, u, cond = self.batches(step)
         place, weight = self.objective.choose(u)
         # For layers of other makers: the same draws whenever this rank comes to this step.
         torch.manual_seed(key(self.settings.seed, "dropout", step, rows.start))
@@ -158,17 +159,15 @@ class Trainer:
             here = rows.start + piece
             for layer in self.drawing:
                 layer.rows = [key(self.settings.seed, "dropout", step, k) for k in here.tolist()]
-            part = self.loss(
-                clean[piece], eps[piece], place[here], None if labels is None else labels[piece]
-            )
+            part = self.loss(clean[piece], eps[piece], place[here], picked(cond, piece))
             losses[here] = part.detach().to(losses)
             (weight[here].to(part) * part).sum().div(parts).backward()
         losses = self.ranks.add_up(losses, list(self.model.parameters()))
         return float((weight * losses).mean()), (place, losses)
 
-    def loss(self, clean: Tensor, eps: Tensor, u: Tensor, labels: Tensor | None) -> Tensor:
+    def loss(self, clean: Tensor, eps: Tensor, u: Tensor, cond: Conditions) -> Tensor:
         """Loss of each item at quantile u of the level law, unweighted, (B,)."""
-        cond = {} if labels is None else {"class": labels.to(self.device)}
+        cond = {name: value.to(self.device) for name, value in cond.items()}
         level = self.objective.levels(u).to(self.device)
         half = self.settings.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
@@ -183,7 +182,7 @@ class Trainer:
         if len(pool) == 0:
             return None
         clean = self.items.batch(pool).to(self.device)
-        labels = self.items.label_batch(pool) if self.classes else None
+        cond = self.batches.told(pool)
         source = generator(self.settings.seed, "heldout")
         eps = torch.randn(clean.shape, generator=source).to(self.device)
         level = self.objective.levels(
@@ -192,15 +191,14 @@ class Trainer:
         if self.settings.bins:
             even = torch.rand(clean.shape, generator=source)
             clean = dequantised(clean, self.settings.bins, even)
-        cond = {} if labels is None else {"class": labels.to(self.device)}
         couple = self.objective.coupling
         losses = [
             self.objective.loss(
                 model,
                 clean[i],
-                couple(clean[i], eps[i], None if labels is None else labels[i]),
+                couple(clean[i], eps[i], picked(cond, i)),
                 level[i].to(self.device),
-                {k: v[i] for k, v in cond.items()},
+                {name: value.to(self.device) for name, value in picked(cond, i).items()},
             )
             for i in torch.arange(len(pool)).split(128)
         ]

@@ -23,7 +23,7 @@ class Settings:
         warmup: Share of the training over which the rate rises.
         decay: Share of the training over which the rate falls to zero, at the end.
         ema: Relative width of the weight average.
-        class_dropout: Share of the labels hidden, so that guidance is possible.
+        condition_dropout: Share of the items told nothing, so that guidance is possible.
         flip: Mirror half of the pictures left to right.
         bins: Width of a level in each channel, standardised: uniform noise so wide is added to the
             data, which are levels, so that a density is learned (arXiv:1511.01844). () adds none.
@@ -45,7 +45,7 @@ class Settings:
     warmup: float = 0.02
     decay: float = 0.5
     ema: float = 0.1
-    class_dropout: float = 0.1
+    condition_dropout: float = 0.1
     flip: bool = False
     bins: tuple[float, ...] = ()
     seed: int = 0

@@ -1,0 +1,120 @@
+"""From the description in a model file to the model: names looked up, options checked first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ornstein.bundle.bundle import Bundle
+from ornstein.bundle.description import Description, Made, TunedLevels, bounded, known
+from ornstein.bundle.parts import Sampler, TunedGrid
+from ornstein.config.options import bind, check_options
+from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
+from ornstein.data.codings import coding_from_json
+from ornstein.data.conditions import Declared, class_of
+from ornstein.errors import ModelFileError
+from ornstein.model import Model
+from ornstein.nets import NETS
+from ornstein.nets.conditions import of_classes
+from ornstein.solvers import SOLVERS
+
+
+def built(said: Description, tensors: dict[str, Tensor]) -> Bundle:
+    """Build the model that a file describes.
+
+    Raises:
+        OrnsteinError: a name, an option or a tensor that cannot be.
+    """
+    known("net", said.net.name, NETS)
+    known("target", said.target, TARGETS)
+    known("process", said.process.name, PROCESSES)
+    known("solver", said.sampler.solver, SOLVERS)
+    known("grid", said.sampler.grid, GRIDS)
+    known("schedule", said.sampler.schedule or "edm", PROCESSES)
+    bounded(said.net.options)
+    bounded(said.process.options)
+    net = _net(_with_conditions(said.net), tensors)
+    make = PROCESSES[said.process.name]
+    check_options("the file", f"process '{said.process.name}'", make, said.process.options)
+    bind("the options of the process in the file", make, said.process.options)
+    options = net.options()
+    conditions = _conditions(said)
+    if (list(options["shape"]), options["conditions"]) != (
+        said.shape,
+        {declared.name: declared.net for declared in conditions},
+    ):
+        raise ModelFileError("the shape or the conditions in the file do not fit its network.")
+    if options["outputs"] != (2 if said.learned else 1):
+        raise ModelFileError("the file has no network with the variance that it says is learned.")
+    return Bundle(
+        model=_model(said, net),
+        net=said.net.name,
+        target=said.target,
+        process=said.process.name,
+        process_options=said.process.options,
+        coding=coding_from_json(said.coding),
+        shape=tuple(said.shape),
+        conditions=conditions,
+        sampler=Sampler(**said.sampler.model_dump()),
+        tuned=tuple(_tuned(found, said.process) for found in said.tuned),
+        weights=said.weights,
+        provenance=said.provenance,
+    )
+
+
+def _with_conditions(said: Made) -> Made:
+    """A network as it is described now: the first files had a number of classes."""
+    if "classes" not in said.options:
+        return said
+    options = {name: value for name, value in said.options.items() if name != "classes"}
+    conditions = of_classes(said.options["classes"])
+    return Made(name=said.name, options={**options, "conditions": conditions})
+
+
+def _conditions(said: Description) -> tuple[Declared, ...]:
+    """What may be said of the items; the first files had names of classes only."""
+    known = [Declared.from_json(declared.model_dump()) for declared in said.conditions]
+    return (*([class_of(said.classes)] if said.classes else []), *known)
+
+
+def _tuned(said: TunedLevels, process: Made) -> TunedGrid:
+    """The levels found for the model, after a look at whether its schedule has them."""
+    known("solver", said.solver, SOLVERS)
+    known("schedule", said.schedule, PROCESSES)
+    options = process.options if said.schedule == process.name else {}
+    found = TunedGrid(**{**said.model_dump(), "places": tuple(said.places)})
+    check_descent(found.levels(PROCESSES[said.schedule](**options)))
+    return found
+
+
+def _model(said: Description, net: nn.Module) -> Model:
+    known = said.uncertainty
+    return Model(
+        net,
+        TARGETS[said.target](),
+        said.data_std,
+        learned=said.learned,
+        uncertainty=Uncertainty(tuple(known.log_snr), tuple(known.ratio)) if known else None,
+    )
+
+
+def _net(said: Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS
+    """Build the network, after its layout was compared with the tensors that came."""
+    make = NETS[said.name]
+    check_options("the file", f"net '{said.name}'", make, said.options)
+    where = "the options of the net in the file"
+    with torch.device("meta"):
+        expected = {n: t.shape for n, t in bind(where, make, said.options).state_dict().items()}
+    found = {name: value.shape for name, value in tensors.items()}
+    if expected != found:
+        odd = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise ModelFileError(
+            f"the weights in the file do not fit its network: {odd[0][:80]} and {len(odd) - 1} "
+            f"others."
+        )
+    with torch.random.fork_rng(devices=[]):  # loading a model must not move the caller's stream
+        net = bind(where, make, said.options)
+    net.load_state_dict(tensors)
+    return net

@@ -1,0 +1,94 @@
+"""A trained model and what describes it: its process, its coding, its conditions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+
+from ornstein.bundle.parts import Sampler, TunedGrid, choose
+from ornstein.core import PROCESSES, Process
+from ornstein.data.coding import Coding
+from ornstein.data.conditions import CLASS, Declared
+from ornstein.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model and all that describes it.
+
+    Attributes:
+        model: The denoiser; put into evaluation mode.
+        net: Key of ``NETS`` that rebuilds its network from ``model.net.options()``.
+        target: Key of ``TARGETS``.
+        process: Key of ``PROCESSES``, the process of training.
+        process_options: Arguments of that process.
+        coding: Between data units and the network's.
+        shape: Shape of one item.
+        conditions: What may be said of the items.
+        sampler: Defaults of sampling.
+        tuned: Solvers and levels found for this model, which then take the place of the defaults.
+        weights: What the weights are, such as "average of relative width 0.1" or "raw".
+        provenance: Data, licence, steps, versions: JSON values that travel with the model.
+    """
+
+    model: Model
+    net: str
+    target: str
+    process: str
+    coding: Coding
+    shape: tuple[int, ...]
+    conditions: tuple[Declared, ...] = ()
+    process_options: Mapping[str, Any] = field(default_factory=dict)
+    sampler: Sampler = field(default_factory=Sampler)
+    tuned: tuple[TunedGrid, ...] = ()
+    weights: str = "raw"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+
+    @property
+    def kind(self) -> str:
+        """Kind of data: "image", "series", "vector" or "table"."""
+        return self.coding.kind
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, empty if there are none."""
+        return next((c.names for c in self.conditions if (c.name, c.kind) == (CLASS, "class")), ())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return next(self.model.parameters()).device
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 16 digits of the SHA-256 of the weights, which name the model in pictures."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.net.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the model to ``device``."""
+        self.model.to(device)
+        return self
+
+    def make_process(self, schedule: str | None = None) -> Process:
+        """Build the process called ``schedule``, by default the one of training."""
+        name = schedule or self.process
+        if name == self.process:
+            return PROCESSES[name](**self.process_options)
+        return choose("schedule", name, PROCESSES)()
