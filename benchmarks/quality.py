@@ -24,7 +24,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.gauge import gauge
 from ornstein.data import Dataset, open_data
-from ornstein.evaluate import METRICS, Quality, Reference, reference_of, score
+from ornstein.evaluate import METRICS, Pair, Quality, Reference, reference_of, score
 from ornstein.viz import pictures
 
 # What the peers' defaults reach in ten minutes on two quiet cores; on a busy machine
@@ -122,8 +122,8 @@ def _floor(reference: Reference, n: int) -> list[str]:
     held, train = reference.heldout.reading, reference.train.reading
     lines = []
     for count in sorted({min(n, len(held)), len(held)}):
-        there = METRICS["frechet_train"].measure(held[slice(0, count)], reference.train)
-        back = METRICS["frechet_heldout"].measure(train[slice(0, count)], reference.heldout)
+        there = METRICS["frechet_train"].measure(Pair(held[slice(0, count)], reference.train))
+        back = METRICS["frechet_heldout"].measure(Pair(train[slice(0, count)], reference.heldout))
         lines.append(
             f"| the floor: real images | | | {count} | {there.value:.2f} ± "
             f"{there.error or 0:.2f} | {back.value:.2f} | | | | |"

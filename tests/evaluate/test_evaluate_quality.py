@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from ornstein.data.dataset import Dataset, Source, make_dataset
 from ornstein.errors import DataError, ModelFileError, UsageError
 from ornstein.evaluate import (
-    ClassifierFeatures,
+    LearnedFeatures,
     Quality,
     Reference,
     Row,
@@ -59,13 +59,13 @@ def reference(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Refere
 
 
 @pytest.fixture(scope="module")
-def judge(reference: Reference) -> ClassifierFeatures:
-    assert isinstance(reference.features, ClassifierFeatures)
+def judge(reference: Reference) -> LearnedFeatures:
+    assert isinstance(reference.features, LearnedFeatures)
     return reference.features
 
 
 def test_the_classifier_of_digits_recognises_97_percent_of_unseen_ones(
-    judge: ClassifierFeatures,
+    judge: LearnedFeatures,
 ) -> None:
     assert judge.accuracy >= 0.97
     assert judge.heldout == 600
@@ -103,7 +103,7 @@ def test_the_classifier_takes_any_shape_of_item(shape: tuple[int, ...]) -> None:
 
 
 def test_a_judge_is_the_same_after_saving_and_loading(
-    judge: ClassifierFeatures, digits: Digits, tmp_path: Path
+    judge: LearnedFeatures, digits: Digits, tmp_path: Path
 ) -> None:
     items = digits[0][:40]
     save_features(judge, tmp_path / "judge.safetensors")
@@ -118,7 +118,7 @@ def test_a_judge_is_the_same_after_saving_and_loading(
 
 
 def test_a_damaged_or_foreign_judge_is_refused_with_what_to_do(
-    judge: ClassifierFeatures, tmp_path: Path
+    judge: LearnedFeatures, tmp_path: Path
 ) -> None:
     path = tmp_path / "judge.safetensors"
     save_features(judge, path)
@@ -132,19 +132,12 @@ def test_a_damaged_or_foreign_judge_is_refused_with_what_to_do(
         load_features(path)
 
 
-def test_the_judge_is_trained_once_for_the_same_data(digits: Digits, tmp_path: Path) -> None:
-    items, labels, train, heldout = digits
-    batches = []
+def test_the_judge_is_trained_once_for_the_same_data(data: Dataset, tmp_path: Path) -> None:
+    few = replace(data, train=data.train[:80], heldout=data.heldout[:40])
+    batches: list[tuple[int, int]] = []
     made = [
         cached_features(
-            items,
-            labels,
-            10,
-            train[:80],
-            heldout[:40],
-            fingerprint="few",
-            folder=tmp_path,
-            progress=lambda done, whole: batches.append((done, whole)),
+            few, folder=tmp_path, progress=lambda done, whole: batches.append((done, whole))
         )
         for _ in range(2)
     ]
@@ -152,10 +145,9 @@ def test_the_judge_is_trained_once_for_the_same_data(digits: Digits, tmp_path: P
     assert batches == [(i + 1, len(batches)) for i in range(len(batches))]
 
 
-def test_data_without_labels_are_refused_with_what_to_do(digits: Digits) -> None:
-    items, _, train, heldout = digits
-    with pytest.raises(DataError, match="sub-folder per class"):
-        train_features(items, None, 0, train, heldout, fingerprint="x")
+def test_a_classifier_without_labels_is_refused_with_what_to_do(data: Dataset) -> None:
+    with pytest.raises(DataError, match="sub-folder per class, or take --features encoder"):
+        train_features(replace(data, labels=None, classes=()))
 
 
 def test_real_data_score_at_the_floor_and_every_fault_scores_worse(
@@ -212,7 +204,7 @@ def test_numbers_of_unlike_protocols_refuse_to_be_compared(
 ) -> None:
     items, _, train, _ = digits
     one = score(items[train[:300]], reference)
-    two = score(items[train[300:600]], reference, made={"solver": "ddim"})
+    two = score(items[train[300:600]], reference, made={"by": "another"})
     assert one.ratio(two) == pytest.approx(
         one.rows["frechet_train"].value / two.rows["frechet_train"].value
     )
@@ -222,6 +214,10 @@ def test_numbers_of_unlike_protocols_refuse_to_be_compared(
     other = replace(two, stamp=replace(two.stamp, digest="0" * 16))
     with pytest.raises(UsageError, match="digest"):
         one.ratio(other)
+    slow = score(items[train[300:600]], reference, made={"solver": "ddim", "steps": 50})
+    with pytest.raises(UsageError, match="solver None and ddim; steps None and 50"):
+        one.ratio(slow)
+    assert one.ratio(slow, free=("solver", "steps")) == pytest.approx(one.ratio(two))
     with pytest.raises(UsageError, match="Did you mean 'precision'"):
         one.ratio(two, "precison")
 
@@ -246,7 +242,7 @@ def test_a_floor_of_fewer_real_items_than_samples_says_so(
     items, _, train, _ = digits
     text = str(score(items[train], reference, metrics=("frechet_train", "frechet_heldout")))
     to_train, to_heldout = text.splitlines()[2:4]
-    assert to_train.endswith("(n 600)")
+    assert to_train.endswith("(n 600)   less")
     assert "(n" not in to_heldout
 
 
@@ -263,7 +259,7 @@ def test_samples_unlike_the_data_are_refused(digits: Digits, reference: Referenc
 
 
 def test_overlapping_training_and_heldout_items_are_refused(
-    digits: Digits, judge: ClassifierFeatures
+    digits: Digits, judge: LearnedFeatures
 ) -> None:
     items, _, train, heldout = digits
     with pytest.raises(DataError, match="overlap"):

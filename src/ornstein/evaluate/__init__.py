@@ -4,47 +4,34 @@ reference = reference_of(dataset)     # trains a small classifier once, then rea
 print(score(samples, reference, asked=labels, made={"solver": "heun", "steps": 20}))
 """
 
-from ornstein.evaluate.features import (
-    ClassifierFeatures,
-    Features,
-    Reading,
-    cached_features,
-    load_features,
-    save_features,
-    train_features,
-)
+from ornstein.evaluate.extractors import AUTO, FEATURES, extractor
+from ornstein.evaluate.features import Features, Reading, ValueFeatures
 from ornstein.evaluate.frechet import (
     Moments,
-    Number,
     frechet,
     frechet_gaussian,
     frechet_with_error,
     moments,
 )
-from ornstein.evaluate.metrics import METRICS, Metric
+from ornstein.evaluate.kernel import kernel_distance, mean_distance
+from ornstein.evaluate.learned import (
+    LearnedFeatures,
+    cached_features,
+    load_features,
+    save_features,
+    train_features,
+)
+from ornstein.evaluate.metrics import METRICS, Metric, Pair
+from ornstein.evaluate.neighbours import nearest, precision_recall, support
+from ornstein.evaluate.number import Number
 from ornstein.evaluate.reference import Reference, reference_of
-from ornstein.evaluate.report import Quality, Row, Stamp, score
+from ornstein.evaluate.report import Quality, Row, score
+from ornstein.evaluate.stamp import Stamp
 
 __all__ = [
-    "METRICS",
-    "ClassifierFeatures",
-    "Features",
-    "Metric",
-    "Moments",
-    "Number",
-    "Quality",
-    "Reading",
-    "Reference",
-    "Row",
-    "Stamp",
-    "cached_features",
-    "frechet",
-    "frechet_gaussian",
-    "frechet_with_error",
-    "load_features",
-    "moments",
-    "reference_of",
-    "save_features",
-    "score",
-    "train_features",
-]
+    "AUTO", "FEATURES", "METRICS", "Features", "LearnedFeatures", "Metric", "Moments", "Number",
+    "Pair", "Quality", "Reading", "Reference", "Row", "Stamp", "ValueFeatures",
+    "cached_features", "extractor", "frechet", "frechet_gaussian", "frechet_with_error", "kernel_distance",
+    "load_features", "mean_distance", "moments", "nearest", "precision_recall", "reference_of",
+    "save_features", "score", "support", "train_features",
+]  # fmt: skip

@@ -146,7 +146,7 @@ def train_classifier(
         optimiser, max_lr=4e-3, total_steps=steps, pct_start=0.2, cycle_momentum=False
     )
     net.train()
-    for step, places in enumerate(_order(count, batch, steps, seed)):
+    for step, places in enumerate(batches(count, batch, steps, seed)):
         now = np.sort(index[places])
         x, y = torch.from_numpy(items[now]), torch.from_numpy(labels[now])
         loss = nnf.cross_entropy(net(x), y.long(), label_smoothing=0.05)
@@ -159,7 +159,7 @@ def train_classifier(
     return net.eval()
 
 
-def _order(count: int, batch: int, steps: int, seed: int) -> Iterator[np.ndarray]:
+def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[np.ndarray]:
     """Places of each batch: shuffled passes, cut without regard to their ends."""
     rng = np.random.default_rng(seed)
     queue = np.empty(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Features to judge samples by: what they must offer, and the classifier that offers them.
+"""Features to judge samples by: what they must offer, and the values themselves.
 
 A distance means nothing without the name of its features, so that every extractor has a
 name and a digest of its weights, and every number carries both.
@@ -7,25 +7,12 @@ name and a digest of its weights, and every number carries both.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
-
-from ornstein.errors import DataError, ModelFileError
-from ornstein.evaluate.classifier import Classifier, Progress, train_classifier
-
-FORMAT = 1
-RECIPE = "classifier-1"  # a change of net or training makes a new name, so no cache is mixed up
 
 
 @dataclass(frozen=True)
@@ -55,6 +42,10 @@ class Features(Protocol):
         """Hex digest of weights and of everything done to the items before them."""
 
     @property
+    def resize(self) -> str:
+        """What is done to the size of the items before they are read."""
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one item."""
 
@@ -67,178 +58,58 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True)
-class ClassifierFeatures:
-    """The last hidden layer of a Classifier that was trained on the data themselves."""
+class ValueFeatures:
+    """The standardised values themselves: what vectors are judged by.
 
-    net: Classifier
-    accuracy: float  # on the held-out items
-    heldout: int
-    trained_on: str  # fingerprint of the data
-    seed: int
-    name: str = RECIPE
+    Attributes:
+        mean: Of each channel of the training items.
+        std: Likewise; every number of an item is divided by the one of its channel.
+        shape: Shape of one item.
+    """
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one item."""
-        return self.net.shape
+    mean: Tensor
+    std: Tensor
+    shape: tuple[int, ...]
+    name: str = "values"
+    resize: str = "none"
+    accuracy: float | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the options and every tensor, 16 hex digits."""
-        total = hashlib.sha256(json.dumps(self.net.options(), sort_keys=True).encode())
-        for key, tensor in sorted(self.net.state_dict().items()):
-            total.update(key.encode() + tensor.contiguous().numpy().tobytes())
-        return total.hexdigest()[:16]
+        """SHA-256 over mean and deviation, 16 hex digits."""
+        both = self.mean.numpy().tobytes() + self.std.numpy().tobytes()
+        return hashlib.sha256(both).hexdigest()[:16]
 
     def read(self, items: np.ndarray) -> Reading:
-        """Features and recognised classes of raw items (N, *shape)."""
-        parts = list(self._blocks(items))
-        return Reading(torch.cat([f for f, _ in parts]), torch.cat([c for _, c in parts]))
-
-    @torch.inference_mode()
-    def _blocks(self, items: np.ndarray, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(items), size):
-            block = torch.from_numpy(np.array(items[start : start + size]))
-            features = self.net.features(block)
-            yield features.clone(), self.net.head(features).argmax(1)
+        """Every value of raw items (N, *shape), in deviations of its channel."""
+        view = (1, -1) + (1,) * (len(self.shape) - 1)
+        x = torch.from_numpy(np.asarray(items, dtype=np.float32))
+        return Reading(((x - self.mean.view(view)) / self.std.view(view)).flatten(1))
 
 
-def train_features(
-    items: np.ndarray,
-    labels: np.ndarray | None,
-    classes: int,
-    train: np.ndarray,
-    heldout: np.ndarray,
-    *,
-    fingerprint: str,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> ClassifierFeatures:
-    """Train the judge on the training items and record its accuracy on the held-out ones.
+class Judged(Protocol):
+    """What a data set must have for a judge: the attributes of ornstein.data.Dataset."""
 
-    Args:
-        items: All items (N, *shape), raw.
-        labels: Class of each item (N,), or None.
-        classes: Number of classes.
-        train: Indices to learn from.
-        heldout: Indices to be tried on, disjoint from them.
-        fingerprint: Hash of the data, kept in the file.
-        seed: Seed of weights and order.
-        progress: Called with batches done and batches in all.
+    @property
+    def items(self) -> np.ndarray:
+        """Raw items (N, *shape)."""
 
-    Raises:
-        DataError: There are no labels, or fewer than two classes.
-    """
-    if labels is None or classes < 2:
-        raise DataError(
-            "quality is measured in the features of a classifier, and these data have no "
-            "labels to train one on: put the pictures into one sub-folder per class, or hand "
-            "your own extractor to ornstein.evaluate.Reference."
-        )
-    if len(train) < 2 * classes or len(heldout) < classes:
-        raise DataError(
-            f"{len(train)} training and {len(heldout)} held-out items are too few to train and "
-            f"check a classifier of {classes} classes: add pictures or merge classes."
-        )
-    net = train_classifier(items, labels, classes, index=train, seed=seed, progress=progress)
-    judge = ClassifierFeatures(net, 0.0, len(heldout), fingerprint, seed)
-    found = judge.read(items[heldout]).classes
-    assert found is not None  # a ClassifierFeatures always recognises classes
-    right = float((found.numpy() == labels[heldout]).mean())
-    return ClassifierFeatures(net, right, len(heldout), fingerprint, seed)
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class of each item (N,)."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
 
-def save_features(judge: ClassifierFeatures, path: Path) -> None:
-    """Write the judge as one safetensors file, aside and then renamed."""
-    header = {
-        "format": FORMAT,
-        "name": judge.name,
-        "options": judge.net.options(),
-        "accuracy": judge.accuracy,
-        "heldout": judge.heldout,
-        "trained_on": judge.trained_on,
-        "seed": judge.seed,
-        "digest": judge.digest,
-    }
-    tensors = {key: value.contiguous() for key, value in judge.net.state_dict().items()}
-    raw = safetensors.torch.save(tensors, {"ornstein": json.dumps(header)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-        Path(aside).replace(path)
-    except OSError:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    @property
+    def train(self) -> np.ndarray:
+        """Indices of the training items."""
 
+    @property
+    def heldout(self) -> np.ndarray:
+        """Indices of the held-out items."""
 
-def load_features(path: Path) -> ClassifierFeatures:
-    """Read a judge that save_features wrote.
-
-    Raises:
-        ModelFileError: The file is damaged, foreign or of another format.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["ornstein"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if header["format"] != FORMAT:
-            raise ModelFileError(
-                f"{path} has format {header['format']}; this version reads {FORMAT}: delete "
-                "the file, and the classifier is trained again."
-            )
-        options = header["options"]
-        net = Classifier(**{**options, "shape": tuple(options["shape"])})
-        net.load_state_dict(tensors)
-        judge = ClassifierFeatures(
-            net.eval(),
-            float(header["accuracy"]),
-            int(header["heldout"]),
-            str(header["trained_on"]),
-            int(header["seed"]),
-            str(header["name"]),
-        )
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise ModelFileError(
-            f"{path} is not a classifier that ornstein saved, or is damaged: delete it, and the "
-            "classifier is trained again."
-        ) from error
-    if judge.digest != header["digest"]:
-        raise ModelFileError(f"{path} is damaged: its weights do not have their own hash.")
-    return judge
-
-
-def cache_folder() -> Path:
-    """Where trained judges are kept: $ORNSTEIN_CACHE, else ornstein in the user's cache folder."""
-    own = os.environ.get("ORNSTEIN_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ornstein"
-
-
-def cached_features(
-    items: np.ndarray,
-    labels: np.ndarray | None,
-    classes: int,
-    train: np.ndarray,
-    heldout: np.ndarray,
-    *,
-    fingerprint: str,
-    seed: int = 0,
-    progress: Progress | None = None,
-    folder: Path | None = None,
-) -> ClassifierFeatures:
-    """Return the judge of these data from the cache, or train it once and keep it there."""
-    place = (folder or cache_folder()) / "judges"
-    path = place / f"{RECIPE}-{fingerprint[:24]}-{seed}.safetensors"
-    if path.exists():
-        judge = load_features(path)
-        if judge.trained_on == fingerprint and judge.shape == tuple(items.shape[1:]):
-            return judge
-    judge = train_features(
-        items, labels, classes, train, heldout, fingerprint=fingerprint, seed=seed,
-        progress=progress,
-    )  # fmt: skip
-    save_features(judge, path)
-    return judge
+    @property
+    def fingerprint(self) -> str:
+        """Hash of items, labels and split."""

@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 
 from ornstein.errors import DataError
+from ornstein.evaluate.number import Number, jackknife
+
+WIDE = 512
 
 
 @dataclass(frozen=True)
@@ -111,35 +114,27 @@ def frechet(a: Moments, b: Moments) -> float:
     return frechet_gaussian(a.mean, a.covariance, b.mean, b.covariance)
 
 
-@dataclass(frozen=True)
-class Number:
-    """A measured value and its standard error over the choice of samples."""
+def frechet_with_error(features: Tensor, reference: Moments, groups: int | None = None) -> Number:
+    """Fréchet distance of features (N, D) to a reference, with its jackknife error.
 
-    value: float
-    error: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g}" + ("" if self.error is None else f" ± {self.error:.2g}")
-
-
-def frechet_with_error(features: Tensor, reference: Moments, groups: int = 20) -> Number:
-    """Fréchet distance of features (N, D) to a reference, with its standard error.
-
-    The error is the delete-a-group jackknife (Quenouille, Tukey). The bootstrap is not
-    used: drawing with replacement repeats items, and repeats raise this distance.
+    Args:
+        features: Of the samples, (N, D).
+        reference: Moments of the data.
+        groups: Parts that are left out in turn; default 20, of wide features 5, whose roots cost.
     """
+    groups = groups or (20 if features.shape[1] <= WIDE else 5)
     parts = [Moments.of(block) for block in features.tensor_split(min(groups, len(features)))]
     whole = moments_of_parts(parts)
     value = frechet(whole, reference)
     if len(parts) < 3 or whole.n - max(p.n for p in parts) < 2:
         return Number(value)
-    left_out = [
-        frechet(moments_of_parts(parts[:i] + parts[i + 1 :]), reference) for i in range(len(parts))
-    ]
-    points = torch.tensor(left_out, dtype=torch.float64)
-    g = len(parts)
-    variance = (g - 1) / g * ((points - points.mean()) ** 2).sum()
-    return Number(value, float(variance.sqrt()))
+    return jackknife(
+        value,
+        [
+            frechet(moments_of_parts(parts[:i] + parts[i + 1 :]), reference)
+            for i in range(len(parts))
+        ],
+    )
 
 
 def moments_of_parts(parts: Sequence[Moments]) -> Moments:

@@ -1,40 +1,97 @@
-"""Precision and recall of samples by nearest neighbours in feature space.
+"""Precision, recall, density and coverage by nearest neighbours in feature space.
 
-Kynkäänniemi et al., arXiv:1904.06991: a set's support is the union of balls around its
-points that reach to their k-th neighbour. Precision is the share of samples within the
-support of the data, recall the share of data within the support of the samples.
+A set's support is the union of balls around its points that reach to their k-th neighbour
+(arXiv:1904.06991). Precision is the share of samples within the support of the data, recall the
+share of data within the support of the samples. Density counts in how many balls of the data a
+sample lies, and coverage is the share of those balls that hold a sample (arXiv:2002.09797): one
+stray item fools them less.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ornstein.errors import DataError
 
+BLOCK = 1000
+K_SUPPORT, K_COVER = 3, 5  # neighbours, as the two papers take them
 
-def radii(points: Tensor, k: int = 3, block: int = 1000) -> Tensor:
+
+class Support(NamedTuple):
+    """What each item says; the means are the four numbers.
+
+    Attributes:
+        plausible: Whether each sample lies in the data's support, (N,): precision.
+        found: Whether each item of the data lies in the samples' support, (M,): recall.
+        density: Balls of the data around each sample over k, (N,).
+        covered: Whether the ball of each item of the data holds a sample, (M,): coverage.
+    """
+
+    plausible: Tensor
+    found: Tensor
+    density: Tensor
+    covered: Tensor
+
+
+def radii(points: Tensor, k: int = K_SUPPORT) -> Tensor:
     """Distance of each point (N, D) to its k-th neighbour in the same set, shape (N,)."""
+    return distances_within(points, k)[:, -1]
+
+
+def distances_within(points: Tensor, k: int) -> Tensor:
+    """Distances of each point (N, D) to its k nearest others, (N, k), rising."""
     if len(points) <= k:
         raise DataError(f"{len(points)} items have no {k}th neighbour each: take more than {k}.")
     # The nearest of the k + 1 is the point itself, at distance 0.
     near = [
-        torch.cdist(part, points).topk(k + 1, largest=False).values for part in points.split(block)
+        torch.cdist(part, points).topk(k + 1, largest=False).values for part in points.split(BLOCK)
     ]
-    return torch.cat(near)[:, -1]
+    return torch.cat(near)[:, 1:]
 
 
-def share_within(points: Tensor, centres: Tensor, reach: Tensor, block: int = 1000) -> float:
-    """Share of points (N, D) that lie in at least one ball around centres (M, D)."""
-    inside = 0
-    for part in points.split(block):
-        inside += int((torch.cdist(part, centres) <= reach).any(1).sum())
-    return inside / len(points)
+def support(samples: Tensor, data: Tensor, k: int = K_SUPPORT, k_cover: int = K_COVER) -> Support:
+    """Hold samples (N, D) and data (M, D) against each other; compare equal N and M only.
+
+    Raises:
+        DataError: a side has no k-th neighbours.
+    """
+    reach = distances_within(data, max(k, k_cover))
+    data_reach, ball = reach[:, k - 1], reach[:, k_cover - 1]
+    sample_reach = radii(samples, k)
+    plausible, density = [], []
+    found = torch.zeros(len(data), dtype=torch.bool)
+    covered = torch.zeros(len(data), dtype=torch.bool)
+    for part, own in zip(samples.split(BLOCK), sample_reach.split(BLOCK), strict=True):
+        far = torch.cdist(part, data)
+        inside = far <= ball
+        plausible.append((far <= data_reach).any(1))
+        density.append(inside.sum(1) / k_cover)
+        found |= (far <= own[:, None]).any(0)
+        covered |= inside.any(0)
+    return Support(torch.cat(plausible), found, torch.cat(density), covered)
 
 
-def precision_recall(samples: Tensor, data: Tensor, k: int = 3) -> tuple[float, float]:
+def precision_recall(samples: Tensor, data: Tensor, k: int = K_SUPPORT) -> tuple[float, float]:
     """Precision and recall of samples (N, D) against data (M, D); compare equal N and M only."""
-    return (
-        share_within(samples, data, radii(data, k)),
-        share_within(data, samples, radii(samples, k)),
-    )
+    seen = support(samples, data, k)
+    return float(seen.plausible.double().mean()), float(seen.found.double().mean())
+
+
+def nearest(points: Tensor, data: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Distances (N, k), rising, and places (N, k) of the k nearest of data (M, D) to points.
+
+    The distances of those k are computed once more by their differences: the fast way to all
+    distances loses the small ones, and copies are small distances.
+    """
+    k = min(k, len(data))
+    far, place = [], []
+    for part in points.split(BLOCK):
+        near = torch.cdist(part, data).topk(min(k + 4, len(data)), largest=False).indices
+        exact = (part[:, None].double() - data[near].double()).square().sum(2).sqrt()
+        order = exact.sort(dim=1)
+        far.append(order.values[:, :k])
+        place.append(near.gather(1, order.indices)[:, :k])
+    return torch.cat(far), torch.cat(place)

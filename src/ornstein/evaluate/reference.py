@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from ornstein.errors import DataError, UsageError
 from ornstein.evaluate.classifier import Progress
-from ornstein.evaluate.features import Features, Reading, cached_features
+from ornstein.evaluate.extractors import AUTO, extractor
+from ornstein.evaluate.features import Features, Judged, Reading
 from ornstein.evaluate.frechet import Moments
+
+LEAST = 6  # of an item's neighbours the fifth is asked for
 
 
 @dataclass(frozen=True)
 class Side:
-    """One half of the real data: what was read of it, and its moments."""
+    """One half of the real data.
+
+    Attributes:
+        reading: What was read of it.
+        moments: Of its features.
+        index: Which items these are, in that order.
+    """
 
     reading: Reading
     moments: Moments
+    index: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,24 +68,24 @@ class Reference:
         Raises:
             DataError: A side has fewer than two items, or both share one.
         """
-        if min(len(train), len(heldout)) < 2:
+        if min(len(train), len(heldout)) < LEAST:
             raise DataError(
-                f"{len(train)} training and {len(heldout)} held-out items: quality needs two or "
-                "more of each."
+                f"{len(train)} training and {len(heldout)} held-out items: quality needs {LEAST} "
+                "or more of each. Add items: a twentieth of them is held out."
             )
         if len(np.intersect1d(train, heldout)):
             raise DataError("training and held-out items overlap: the floor would be a lie.")
         # Shuffled, so that the first n of them are a fair draw of n.
         rng = np.random.default_rng(0)
-        one = _read(features, items, rng.permutation(train))
-        two = _read(features, items, rng.permutation(heldout))
+        orders = rng.permutation(train), rng.permutation(heldout)
+        one, two = (_read(features, items, order) for order in orders)
         return cls(
             features,
             fingerprint,
             tuple(classes),
             np.dtype(items.dtype),
-            Side(one, Moments.of(one.features)),
-            Side(two, Moments.of(two.features)),
+            Side(one, Moments.of(one.features), orders[0]),
+            Side(two, Moments.of(two.features), orders[1]),
         )
 
     def check(self, samples: np.ndarray, asked: np.ndarray | None) -> None:
@@ -85,10 +94,10 @@ class Reference:
         Raises:
             UsageError: Shape, type, values or labels do not fit; the text says which.
         """
-        if tuple(samples.shape[1:]) != self.features.shape or len(samples) < 2:
+        if tuple(samples.shape[1:]) != self.features.shape or len(samples) < LEAST:
             raise UsageError(
                 f"samples of shape {tuple(samples.shape)} came; the data need "
-                f"(n, {', '.join(map(str, self.features.shape))}) with n >= 2."
+                f"(n, {', '.join(map(str, self.features.shape))}) with n >= {LEAST}."
             )
         if samples.dtype != self.dtype:
             raise UsageError(
@@ -130,65 +139,31 @@ def shuffled(reading: Reading, seed: int = 0) -> Reading:
     return reading[order]
 
 
-class LabelledData(Protocol):
-    """What a data set must have for its own judge: the attributes of ornstein.data.Dataset."""
-
-    @property
-    def items(self) -> np.ndarray:
-        """Raw items (N, *shape)."""
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Class of each item (N,)."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-
-    @property
-    def train(self) -> np.ndarray:
-        """Indices of the training items."""
-
-    @property
-    def heldout(self) -> np.ndarray:
-        """Indices of the held-out items."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of items, labels and split."""
-
-
 def reference_of(
-    data: LabelledData,
+    data: Judged,
+    features: str | Features = AUTO,
     *,
     seed: int = 0,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Reference:
-    """Return the reference of a labelled data set, with a judge from the cache or trained now.
+    """Read a data set with a judge from the cache, or one trained now.
 
     Args:
         data: The data set.
-        seed: Seed of the judge.
+        features: Key of FEATURES, or an extractor of your own.
+        seed: Seed of a judge that is trained.
         folder: Cache folder; default cache_folder().
-        progress: Called with batches done and in all while the judge is trained.
+        progress: Called with batches done and in all while a judge is trained.
 
     Raises:
-        DataError: No labels, or too few items.
+        DataError: too few items, or no labels for a classifier.
+        UsageError: no such features, or a package is missing for them.
     """
-    judge = cached_features(
-        data.items,
-        data.labels,
-        len(data.classes),
-        data.train,
-        data.heldout,
-        fingerprint=data.fingerprint,
-        seed=seed,
-        folder=folder,
-        progress=progress,
-    )
+    if isinstance(features, str):
+        features = extractor(data, features, seed=seed, folder=folder, progress=progress)
     return Reference.of(
-        judge,
+        features,
         data.items,
         data.train,
         data.heldout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,35 +11,34 @@ import numpy as np
 from torch import Tensor
 
 from ornstein.errors import DataError, UsageError, near
-from ornstein.evaluate.frechet import Number
-from ornstein.evaluate.metrics import METRICS
+from ornstein.evaluate.features import Reading
+from ornstein.evaluate.metrics import METRICS, Pair
+from ornstein.evaluate.number import Number
 from ornstein.evaluate.reference import Reference, shuffled
+from ornstein.evaluate.stamp import Stamp, way_of
 
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """The protocol of a number: two numbers compare only if all of this is the same."""
-
-    extractor: str
-    digest: str  # of the extractor's weights
-    reference: str  # fingerprint of the real data
-    n: int  # samples
-
-    def differences(self, other: Stamp) -> list[str]:
-        """Say in words what is not the same."""
-        mine, theirs = asdict(self), asdict(other)
-        return [f"{key} {mine[key]} and {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One metric: of the samples, and its floor, the same of real data (see ``floor_n``)."""
+    """One metric: of the samples, and its floor, the same of real data.
+
+    Attributes:
+        value: Of the samples.
+        error: Its standard error.
+        interval: Its 95 % interval.
+        floor: The same of real items in the place of the samples.
+        n: Samples that were used.
+        floor_n: Real items that stood in for them; fewer if there are no more.
+    """
 
     value: float
     error: float | None
+    interval: tuple[float, float] | None
     floor: float
+    n: int
+    floor_n: int
 
 
 @dataclass(frozen=True)
@@ -49,38 +48,39 @@ class Quality:
     Attributes:
         rows: Metric name to Row, in the order of METRICS.
         stamp: The protocol.
-        made: How the samples were made (solver, steps, seed, model ...); free for comparing.
-        floor_n: Real items that stood in for samples, by metric; fewer than n if there are
-            no more.
+        made: How the samples were made: solver, steps, seed, model ...
         classes: Names of the classes, empty without.
         found: How many samples the classifier takes for each class.
         asked: How many were asked for of each class, or None.
         accuracy: Share of samples that are taken for the class asked for, or None.
         judge_accuracy: The same share of real held-out items: the ceiling.
+        beside: What else was measured: likelihood, novelty, held-out loss, with their own words.
     """
 
     rows: Mapping[str, Row]
     stamp: Stamp
     made: Mapping[str, Any] = field(default_factory=dict)
-    floor_n: Mapping[str, int] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     found: tuple[int, ...] = ()
     asked: tuple[int, ...] | None = None
     accuracy: float | None = None
     judge_accuracy: float | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
-    def ratio(self, other: Quality, metric: str = "frechet_train") -> float:
+    def ratio(
+        self, other: Quality, metric: str = "frechet_train", free: Iterable[str] = ()
+    ) -> float:
         """How many times the other's number this one is: 0.1 is ten times less.
+
+        Args:
+            other: Of other samples.
+            metric: Key of METRICS.
+            free: What may differ between the two protocols, such as "solver".
 
         Raises:
             UsageError: The two were not measured by the same protocol.
         """
-        unlike = self.stamp.differences(other.stamp)
-        if unlike:
-            raise UsageError(
-                f"these numbers do not compare: {'; '.join(unlike)}. Measure both with the same "
-                "extractor, data and number of samples."
-            )
+        self.stamp.check_same(other.stamp, free)
         if metric not in self.rows or metric not in other.rows:
             raise UsageError(
                 f"no metric '{metric}' in both; there are {', '.join(self.rows)}."
@@ -103,7 +103,7 @@ class Quality:
             read = json.loads(text)
             if read.pop("format") != FORMAT:
                 raise DataError("this report was written by another version of ornstein.")
-            rows = {key: Row(**row) for key, row in read.pop("rows").items()}
+            rows = {key: _row(row) for key, row in read.pop("rows").items()}
             stamp = Stamp(**read.pop("stamp"))
             asked = read.pop("asked")
             return cls(
@@ -118,21 +118,20 @@ class Quality:
             raise DataError("this is not a quality report of ornstein.") from error
 
     def __str__(self) -> str:
-        made = ", ".join(f"{key} {value}" for key, value in self.made.items())
+        made = ", ".join(f"{key} {value}" for key, value in self.stamp.way.items())
         lines = [f"quality of {self.stamp.n:,} samples" + (f" ({made})" if made else "")]
-        lines.append(f"{'':36}{'samples':>18}{'real data':>18}")
+        lines.append(f"{'':36}{'samples':>18}{'real data':>18}   better")
         for name, row in self.rows.items():
             title = METRICS[name].title if name in METRICS else name
+            better = METRICS[name].better if name in METRICS else ""
             # Fewer real items than samples make a higher floor, so their number is told.
-            there = self.floor_n.get(name, self.stamp.n)
-            floor = f"{row.floor:.4g}" + ("" if there == self.stamp.n else f" (n {there:,})")
-            lines.append(f"{title:36}{Number(row.value, row.error)!s:>18}{floor:>18}")
+            floor = f"{row.floor:.4g}" + ("" if row.floor_n == row.n else f" (n {row.floor_n:,})")
+            number = Number(row.value, row.error)
+            lines.append(f"{title:36}{number!s:>18}{floor:>18}   {better}")
         if self.accuracy is not None and self.judge_accuracy is not None:
-            error = (self.accuracy * (1 - self.accuracy) / self.stamp.n) ** 0.5
-            mine = f"{self.accuracy:.1%} ± {error:.1%}"
-            lines.append(
-                f"{'taken for the class asked for':36}{mine:>18}{self.judge_accuracy:>18.1%}"
-            )
+            mine = f"{self.accuracy:.1%} ± {self.accuracy_error:.1%}"
+            title, floor = "taken for the class asked for", f"{self.judge_accuracy:.1%}"
+            lines.append(f"{title:36}{mine:>18}{floor:>18}   more")
         if self.found:
             pairs = zip(self.classes, self.found, strict=True)
             lines.append("classes found: " + "  ".join(f"{c} {n}" for c, n in pairs))
@@ -141,6 +140,17 @@ class Quality:
             f"data {self.stamp.reference[:12]}"
         )
         return "\n".join(lines)
+
+    @property
+    def accuracy_error(self) -> float:
+        """Standard error of the accuracy: of a share of n."""
+        share = self.accuracy or 0.0
+        return float((share * (1 - share) / self.stamp.n) ** 0.5)
+
+
+def _row(fields: dict[str, Any]) -> Row:
+    interval = fields["interval"]
+    return Row(**{**fields, "interval": None if interval is None else tuple(interval)})
 
 
 def score(
@@ -157,7 +167,8 @@ def score(
         samples: Items as the data store them, (n, *shape): uint8 pictures stay uint8.
         reference: The real data, read once (Reference.of).
         asked: The class that each sample was asked to be, (n,), or None.
-        made: How the samples were made; written into the report.
+        made: How the samples were made; written into the report, and what says how they were
+            asked for into its stamp.
         metrics: Names in METRICS.
 
     Raises:
@@ -169,30 +180,45 @@ def score(
                 f"unknown metric '{name}'; there are {', '.join(METRICS)}." + near(name, METRICS)
             )
     reference.check(samples, asked)
-    plain = reference.features.read(samples)
-    mixed = shuffled(plain)
-    rows, floor_n = {}, {}
-    for name in metrics:
-        metric = METRICS[name]
-        truth, real = reference.train, reference.heldout
-        if metric.against == "heldout":
-            truth, real = real, truth
-        stand_in = real.reading[slice(0, len(samples))]
-        number = metric.measure(mixed, truth)
-        floor = metric.measure(stand_in, truth)
-        rows[name] = Row(number.value, number.error, floor.value)
-        floor_n[name] = len(stand_in)
+    features, told = reference.features, dict(made or {})
+    plain = features.read(samples)
     stamp = Stamp(
-        reference.features.name, reference.features.digest, reference.fingerprint, len(samples)
-    )
+        features.name, features.digest, reference.fingerprint, len(samples), features.resize,
+        way_of(told),
+    )  # fmt: skip
     return Quality(
-        rows,
+        rows_of(plain, reference, metrics),
         stamp,
-        dict(made or {}),
-        floor_n,
+        told,
         reference.classes,
         **_recognised(plain.classes, asked, reference),
     )
+
+
+def rows_of(samples: Reading, reference: Reference, metrics: Iterable[str]) -> dict[str, Row]:
+    """Measure what was read of samples, and real items in their place."""
+    mixed = shuffled(samples)
+    sides = {"train": reference.train, "heldout": reference.heldout}
+    real = {"train": reference.heldout, "heldout": reference.train}
+    ours = {side: Pair(mixed, truth) for side, truth in sides.items()}
+    floors = {
+        side: Pair(real[side].reading[slice(0, len(samples))], truth)
+        for side, truth in sides.items()
+    }
+    rows = {}
+    for name in metrics:
+        metric = METRICS[name]
+        mine, floor = ours[metric.against], floors[metric.against]
+        number = metric.measure(mine)
+        rows[name] = Row(
+            number.value,
+            number.error,
+            number.interval,
+            metric.measure(floor).value,
+            getattr(mine, metric.items),
+            getattr(floor, metric.items),
+        )
+    return rows
 
 
 def _recognised(

@@ -1,0 +1,201 @@
+"""Judges that are learned from the data themselves, and the cache that keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ornstein.errors import DataError, ModelFileError
+from ornstein.evaluate.classifier import LARGEST, Classifier, Progress, train_classifier
+from ornstein.evaluate.encoder import train_encoder
+from ornstein.evaluate.features import Judged, Reading
+
+FORMAT = 1
+RECIPES = {"classifier": "classifier-1", "encoder": "encoder-1"}
+"""What is learned, to its recipe: a change of net or training makes a new name, so that no cache
+is mixed up."""
+
+
+@dataclass(frozen=True)
+class LearnedFeatures:
+    """The last hidden layer of a net that was trained on the data themselves."""
+
+    net: Classifier
+    accuracy: float | None  # of a classifier, on the held-out items
+    heldout: int
+    trained_on: str  # fingerprint of the data
+    seed: int
+    name: str = RECIPES["classifier"]
+    resize: str = f"means, to {LARGEST} px at most"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one item."""
+        return self.net.shape
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the options and every tensor, 16 hex digits."""
+        total = hashlib.sha256(json.dumps(self.net.options(), sort_keys=True).encode())
+        for key, tensor in sorted(self.net.state_dict().items()):
+            total.update(key.encode() + tensor.contiguous().numpy().tobytes())
+        return total.hexdigest()[:16]
+
+    def read(self, items: np.ndarray) -> Reading:
+        """Features and recognised classes of raw items (N, *shape)."""
+        parts = list(self._blocks(items))
+        features = torch.cat([f for f, _ in parts])
+        knows = self.name == RECIPES["classifier"]
+        return Reading(features, torch.cat([c for _, c in parts]) if knows else None)
+
+    @torch.inference_mode()
+    def _blocks(self, items: np.ndarray, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(items), size):
+            block = torch.from_numpy(np.array(items[start : start + size]))
+            features = self.net.features(block)
+            yield features.clone(), self.net.head(features).argmax(1)
+
+
+def train_features(
+    data: Judged, recipe: str = "classifier", *, seed: int = 0, progress: Progress | None = None
+) -> LearnedFeatures:
+    """Train a judge on the training items; a classifier's accuracy is that on the held-out ones.
+
+    Args:
+        data: The data set.
+        recipe: Key of RECIPES.
+        seed: Seed of weights and order.
+        progress: Called with batches done and batches in all.
+
+    Raises:
+        DataError: a classifier without labels, or too few items.
+    """
+    name, held = RECIPES[recipe], len(data.heldout)
+    if recipe == "encoder":
+        net = train_encoder(data.items, index=data.train, seed=seed, progress=progress)
+        return LearnedFeatures(net, None, held, data.fingerprint, seed, name)
+    classes = len(data.classes)
+    if data.labels is None or classes < 2:
+        raise DataError(
+            "these data have no labels to train a classifier on: put the pictures into one "
+            "sub-folder per class, or take --features encoder, which needs none."
+        )
+    if len(data.train) < 2 * classes or held < classes:
+        raise DataError(
+            f"{len(data.train)} training and {held} held-out items are too few to train and "
+            f"check a classifier of {classes} classes: add items, merge classes, or take "
+            "--features encoder."
+        )
+    net = train_classifier(
+        data.items, data.labels, classes, index=data.train, seed=seed, progress=progress
+    )
+    judge = LearnedFeatures(net, 0.0, held, data.fingerprint, seed, name)
+    found = judge.read(data.items[data.heldout]).classes
+    assert found is not None  # a classifier always recognises classes
+    right = float((found.numpy() == data.labels[data.heldout]).mean())
+    return replace(judge, accuracy=right)
+
+
+def save_features(judge: LearnedFeatures, path: Path) -> None:
+    """Write the judge as one safetensors file, aside and then renamed."""
+    header = {
+        "format": FORMAT,
+        "name": judge.name,
+        "options": judge.net.options(),
+        "accuracy": judge.accuracy,
+        "heldout": judge.heldout,
+        "trained_on": judge.trained_on,
+        "seed": judge.seed,
+        "digest": judge.digest,
+    }
+    tensors = {key: value.contiguous() for key, value in judge.net.state_dict().items()}
+    raw = safetensors.torch.save(tensors, {"ornstein": json.dumps(header)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+        Path(aside).replace(path)
+    except OSError:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def load_features(path: Path) -> LearnedFeatures:
+    """Read a judge that save_features wrote.
+
+    Raises:
+        ModelFileError: The file is damaged, foreign or of another format.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["ornstein"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if header["format"] != FORMAT:
+            raise ModelFileError(
+                f"{path} has format {header['format']}; this version reads {FORMAT}: delete "
+                "the file, and the judge is trained again."
+            )
+        options = header["options"]
+        net = Classifier(**{**options, "shape": tuple(options["shape"])})
+        net.load_state_dict(tensors)
+        judge = LearnedFeatures(
+            net.eval(),
+            header["accuracy"],
+            int(header["heldout"]),
+            str(header["trained_on"]),
+            int(header["seed"]),
+            str(header["name"]),
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ModelFileError(
+            f"{path} is not a judge that ornstein saved, or is damaged: delete it, and it is "
+            "trained again."
+        ) from error
+    if judge.digest != header["digest"]:
+        raise ModelFileError(f"{path} is damaged: its weights do not have their own hash.")
+    return judge
+
+
+def cache_folder() -> Path:
+    """Where trained judges are kept: $ORNSTEIN_CACHE, else ornstein in the user's cache folder."""
+    own = os.environ.get("ORNSTEIN_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ornstein"
+
+
+def cached_features(
+    data: Judged,
+    recipe: str = "classifier",
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    folder: Path | None = None,
+) -> LearnedFeatures:
+    """Return the judge of these data from the cache, or train it once and keep it there."""
+    path = cached_path(data, recipe, seed, folder)
+    if path.exists():
+        judge = load_features(path)
+        if judge.trained_on == data.fingerprint and judge.shape == tuple(data.items.shape[1:]):
+            return judge
+    judge = train_features(data, recipe, seed=seed, progress=progress)
+    save_features(judge, path)
+    return judge
+
+
+def cached_path(data: Judged, recipe: str, seed: int = 0, folder: Path | None = None) -> Path:
+    """Where the judge of these data is kept."""
+    name = f"{RECIPES[recipe]}-{data.fingerprint[:24]}-{seed}.safetensors"
+    return (folder or cache_folder()) / "judges" / name

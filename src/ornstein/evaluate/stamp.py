@@ -1,0 +1,74 @@
+"""The protocol of a number: without it a number means nothing, and unlike ones do not compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ornstein.errors import UsageError
+
+RULES = "quality-2"  # definitions of the metrics and of their intervals; a change makes a new name
+FREE = ("by", "run", "model", "levels", "step", "evaluations", "seconds", "weights")
+"""What is said of samples that does not say how they were asked for."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What two numbers must share in order to be compared.
+
+    Attributes:
+        extractor: Name of the features.
+        digest: Of its weights.
+        reference: Fingerprint of the real data.
+        n: Samples.
+        resize: What is done to the size of the items before they are read.
+        way: How the samples were asked for: solver, grid, schedule, steps, guidance, seed ...
+        rules: Version of the metrics and their intervals.
+    """
+
+    extractor: str
+    digest: str
+    reference: str
+    n: int
+    resize: str = "none"
+    way: Mapping[str, Any] = field(default_factory=dict)
+    rules: str = RULES
+
+    def flat(self) -> dict[str, Any]:
+        """All of it by name, what belongs to the way as well."""
+        fields = asdict(self)
+        way = fields.pop("way")
+        return {**fields, **way}
+
+    def differences(self, other: Stamp, free: Iterable[str] = ()) -> list[str]:
+        """Say in words what is not the same; what is ``free`` may differ."""
+        mine, theirs = self.flat(), other.flat()
+        return [
+            f"{key} {told(key, mine.get(key))} and {told(key, theirs.get(key))}"
+            for key in [*mine, *(key for key in theirs if key not in mine)]
+            if key not in free and mine.get(key) != theirs.get(key)
+        ]
+
+    def check_same(self, other: Stamp, free: Iterable[str] = ()) -> None:
+        """Refuse to compare numbers of another protocol.
+
+        Raises:
+            UsageError: something differs; it is named with both values.
+        """
+        unlike = self.differences(other, free)
+        if unlike:
+            raise UsageError(
+                f"these numbers do not compare: {'; '.join(unlike)}. Measure both by the same "
+                "protocol."
+            )
+
+
+def way_of(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of what is said of samples that belongs to the protocol."""
+    return {key: value for key, value in made.items() if key not in FREE and value is not None}
+
+
+def told(key: str, value: object) -> str:
+    """A value in few letters; of a fingerprint its head is enough."""
+    return str(value)[:12] if key in ("reference", "digest") else str(value)
