@@ -23,15 +23,17 @@ from ornstein.evaluate.learned import (
 )
 from ornstein.evaluate.metrics import METRICS, Metric, Pair
 from ornstein.evaluate.neighbours import nearest, precision_recall, support
+from ornstein.evaluate.novelty import Novelty, novelty
 from ornstein.evaluate.number import Number
 from ornstein.evaluate.reference import Reference, reference_of
 from ornstein.evaluate.report import Quality, Row, score
 from ornstein.evaluate.stamp import Stamp
 
 __all__ = [
-    "AUTO", "FEATURES", "METRICS", "Features", "LearnedFeatures", "Metric", "Moments", "Number",
-    "Pair", "Quality", "Reading", "Reference", "Row", "Stamp", "ValueFeatures",
-    "cached_features", "extractor", "frechet", "frechet_gaussian", "frechet_with_error", "kernel_distance",
-    "load_features", "mean_distance", "moments", "nearest", "precision_recall", "reference_of",
-    "save_features", "score", "support", "train_features",
+    "AUTO", "FEATURES", "METRICS", "Features", "LearnedFeatures", "Metric", "Moments",
+    "Novelty", "Number", "Pair", "Quality", "Reading", "Reference", "Row", "Stamp",
+    "ValueFeatures", "cached_features", "extractor", "frechet", "frechet_gaussian",
+    "frechet_with_error", "kernel_distance", "load_features", "mean_distance", "moments",
+    "nearest", "novelty", "precision_recall", "reference_of", "save_features", "score",
+    "support", "train_features",
 ]  # fmt: skip

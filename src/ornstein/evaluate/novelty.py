@@ -1,0 +1,180 @@
+"""Are samples new? Nearest training items of each, against a control of items never trained on.
+
+How near an item lies is its distance to the nearest training item over the mean distance to its
+50 nearest (arXiv:2301.13188, section 5): a plain picture lies near to many, a copy near to one.
+How near is too near is asked of the held-out items: a threshold that 1 % of them undercut. And
+the control is itself controlled, by the training items among each other, for held-out items that
+are near copies of training items would make every copy look usual.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ornstein.errors import DataError
+from ornstein.evaluate.neighbours import nearest
+
+SHARE = 0.01  # of the control that lies below the threshold
+CROWD = 50  # neighbours that say what is usual around an item
+SURE = 1e-3  # a chance below this is no chance
+WORK = 5e10  # numbers that are subtracted at most; more items are left out
+KEPT = 5  # neighbours that are told of each item
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Some items and the training items that are nearest to them.
+
+    Attributes:
+        distance: To the nearest, RMS over the numbers of an item, (n,).
+        relative: The same over the mean distance of the 50 nearest, (n,).
+        places: Which training items are the nearest, (n, KEPT).
+    """
+
+    distance: Tensor
+    relative: Tensor
+    places: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """How many samples are copies, in one space.
+
+    Attributes:
+        space: What distances are taken of.
+        samples: The samples and their neighbours.
+        control: The items they are compared with, and theirs.
+        by: "held-out items", or "training items" where the held-out ones are near copies.
+        threshold: Relative distance below which an item counts as copied.
+        expected: Share that lies below it by chance.
+        copied: Share of the samples that does.
+        chance: Probability of so many, if the samples were like the control.
+        control_copied: Share of held-out items below the threshold of the training items.
+        control_chance: Probability of so many, if they were like the training items.
+        twins: Share of training items that have an exact copy among the others.
+    """
+
+    space: str
+    samples: Near
+    control: Near
+    by: str
+    threshold: float
+    expected: float
+    copied: float
+    chance: float
+    control_copied: float
+    control_chance: float
+    twins: float
+
+    @property
+    def copies(self) -> bool:
+        """Whether more samples are copies than chance allows."""
+        return self.chance < SURE
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether held-out items are near copies of training items."""
+        return self.control_chance < SURE
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, without those of each item."""
+        names = ("space", "by", "threshold", "expected", "copied", "chance", "control_copied",
+                 "control_chance", "twins", "copies", "contaminated")  # fmt: skip
+        return {
+            **{name: getattr(self, name) for name in names},
+            "n": len(self.samples.distance),
+            "control_n": len(self.control.distance),
+            "distance": float(self.samples.distance.median()),
+            "control_distance": float(self.control.distance.median()),
+        }
+
+
+def novelty(space: str, samples: Tensor, train: Tensor, heldout: Tensor) -> Novelty:
+    """Count the copies among samples (N, D), given training and held-out items in the same space.
+
+    Raises:
+        DataError: too few training items to say what is near.
+    """
+    if len(train) < 2 * KEPT:
+        raise DataError(f"{len(train)} training items are too few to tell a copy from chance.")
+    most = max(200, int(WORK / (len(train) * train.shape[1])))
+    ours = near(samples[:most], train)
+    held = near(heldout[:most], train)
+    own = near(train[:most], train, itself=True)
+    limit, _ = threshold_of(own.relative)
+    found = int((held.relative <= limit).sum())
+    control_chance = chance_of(found, len(held.relative), len(own.relative))
+    usable = len(held.relative) >= 1 / SHARE / 2 and control_chance >= SURE
+    control = held if usable else own
+    threshold, expected = threshold_of(control.relative)
+    copied = int((ours.relative <= threshold).sum())
+    return Novelty(
+        space=space,
+        samples=ours,
+        control=control,
+        by="held-out items" if usable else "training items",
+        threshold=threshold,
+        expected=expected,
+        copied=copied / len(ours.relative),
+        chance=chance_of(copied, len(ours.relative), len(control.relative)),
+        control_copied=found / max(1, len(held.relative)),
+        control_chance=control_chance,
+        twins=float((own.distance <= 0).double().mean()),
+    )
+
+
+def near(points: Tensor, train: Tensor, itself: bool = False) -> Near:
+    """Find the nearest training items (M, D) of points (N, D).
+
+    Args:
+        points: Items in the same space.
+        train: Training items.
+        itself: Whether the points are the first training items: then each is left out for itself.
+    """
+    crowd = min(CROWD, len(train) - 1)
+    far, places = nearest(points, train, crowd + 1)
+    if itself:  # an exact copy may come before the item itself; one of the zeros is enough
+        own = torch.arange(len(points))[:, None]
+        keep = places != own
+        keep[keep.all(1), -1] = False
+        far, places = (part[keep].view(len(points), -1) for part in (far, places))
+    far = far[:, :crowd] / math.sqrt(train.shape[1])
+    usual = far.mean(1).clamp(min=1e-12)
+    return Near(far[:, 0], far[:, 0] / usual, places[:, : min(KEPT, crowd)])
+
+
+def rank_of(count: int) -> int:
+    """Which of the control's distances is the threshold, counted from the least."""
+    return max(1, round(SHARE * count))
+
+
+def threshold_of(control: Tensor) -> tuple[float, float]:
+    """Threshold, and the share of items like the control that lies below it on average."""
+    k = rank_of(len(control))
+    return float(control.kthvalue(k).values), k / (len(control) + 1)
+
+
+def chance_of(found: int, n: int, control: int) -> float:
+    """Probability that ``found`` or more of n items undercut the threshold of as good a control.
+
+    The share that lies below the k-th least of m control items is Beta(k, m - k + 1) whatever the
+    law of the distances, so that the number found is beta-binomial: the smallness of the control
+    counts too.
+    """
+    if found == 0 or n == 0 or control == 0:
+        return 1.0
+    k = rank_of(control)
+    j = torch.arange(found, n + 1, dtype=torch.float64)
+    a, b = torch.tensor(float(k)).double(), torch.tensor(float(control - k + 1)).double()
+
+    def log_beta(x: Tensor, y: Tensor) -> Tensor:
+        return torch.lgamma(x) + torch.lgamma(y) - torch.lgamma(x + y)
+
+    choose = -log_beta(n - j + 1, j + 1) - math.log(n + 1)
+    log_p = choose + log_beta(j + a, n - j + b) - log_beta(a, b)
+    return min(1.0, float(log_p.logsumexp(0).exp()))

@@ -1,0 +1,112 @@
+"""E7: copies are found, new items are not accused, and a contaminated control is noticed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import betabinom
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from ornstein.core import EDM, GRIDS, FiniteData, ItemNoise
+from ornstein.errors import DataError
+from ornstein.evaluate.novelty import Novelty, chance_of, near, novelty
+from ornstein.solvers import SOLVERS, sample
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tensor, Tensor, Tensor]:
+    """Training, held-out and fresh items, in deviations."""
+    flat = load_digits().data.astype(np.float32)
+    mixed = torch.from_numpy(flat[np.random.default_rng(0).permutation(len(flat))])
+    mixed = (mixed - mixed.mean()) / mixed.std()
+    return mixed[:1000], mixed[1000:1400], mixed[1400:]
+
+
+def judged(samples: Tensor, digits: tuple[Tensor, Tensor, Tensor]) -> Novelty:
+    return novelty("values", samples, digits[0], digits[1])
+
+
+def test_a_model_that_can_only_copy_is_found(digits: tuple[Tensor, Tensor, Tensor]) -> None:
+    """E7: the exact denoiser of a finite data set, walked by a real solver."""
+    train = digits[0]
+    process = EDM()
+    levels = GRIDS["karras"](process, 12)
+    noise = ItemNoise(3, range(200))
+    start = noise.start(train.shape[1:]) * float(levels.sigma[0])
+    made = sample(FiniteData(train), start, levels, SOLVERS["heun"](), noise)
+    found = judged(made.float(), digits)
+    assert found.copied > 0.9
+    assert found.copies
+    assert found.chance < 1e-50
+    assert found.by == "held-out items"
+
+
+def test_new_items_of_the_same_law_are_not_accused(
+    digits: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    found = judged(digits[2], digits)
+    assert not found.copies
+    assert not found.contaminated
+    assert found.copied < 0.03
+
+
+def test_a_few_copies_among_new_items_are_found(digits: tuple[Tensor, Tensor, Tensor]) -> None:
+    some = torch.cat([digits[2][:360], digits[0][:40] + 0.01])
+    found = judged(some, digits)
+    assert found.copies
+    assert found.copied == pytest.approx(0.1, abs=0.03)
+    assert found.samples.places[-40:, 0].tolist() == list(range(40))
+
+
+def test_plain_items_that_lie_near_to_everything_are_not_copies() -> None:
+    """Half as wide a law as the data's: all are nearer to the data, and none to one of them."""
+    train, held, plain = torch.randn(3, 600, 12, generator=torch.Generator().manual_seed(0))
+    found = novelty("values", 0.5 * plain, train, held)
+    assert float(found.samples.distance.median()) < 0.8 * float(found.control.distance.median())
+    assert not found.copies
+
+
+def test_held_out_items_that_are_near_copies_are_noticed_and_not_asked(
+    digits: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    """Against such a control every copy would look usual."""
+    train, _, fresh = digits
+    planted = train[:400] + 0.02 * torch.randn(400, 64, generator=torch.Generator().manual_seed(0))
+    found = novelty("values", train[400:700] + 0.01, train, planted)
+    assert found.contaminated
+    assert found.control_copied > 0.95
+    assert found.by == "training items"
+    assert found.copied > 0.9
+    assert not novelty("values", fresh, train, planted).copies
+
+
+def test_the_chance_is_that_of_a_beta_binomial_law() -> None:
+    for found, n, control in ((1, 50, 90), (7, 300, 400), (30, 1000, 5000)):
+        k = max(1, round(control / 100))
+        truth = float(betabinom(n, k, control - k + 1).sf(found - 1))
+        assert chance_of(found, n, control) == pytest.approx(truth, rel=1e-6)
+    assert chance_of(0, 100, 100) == 1.0
+
+
+def test_the_chance_is_right_for_a_small_control() -> None:
+    """Of many pairs of sets of one law, the share with a chance below 5 % is 5 % or less."""
+    random = np.random.default_rng(0)
+    below = []
+    for _ in range(2000):
+        control, items = random.standard_exponential(60), random.standard_exponential(200)
+        below.append(chance_of(int((items <= control.min()).sum()), 200, 60) < 0.05)
+    assert 0.03 < np.mean(below) < 0.055
+
+
+def test_an_item_is_not_its_own_neighbour_but_its_twin_is() -> None:
+    points = torch.tensor([[0.0], [0.0], [1.0], [3.0], [7.0], [7.5]])
+    found = near(points, points, itself=True)
+    assert found.distance.tolist() == [0, 0, 1, 2, 0.5, 0.5]
+    assert found.places[:2, 0].tolist() == [1, 0]
+
+
+def test_too_few_training_items_are_refused() -> None:
+    with pytest.raises(DataError, match="too few"):
+        novelty("values", torch.zeros(5, 2), torch.zeros(3, 2), torch.zeros(5, 2))
