@@ -18,6 +18,8 @@ VERBS = {
     "sample": "make new pictures, series or vectors with a trained model",
     "tune": "find solver and levels with which a model needs few steps",
     "edit": "change what is there: fill in, vary, mix, upscale, restore",
+    "evaluate": "measure how good, varied and new its samples are",
+    "leaderboard": "order the measured runs, one table for each protocol",
     "likelihood": "tell how likely data are under a model, in bits or nats",
     "data": "look at a data set before training on it",
     "show": "show a model: settings, layers, parameters, cost, training",

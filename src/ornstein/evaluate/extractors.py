@@ -8,7 +8,7 @@ from pathlib import Path
 from ornstein.errors import DataError, UsageError, near
 from ornstein.evaluate.classifier import Progress, channel_statistics
 from ornstein.evaluate.features import Features, Judged, ValueFeatures
-from ornstein.evaluate.learned import cached_features
+from ornstein.evaluate.learned import cached_features, cached_path
 from ornstein.evaluate.packaged import efficientnet, inception
 
 AUTO = "auto"
@@ -42,6 +42,12 @@ def usual(data: Judged) -> str:
     classes = len(data.classes)
     enough = len(data.train) >= 20 * classes and len(data.heldout) >= classes
     return "classifier" if data.labels is not None and classes >= 2 and enough else "encoder"
+
+
+def untrained(data: Judged, name: str = AUTO, folder: Path | None = None) -> bool:
+    """Whether these features would have to be trained first."""
+    name = usual(data) if name == AUTO else name
+    return FEATURES[name][1] is None and not cached_path(data, name, folder=folder).exists()
 
 
 def extractor(

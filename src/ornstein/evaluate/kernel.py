@@ -40,10 +40,11 @@ def kernel_distance(samples: Tensor, data: Tensor) -> Number:
     across = torch.cat([kernel(part, data).mean(1) for part in samples.split(ROWS)])
     real, _ = _means_of_pairs(data)
     value = within.mean() + real.mean() - 2 * across.mean()
-    first = 4 * (within - across).var() / n
     # What a pair says beyond its two members: K - a_i - a_j + mean, of which this is the variance.
-    second = (squares - within.mean() ** 2 - 2 * within.var()).clamp(min=0) * 2 / (n * (n - 1))
-    return normal(float(value), float((first + second).sqrt()))
+    # The means a_i over the other items hold some of it, which is not of the first order.
+    own = (squares - within.mean() ** 2 - 2 * within.var()).clamp(min=0)
+    first = ((within - across).var() - own / (n - 1)).clamp(min=0)
+    return normal(float(value), float((4 * first / n + 2 * own / (n * (n - 1))).sqrt()))
 
 
 def mean_distance(points: Tensor) -> Number:

@@ -22,7 +22,7 @@ from ornstein.evaluate.neighbours import nearest
 SHARE = 0.01  # of the control that lies below the threshold
 CROWD = 50  # neighbours that say what is usual around an item
 SURE = 1e-3  # a chance below this is no chance
-WORK = 5e10  # numbers that are subtracted at most; more items are left out
+MOST, WORK = 2_000, 5e10  # items, and numbers that are subtracted; more items are left out
 KEPT = 5  # neighbours that are told of each item
 
 
@@ -102,7 +102,7 @@ def novelty(space: str, samples: Tensor, train: Tensor, heldout: Tensor) -> Nove
     """
     if len(train) < 2 * KEPT:
         raise DataError(f"{len(train)} training items are too few to tell a copy from chance.")
-    most = max(200, int(WORK / (len(train) * train.shape[1])))
+    most = max(200, min(MOST, int(WORK / (len(train) * train.shape[1]))))
     ours = near(samples[:most], train)
     held = near(heldout[:most], train)
     own = near(train[:most], train, itself=True)

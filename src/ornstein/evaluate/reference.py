@@ -111,7 +111,7 @@ class Reference:
             )
         if asked is None:
             return
-        if self.train.reading.classes is None or not self.classes:
+        if not self.classes:
             raise UsageError("labels came with the samples, but the data have no classes.")
         if asked.shape != (len(samples),) or asked.min() < 0 or asked.max() >= len(self.classes):
             raise UsageError(

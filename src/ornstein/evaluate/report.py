@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ornstein.errors import DataError, UsageError, near
 from ornstein.evaluate.features import Reading
-from ornstein.evaluate.metrics import METRICS, Pair
+from ornstein.evaluate.metrics import METRICS, Metric, Pair
 from ornstein.evaluate.number import Number
 from ornstein.evaluate.reference import Reference, shuffled
 from ornstein.evaluate.stamp import Stamp, way_of
@@ -31,6 +31,7 @@ class Row:
         floor: The same of real items in the place of the samples.
         n: Samples that were used.
         floor_n: Real items that stood in for them; fewer if there are no more.
+        matched: The value of only floor_n samples, which alone compares with the floor.
     """
 
     value: float
@@ -39,6 +40,7 @@ class Row:
     floor: float
     n: int
     floor_n: int
+    matched: float
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,11 @@ class Quality:
             title = METRICS[name].title if name in METRICS else name
             better = METRICS[name].better if name in METRICS else ""
             # Fewer real items than samples make a higher floor, so their number is told.
-            floor = f"{row.floor:.4g}" + ("" if row.floor_n == row.n else f" (n {row.floor_n:,})")
+            floor = f"{row.floor:.4g}"
+            if row.floor_n < row.n:
+                floor += f" (n {row.floor_n:,}; samples {row.matched:.4g})"
             number = Number(row.value, row.error)
-            lines.append(f"{title:36}{number!s:>18}{floor:>18}   {better}")
+            lines.append(f"{title:36}{number!s:>18}{floor:>18}   {better:5}")
         if self.accuracy is not None and self.judge_accuracy is not None:
             mine = f"{self.accuracy:.1%} ± {self.accuracy_error:.1%}"
             title, floor = "taken for the class asked for", f"{self.judge_accuracy:.1%}"
@@ -205,20 +209,20 @@ def rows_of(samples: Reading, reference: Reference, metrics: Iterable[str]) -> d
         side: Pair(real[side].reading[slice(0, len(samples))], truth)
         for side, truth in sides.items()
     }
-    rows = {}
-    for name in metrics:
-        metric = METRICS[name]
-        mine, floor = ours[metric.against], floors[metric.against]
-        number = metric.measure(mine)
-        rows[name] = Row(
-            number.value,
-            number.error,
-            number.interval,
-            metric.measure(floor).value,
-            getattr(mine, metric.items),
-            getattr(floor, metric.items),
-        )
-    return rows
+    return {name: _row_of(METRICS[name], ours, floors) for name in metrics}
+
+
+def _row_of(metric: Metric, ours: Mapping[str, Pair], floors: Mapping[str, Pair]) -> Row:
+    mine, floor = ours[metric.against], floors[metric.against]
+    number = metric.measure(mine)
+    n, floor_n = (getattr(pair, metric.items) for pair in (mine, floor))
+    matched = number.value
+    if floor_n < n:
+        matched = metric.measure(Pair(mine.samples[slice(0, floor.all)], mine.truth)).value
+    return Row(
+        number.value, number.error, number.interval, metric.measure(floor).value, n, floor_n,
+        matched,
+    )  # fmt: skip
 
 
 def _recognised(

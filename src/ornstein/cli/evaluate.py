@@ -1,0 +1,332 @@
+"""``ornstein evaluate``: how good, how varied and how new the samples of a model are."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ornstein.cli.options import (
+    ITEMS,
+    SEED,
+    Amount,
+    asked,
+    debug_option,
+    json_option,
+    quiet_option,
+    runs_option,
+    sampler_options,
+)
+from ornstein.errors import UsageError
+
+if TYPE_CHECKING:
+    from ornstein.bundle import Bundle
+    from ornstein.data import Dataset
+    from ornstein.evaluate import Reference
+    from ornstein.judging import Measured, Plan
+
+ALONE = "novelty"
+LEAST = 50  # samples, of which a quality can be said at all
+
+
+@click.command("evaluate")
+@click.argument("words", nargs=-1, metavar=f"[{ALONE}] RUN-OR-FILE [DATA]")
+@click.option(
+    "--minutes", type=Amount(0.05, 10_000, whole=False), default=3, show_default=True,
+    help="Time for samples and measuring; the number of samples follows.",
+)  # fmt: skip
+@click.option("-n", "--count", type=Amount(LEAST, 100_000), help="Samples; default by --minutes.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
+@sampler_options
+@click.option("--features", default="auto", help="What judges: classifier, encoder, values, ...")
+@click.option("--against", help="Another solver whose variety stands beside: an SDE's, say.")
+@click.option("--likelihood/--no-likelihood", default=True, help="Bound it where time allows.")
+@click.option("--batch", type=ITEMS, default=128, show_default=True, help="Items at a time.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder; default eval/ in the run.")  # fmt: skip
+@runs_option
+@json_option
+@quiet_option
+@debug_option
+def command(
+    words: tuple[str, ...],
+    minutes: float,
+    count: int | None,
+    seed: int,
+    features: str,
+    against: str | None,
+    likelihood: bool,
+    batch: int,
+    out: Path | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure the samples of a model against real data: quality, variety, novelty, likelihood.
+
+    DATA is what the model was trained on if it is not named. 'evaluate novelty RUN' asks only
+    whether samples are copies of training items, and how varied they are.
+
+    Every number stands beside its floor, real data in the place of samples, and carries the
+    protocol it was measured by. Ctrl-C keeps the samples made so far; the same command goes on.
+    """
+    from ornstein.cli.walks import check_names, opened
+    from ornstein.judging import plan
+    from ornstein.judging.making import check_fit
+
+    alone = words[:1] == (ALONE,)
+    target, source = _targets(words[1:] if alone else words)
+    for way in ({**asked()}, {"solver": against}):
+        check_names(way)
+    check_features(features)
+    bundle = opened(target, runs)
+    data = data_of(target, source, bundle, runs)
+    check_fit(bundle, data)
+    talks = not as_json and not quiet
+    made = plan(
+        bundle, data, judged(data, features, talks), sampler=bundle.how(**asked()),
+        minutes=minutes, n=count, seed=seed, batch=batch, likelihood=likelihood and not alone,
+    )  # fmt: skip
+    if talks:
+        for line in announced(made, against):
+            click.echo(line)
+    folder = out or folder_of(target, runs)
+    found = _measured(made, folder, target, runs, alone, against, talks)
+    written = write(found, folder, target, runs, alone)
+    tell(found, written, alone, as_json, quiet)
+
+
+def _targets(words: Sequence[str]) -> tuple[str, str | None]:
+    if not 1 <= len(words) <= 2:
+        raise UsageError(
+            "name a run or a model file, and the data if it is other than that of the training: "
+            "ornstein evaluate RUN [DATA]"
+        )
+    return words[0], words[1] if len(words) == 2 else None
+
+
+def check_features(name: str) -> None:
+    """Refuse unknown features before anything is loaded."""
+    from ornstein.cli.options import chosen
+    from ornstein.evaluate import AUTO, FEATURES
+
+    chosen("features", name, (AUTO, *FEATURES))
+
+
+def folder_of(target: str, runs: Path) -> Path:
+    """Where the numbers go: into the run, else beside."""
+    from ornstein.cli.places import run_folder
+
+    run = run_folder(target, runs)
+    return Path(f"{Path(target).stem}-eval") if run is None else run / "eval"
+
+
+def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Dataset:
+    """Open the data that is named, else that of the run, else the built-in one of the model.
+
+    Raises:
+        UsageError: a model file that does not know where its data is.
+    """
+    from ornstein.cli.places import run_folder
+    from ornstein.data import names, open_data
+    from ornstein.run import Run
+
+    size = (bundle.shape[1], bundle.shape[2]) if bundle.kind == "image" else None
+    run = run_folder(target, runs)
+    if source is None and run is not None:
+        settings = Run(run).config.data
+        return open_data(settings.source, size=settings.size, limit=settings.limit)
+    known = str(bundle.provenance.get("data"))
+    source = source or (known if known in names() else None)
+    if source is None:
+        raise UsageError(
+            f"{target} does not say where its data is; name it: ornstein evaluate {target} DATA"
+        )
+    data = open_data(source)
+    other = data.kind == bundle.kind == "image" and data.shape[1:] != tuple(bundle.shape[1:])
+    return open_data(source, size=size) if other else data
+
+
+def judged(data: Dataset, features: str, talks: bool) -> Reference:
+    """Get the judge, which may have to be trained, and let it read the data."""
+    from ornstein.cli.progress import Count
+    from ornstein.evaluate import reference_of
+    from ornstein.evaluate.extractors import untrained
+
+    if talks and untrained(data, features):
+        click.echo(
+            "judge      none is kept for these data yet; one is trained first, once, which takes "
+            "a minute or a few"
+        )
+    with Count("training the judge", shown=talks) as counted:
+        return reference_of(data, features, progress=counted)
+
+
+def announced(plan: Plan, against: str | None) -> list[str]:
+    """What will be measured by what, and what that costs."""
+    from ornstein.cli.progress import duration
+
+    features, data = plan.reference.features, plan.data
+    sure = f", right on {features.accuracy:.1%} of held-out items" if features.accuracy else ""
+    own = "" if plan.own else "; not the data it was trained on"
+    way = plan.sampler
+    held = f"; bound of {plan.likelihood} + {plan.likelihood} items, about " + duration(
+        plan.likelihood_seconds
+    )
+    twice = 2 if against else 1
+    sizes = f"{len(data.train):,} for training, {len(data.heldout):,} held out"
+    return [
+        f"data       {data.name}: {sizes}{own}",
+        f"judge      {features.name} {features.digest}{sure}",
+        f"samples    {plan.n:,} by {way.solver}, {way.steps} steps, guidance {way.guidance:g}, "
+        f"seed {plan.seed}" + (f"; as many by {against}" if against else ""),
+        f"cost       about {duration(twice * plan.seconds)} for the samples"
+        + (held if plan.likelihood else ""),
+    ]
+
+
+def _measured(
+    plan: Plan,
+    folder: Path,
+    target: str,
+    runs: Path,
+    alone: bool,
+    against: str | None,
+    talks: bool,
+) -> Measured:
+    from dataclasses import replace
+
+    from ornstein.cli.progress import Count
+    from ornstein.evaluate import METRICS
+    from ornstein.judging import compare_ways, measure
+    from ornstein.judging.measuring import VARIETY
+    from ornstein.tune import FREE
+
+    def say(text: str) -> None:
+        if talks:
+            click.echo(text)
+
+    with Count("sampling", shown=talks) as one, Count("likelihood", shown=talks) as two:
+        found = measure(
+            plan, metrics=VARIETY if alone else tuple(METRICS), folder=folder,
+            log=log_of(target, runs), sampling=one, bounding=two, say=say,
+        )  # fmt: skip
+    if against is None:
+        return found
+    with Count(f"sampling by {against}", shown=talks) as three:
+        grid = "karras" if plan.sampler.grid == FREE else plan.sampler.grid
+        other = replace(plan.sampler, solver=against, grid=grid)
+        return compare_ways(found, plan.other_way(other), three)
+
+
+def log_of(target: str, runs: Path) -> list[dict[str, Any]]:
+    """The log of the run, if it is one."""
+    from ornstein.cli.places import run_folder
+    from ornstein.run import Run
+
+    run = run_folder(target, runs)
+    return [] if run is None else Run(run).log
+
+
+def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -> dict[str, Path]:
+    """Write numbers, report and pictures."""
+    from ornstein.judging import measurements, record
+    from ornstein.judging.making import forget_samples
+    from ornstein.judging.page import page
+    from ornstein.judging.pictures import nearest_sheet
+    from ornstein.training.disk import write_atomically
+
+    files = {}
+    step = int(found.plan.bundle.provenance.get("steps", 0))
+    name = Path(target).stem if Path(target).suffix else Path(target).name
+    if alone:
+        files["numbers"] = folder / f"novelty-step-{step:09d}.json"
+        write_atomically(files["numbers"], json.dumps(novelty_facts(found), indent=1).encode())
+    else:
+        files["numbers"] = record(found.quality, step, folder)
+    for each in found.novelty:
+        drawn = nearest_sheet(found, each)
+        if drawn is not None:
+            kind = "values" if each.space == "values" else "features"
+            files[f"nearest, {kind}"] = folder / f"nearest-{kind}.png"
+            drawn.save(files[f"nearest, {kind}"])
+    if not alone:
+        words = ["ornstein", "evaluate", target, "-n", str(found.plan.n), "--seed",
+                 str(found.plan.seed)]  # fmt: skip
+        words += [f"--{key}={value}" for key, value in asked().items()]
+        text = page(found, name, shlex.join(words), log_of(target, runs), measurements(folder))
+        files["report"] = folder / "report.html"
+        write_atomically(files["report"], text.encode())
+    forget_samples(folder)
+    return files
+
+
+def novelty_facts(found: Measured) -> dict[str, Any]:
+    """Novelty and variety for programs."""
+    facts = json.loads(found.quality.to_json())
+    if found.other is not None:
+        name, rows = found.other
+        facts["other"] = {"solver": name, **{key: vars(row) for key, row in rows.items()}}
+    return dict(facts)
+
+
+def tell(found: Measured, files: dict[str, Path], alone: bool, as_json: bool, quiet: bool) -> None:
+    """Print the numbers and where they are."""
+    from ornstein.judging.page import told_control, told_novelty, verdict
+
+    if as_json:
+        paths = {kind: str(path) for kind, path in files.items()}
+        click.echo(json.dumps({**novelty_facts(found), "files": paths}))
+        return
+    if quiet:
+        for line in verdict(found):
+            click.echo(line)
+        return
+    click.echo("")
+    click.echo(str(found.quality))
+    if found.other is not None:
+        for line in variety_of(found):
+            click.echo(line)
+    for line in likelihood_lines(found):
+        click.echo(line)
+    click.echo("")
+    for each in found.novelty:
+        click.echo(told_novelty(each))
+        if warning := told_control(each):
+            click.echo(warning)
+    click.echo("")
+    for kind, path in files.items():
+        click.echo(f"{kind:<18} {path}")
+
+
+def likelihood_lines(found: Measured) -> list[str]:
+    """The bound of held-out and training items."""
+    beside = found.quality.beside.get("likelihood")
+    if not beside:
+        return []
+    parts = []
+    for name, title in (("heldout", "held out"), ("train", "training")):
+        one = beside[name]
+        error = (one["standard_error"] or 0) / one["dims"]
+        parts.append(f"{title} {one['per_dim']:.4f} ± {error:.4f}")
+    unit = beside["heldout"]["unit"]
+    return [f"likelihood, bound in {unit}/dim: {', '.join(parts)}"]
+
+
+def variety_of(found: Measured) -> list[str]:
+    """Recall, coverage and distances of the two ways of sampling side by side."""
+    from ornstein.evaluate import METRICS, Number
+
+    assert found.other is not None  # asked for by the caller
+    other, rows = found.other
+    own = found.plan.sampler.solver
+    lines = ["", f"{'variety':36}{own:>18}{other:>18}{'real data':>18}"]
+    for key, row in rows.items():
+        mine = found.quality.rows[key]
+        pair = [str(Number(r.value, r.error)) for r in (mine, row)]
+        lines.append(f"{METRICS[key].title:36}{pair[0]:>18}{pair[1]:>18}{mine.floor:>18.4g}")
+    return lines

@@ -1,0 +1,264 @@
+"""The samples that are judged: how many the time allows, of which classes, and made in pieces."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ornstein.bundle import Bundle, Sampler
+from ornstein.data import Dataset
+from ornstein.errors import StoppedEarly, UsageError
+from ornstein.evaluate import Reference
+from ornstein.training.disk import make_folder, remove, write_atomically
+from ornstein.training.signals import StopRequest
+
+Progress = Callable[[int, int], None]
+"""Called with (done, in all)."""
+
+# A budget that buys a little more or less must not make numbers that do not compare.
+LADDER = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+ITEMS = (16, 32, 64, 128, 256, 512, 1_024)  # whose likelihood is bounded
+SHARE, LIKELIHOOD_SHARE = 0.6, 0.2  # of the budget; the rest is for reading and measuring
+BOUND_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What will be made and measured, and its price.
+
+    Attributes:
+        bundle: The model.
+        data: What it is held against.
+        reference: The same, read by the judge.
+        sampler: How samples are made.
+        n: Samples.
+        seed: Of the samples.
+        batch: Items at a time.
+        likelihood: Held-out items whose likelihood is bounded, and as many training items; 0 none.
+        seconds: About what the samples take here.
+        likelihood_seconds: About what the bound takes here.
+    """
+
+    bundle: Bundle
+    data: Dataset
+    reference: Reference
+    sampler: Sampler
+    n: int
+    seed: int
+    batch: int
+    likelihood: int
+    seconds: float
+    likelihood_seconds: float
+
+    @property
+    def own(self) -> bool:
+        """Whether these are the data that the model was trained on."""
+        return bool(self.data.fingerprint == self.bundle.provenance.get("fingerprint"))
+
+    @property
+    def classed(self) -> bool:
+        """Whether samples are asked for by the classes of the data."""
+        known = self.data.labels is not None and bool(self.bundle.classes)
+        return known and self.bundle.classes == self.data.classes
+
+    def other_way(self, sampler: Sampler) -> Plan:
+        """The same samples made in another way."""
+        return replace(self, sampler=sampler)
+
+
+def plan(
+    bundle: Bundle,
+    data: Dataset,
+    reference: Reference,
+    *,
+    sampler: Sampler | None = None,
+    minutes: float = 3.0,
+    n: int | None = None,
+    seed: int = 0,
+    batch: int = 128,
+    likelihood: bool = True,
+) -> Plan:
+    """Measure the pace of the model here and plan what the minutes allow.
+
+    Args:
+        bundle: The model.
+        data: Data of its kind and shape.
+        reference: Of these data.
+        sampler: How to sample; default the model's own way.
+        minutes: For the samples and the measuring.
+        n: Samples; default what the time allows.
+        seed: Of the samples.
+        batch: Items at a time.
+        likelihood: Whether to bound the likelihood of held-out items where time allows.
+
+    Raises:
+        UsageError: model and data do not fit.
+    """
+    check_fit(bundle, data)
+    sampler = sampler or bundle.how()
+    each, call = _pace(bundle, sampler, batch)
+    if n is None:
+        n = _rung(LADDER, SHARE * 60 * minutes / each, LADDER[0])
+    spare = LIKELIHOOD_SHARE * 60 * minutes / (2 * BOUND_STEPS * call)
+    items = _rung(ITEMS, min(spare, len(data.heldout)), 0) if likelihood else 0
+    cost = 2 * BOUND_STEPS * call * items
+    return Plan(bundle, data, reference, sampler, n, seed, batch, items, n * each, cost)
+
+
+def check_fit(bundle: Bundle, data: Dataset) -> None:
+    """Refuse to judge a model against data of another kind.
+
+    Raises:
+        UsageError: kind or shape differ.
+    """
+    if data.kind != bundle.kind or data.shape != tuple(bundle.shape):
+        raise UsageError(
+            f"the model makes {bundle.kind} items of {'x'.join(map(str, bundle.shape))} and "
+            f"'{data.name}' holds {data.kind} items of {'x'.join(map(str, data.shape))}: judge it "
+            "against data of its own kind and size."
+        )
+
+
+def _pace(bundle: Bundle, sampler: Sampler, batch: int) -> tuple[float, float]:
+    """Seconds for one sample, and for one call of the network for one item."""
+    probe = replace(sampler, steps=min(sampler.steps, 2)) if sampler.grid != "tuned" else sampler
+    walk = bundle.walk(batch, seed=1, sampler=probe)
+    calls = bundle.walk(1, seed=1, sampler=sampler).evaluations
+    marks = []
+    for _ in walk.steps:
+        marks.append(time.monotonic())
+        if len(marks) == 2:
+            break
+    # The first step pays for what later ones find ready.
+    spent = marks[-1] - marks[0] if len(marks) > 1 else 0.1
+    call = max(spent, 1e-6) * sampler.steps / calls / batch
+    return call * calls, call
+
+
+def _rung(ladder: tuple[int, ...], most: float, least: int) -> int:
+    return max((rung for rung in ladder if rung <= most), default=least)
+
+
+class Piece(NamedTuple):
+    """Samples that are made together: items first..first+size-1 of the seed, of one class."""
+
+    label: int | None
+    first: int
+    size: int
+
+
+def pieces_of(plan: Plan) -> Iterator[Piece]:
+    """The samples in pieces; classes in the shares that they have in the training data."""
+    if not plan.classed or plan.data.labels is None:
+        for first in range(0, plan.n, plan.batch):
+            yield Piece(None, first, min(plan.batch, plan.n - first))
+        return
+    labels = plan.data.labels[plan.data.train]
+    wanted = np.bincount(labels, minlength=len(plan.data.classes)) * (plan.n / len(labels))
+    counts = np.floor(wanted).astype(int)
+    most_short = np.argsort(counts - wanted, kind="stable")
+    counts[most_short[: plan.n - counts.sum()]] += 1
+    first = 0
+    for label, count in enumerate(counts):
+        for start in range(0, int(count), plan.batch):
+            yield Piece(label, first + start, min(plan.batch, int(count) - start))
+        first += int(count)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Samples and how they came about.
+
+    Attributes:
+        items: In raw units, (n, *shape).
+        asked: The class asked for of each, (n,), or None.
+        settings: What they follow from.
+        seconds: Time it took here; of those taken over from an earlier try, nothing.
+    """
+
+    items: np.ndarray
+    asked: np.ndarray | None
+    settings: dict[str, Any]
+    seconds: float
+
+
+def samples_of(plan: Plan, folder: Path | None = None, progress: Progress | None = None) -> Made:
+    """Make the samples; stopped by Ctrl-C, those made are kept in ``folder`` for the next try.
+
+    Raises:
+        StoppedEarly: on request.
+    """
+    began, key = time.monotonic(), _key(plan)
+    parts = [] if folder is None else _kept(folder, key)
+    kept = done = sum(map(len, parts))
+    pieces = list(pieces_of(plan))
+    with StopRequest() as stop:
+        for piece in pieces:
+            if piece.first < kept:
+                continue
+            parts.append(_make(plan, piece))
+            done += piece.size
+            if progress is not None:
+                progress(done, plan.n)
+            if stop.asked is not None and done < plan.n:
+                _keep(folder, key, parts)
+                advice = " The same command goes on from there." if folder else ""
+                raise StoppedEarly(f"stopped after {done:,} of {plan.n:,} samples.{advice}")
+    if done > kept:
+        _keep(folder, key, parts)
+    asked = [np.full(piece.size, piece.label) for piece in pieces if piece.label is not None]
+    way = plan.bundle.walk(1, seed=plan.seed, sampler=plan.sampler)
+    return Made(
+        np.concatenate(parts),
+        np.concatenate(asked) if asked else None,
+        {**way.settings, "evaluations": way.evaluations},
+        time.monotonic() - began,
+    )
+
+
+def _make(plan: Plan, piece: Piece) -> np.ndarray:
+    name = None if piece.label is None else plan.data.classes[piece.label]
+    way = {key: value for key, value in asdict(plan.sampler).items() if value is not None}
+    made = plan.bundle.sample(
+        piece.size, seed=plan.seed, first=piece.first, class_name=name, batch=plan.batch, **way
+    )
+    return made.items
+
+
+def _key(plan: Plan) -> str:
+    way = {**asdict(plan.sampler), "n": plan.n, "seed": plan.seed, "batch": plan.batch}
+    return json.dumps({**way, "model": plan.bundle.fingerprint, "data": plan.data.fingerprint})
+
+
+def forget_samples(folder: Path) -> None:
+    """Remove the samples that were kept for another try."""
+    for name in ("part.npy", "part.json"):
+        remove(folder / name)
+
+
+def _keep(folder: Path | None, key: str, parts: list[np.ndarray]) -> None:
+    if folder is None:
+        return
+    make_folder(folder)
+    file = io.BytesIO()
+    np.save(file, np.concatenate(parts), allow_pickle=False)
+    remove(folder / "part.json")  # so that the key never names other samples
+    write_atomically(folder / "part.npy", file.getvalue())
+    write_atomically(folder / "part.json", key.encode())
+
+
+def _kept(folder: Path, key: str) -> list[np.ndarray]:
+    """Samples of an earlier try of the same plan; what cannot be read is made again."""
+    try:
+        if (folder / "part.json").read_text("utf-8") != key:
+            return []
+        return [np.load(folder / "part.npy", allow_pickle=False)]
+    except (OSError, ValueError):
+        return []

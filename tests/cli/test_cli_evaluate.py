@@ -1,0 +1,115 @@
+"""The commands that judge: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ornstein
+from ornstein.cli.app import cli
+from ornstein.cli.faults import guarded
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate") / "runs"
+    ornstein.train("two-moons", steps=4, settings={"batch": 16}, runs=folder)
+    return folder
+
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def say(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+    monkeypatch.chdir(runs.parent)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = guarded(cli, list(words))
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+QUICK = ("-n", "60", "--steps", "3", "--no-likelihood")
+
+
+def test_a_run_is_measured_kept_and_stands_on_the_board(say: Say, runs: Path) -> None:
+    """D13, E8: the numbers of one command are what the next one orders."""
+    code, out, err = say("evaluate", "two-moons", *QUICK)
+    assert (code, err) == (0, "")
+    for word in ("cost ", "Fréchet distance to training data", "coverage", "no sign of copies"):
+        assert word in out
+    folder = runs / "two-moons" / "eval"
+    (kept,) = json.loads((folder / "step-000000004.json").read_text())
+    assert kept["stamp"]["way"]["steps"] == 3
+    assert "<!doctype html>" in (folder / "report.html").read_text()
+    assert not list(folder.glob("part*"))
+    value = kept["rows"]["frechet_train"]["value"]
+    code, out, _ = say("leaderboard")
+    assert code == 0
+    assert f"{value:.4g} ±" in out
+    assert "two-moons (" in out
+    code, out, _ = say("leaderboard", "--markdown", "--metric", "recall")
+    assert "|  | run | step | recall (k = 3) |" in out
+    code, out, _ = say("leaderboard", "--json")
+    board = json.loads(out)
+    assert board["tables"][0]["runs"][0]["rows"]["frechet_train"]["value"] == value
+    assert board["tables"][0]["protocol"]["n"] == 60
+
+
+def test_novelty_alone_with_another_solver_beside(say: Say, runs: Path) -> None:
+    """E7, E8."""
+    code, out, err = say("evaluate", "novelty", "two-moons", *QUICK, "--against", "ddpm")
+    assert (code, err) == (0, "")
+    assert "Fréchet" not in out
+    assert "no sign of copies" in out
+    head = next(line for line in out.splitlines() if line.startswith("variety"))
+    assert head.split() == ["variety", "dpmpp-2m", "ddpm", "real", "data"]
+    facts = json.loads((runs / "two-moons/eval/novelty-step-000000004.json").read_text())
+    assert facts["other"]["solver"] == "ddpm"
+    assert facts["beside"]["novelty"][0]["space"] == "values"
+
+
+def test_a_model_file_is_judged_beside_itself_and_json_is_one_object(say: Say, runs: Path) -> None:
+    model = runs.parent / "alone.safetensors"
+    model.write_bytes((runs / "two-moons" / "model.safetensors").read_bytes())
+    code, out, _ = say("evaluate", "alone.safetensors", "two-moons", *QUICK, "--json")
+    assert code == 0
+    facts = json.loads(out)
+    assert facts["files"]["report"] == "alone-eval/report.html"
+    assert Path(facts["files"]["report"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("evaluate",), "name a run or a model file"),
+        (("evaluate", "novelty"), "name a run or a model file"),
+        (("evaluate", "a", "b", "c"), "name a run or a model file"),
+        (("evaluate", "two-mons"), "Did you mean 'two-moons'?"),
+        (("evaluate", "two-moons", "digits"), "judge it against data of its own kind"),
+        (("evaluate", "two-moons", "--features", "valves"), "Did you mean 'values'?"),
+        (("evaluate", "two-moons", "--against", "hein"), "unknown solver 'hein'"),
+        (("evaluate", "two-moons", "-n", "3"), "no whole number from 50"),
+        (("leaderboard", "--metric", "fretchet_train"), "Did you mean 'frechet_train'?"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_a_sentence(
+    say: Say, words: tuple[str, ...], sentence: str
+) -> None:
+    code, _, err = say(*words)
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_an_empty_board_says_what_to_do(say: Say) -> None:
+    code, out, _ = say("leaderboard", "--runs", "elsewhere")
+    assert code == 0
+    assert "nothing was measured in elsewhere/ yet: ornstein evaluate RUN" in out

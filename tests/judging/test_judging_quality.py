@@ -1,0 +1,298 @@
+"""From a model to kept numbers: samples in pieces, stops, reports, boards that mix nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ornstein
+from ornstein.bundle import Bundle
+from ornstein.core import Denoiser, FiniteData
+from ornstein.data import Dataset, open_data
+from ornstein.errors import StoppedEarly, UsageError
+from ornstein.evaluate import Reference, reference_of, score
+from ornstein.evaluate.extractors import extractor, usual
+from ornstein.judging import board, compare_ways, measure, measurements, plan, record, samples_of
+from ornstein.judging.board import cells, protocol_of
+from ornstein.judging.making import pieces_of
+from ornstein.judging.page import page
+from ornstein.training.disk import make_folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("judging") / "runs"
+    small = {"net.options": "{widths = [8], blocks = [1], attention = [0]}", "net.name": "unet"}
+    ornstein.train("digits", steps=4, settings={"batch": 16, **small}, runs=folder)
+    ornstein.train("two-moons", steps=4, settings={"batch": 16}, runs=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return open_data("digits")
+
+
+@pytest.fixture(scope="module")
+def values(digits: Dataset) -> Reference:
+    return reference_of(digits, "values")
+
+
+@pytest.fixture
+def bundle(runs: Path) -> Bundle:
+    return ornstein.load("digits", runs)
+
+
+class Copier(Bundle):
+    """A model that knows its training items by heart and nothing else."""
+
+    items: torch.Tensor
+
+    def denoiser(self, *_: object, **__: object) -> Denoiser:  # type: ignore[override]
+        return FiniteData(self.items)
+
+
+def copier(bundle: Bundle, data: Dataset) -> Copier:
+    made = Copier(**{name: getattr(bundle, name) for name in bundle.__dataclass_fields__})
+    object.__setattr__(made, "items", data.batch(data.train))
+    return made
+
+
+def test_samples_are_asked_for_in_the_shares_of_the_classes(
+    bundle: Bundle, digits: Dataset, values: Reference
+) -> None:
+    assert digits.labels is not None
+    kept = digits.train[(digits.labels[digits.train] != 3)]
+    odd = replace(digits, train=kept)
+    made = plan(bundle, odd, values, n=500, batch=40, likelihood=False)
+    pieces = list(pieces_of(made))
+    count = np.zeros(10)
+    for piece in pieces:
+        count[piece.label or 0] += piece.size
+    truth = np.bincount(digits.labels[kept], minlength=10) / len(kept) * 500
+    assert count.sum() == 500
+    assert count[3] == 0
+    assert np.abs(count - truth).max() < 1
+    ends = [piece.first + piece.size for piece in pieces]
+    assert [piece.first for piece in pieces] == [0, *ends[:-1]]
+
+
+def test_samples_stopped_by_ctrl_c_go_on_where_they_stopped(
+    bundle: Bundle, digits: Dataset, values: Reference, tmp_path: Path
+) -> None:
+    made = plan(bundle, digits, values, sampler=bundle.how(steps=3), n=96, batch=16)
+    whole = samples_of(made)
+    seen: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(StoppedEarly, match=r"of 96 samples\. The same command goes on"):
+        samples_of(made, tmp_path, stop)
+    stopped = seen[-1]
+    rest = samples_of(made, tmp_path, lambda done, total: seen.append(done))
+    assert stopped < 96
+    assert seen[len(seen) - 1] == 96
+    assert min(seen[seen.index(stopped) + 1 :]) > stopped
+    np.testing.assert_array_equal(rest.items, whole.items)
+    np.testing.assert_array_equal(rest.asked, whole.asked)
+    other = samples_of(replace(made, seed=1), tmp_path)  # what was kept is of another seed
+    assert not np.array_equal(other.items, whole.items)
+
+
+def test_more_minutes_buy_a_higher_rung_of_samples_and_none_fewer_than_fifty(
+    bundle: Bundle, digits: Dataset, values: Reference
+) -> None:
+    few, many = (plan(bundle, digits, values, minutes=m).n for m in (1e-4, 1000))
+    assert few == 50
+    assert many == 10_000
+
+
+def test_a_model_of_another_shape_is_refused(bundle: Bundle, values: Reference) -> None:
+    with pytest.raises(UsageError, match=r"image items of 1x8x8 and 'two-moons' holds vector"):
+        plan(bundle, open_data("two-moons"), values)
+
+
+def test_a_model_that_copies_is_found_and_a_poor_one_is_not_accused(
+    bundle: Bundle, digits: Dataset, values: Reference
+) -> None:
+    """E7, through the whole command: real sampler, real control."""
+    for model, copies in ((copier(bundle, digits), True), (bundle, False)):
+        made = plan(model, digits, values, n=60, likelihood=False)
+        (found,) = measure(made, metrics=("recall",)).novelty
+        assert found.copies is copies
+        assert (found.copied > 0.9) is copies
+
+
+def test_two_solvers_stand_side_by_side_in_variety(
+    bundle: Bundle, digits: Dataset, values: Reference
+) -> None:
+    """E8: one that repeats one item has no variety, whatever the other has."""
+    model = copier(bundle, digits)
+    found = measure(plan(model, digits, values, n=60, likelihood=False), metrics=("diversity",))
+    dull = copier(bundle, replace(digits, train=digits.train[:1]))
+    other = plan(dull, digits, values, sampler=bundle.how(solver="ddpm"), n=60, likelihood=False)
+    name, rows = compare_ways(found, other).other or ("", {})
+    assert name == "ddpm"
+    assert rows["diversity"].value < 0.1 * found.quality.rows["diversity"].value
+    assert rows["recall"].value == 0
+
+
+@pytest.fixture(scope="module")
+def board_of_four(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of moons by three protocols, one never measured, one torn."""
+    here = tmp_path_factory.mktemp("board")
+    for name in ("two-moons", "two-moons-copy", "two-moons-slow", "never", "torn"):
+        make_folder(here / name)
+        for file in ("config.toml", "model.safetensors", "run.json"):
+            (here / name / file).write_bytes((runs / "two-moons" / file).read_bytes())
+    data = open_data("two-moons")
+    reference = reference_of(data)
+    ways: list[tuple[str, int, int | None]] = [
+        ("two-moons", 50, None), ("two-moons-copy", 50, None), ("two-moons", 60, None),
+        ("two-moons-slow", 50, 5),
+    ]  # fmt: skip
+    for name, n, steps in ways:
+        bundle = ornstein.load(name, here)
+        way = bundle.how(steps=steps)
+        made = samples_of(plan(bundle, data, reference, sampler=way, n=n, likelihood=False))
+        metrics = ("frechet_train", "recall")
+        quality = score(made.items, reference, made=made.settings, metrics=metrics)
+        record(replace(quality, beside={"data": data.name}), 4, here / name / "eval")
+    make_folder(here / "torn" / "eval")
+    (here / "torn" / "eval" / "step-000000004.json").write_text('[{"rows":')
+    return here
+
+
+def test_the_board_never_mixes_protocols_and_says_who_is_left_out(board_of_four: Path) -> None:
+    """D13."""
+    found = board(board_of_four)
+    runs = [{s.run for s in table.rows} for table in found.tables]
+    assert runs == [{"two-moons", "two-moons-copy"}, {"two-moons"}, {"two-moons-slow"}]
+    assert [table.stamp.n for table in found.tables] == [50, 60, 50]
+    assert "never measured" in found.left_out["never"]
+    assert "this version can read" in found.left_out["torn"]
+    values = [s.quality.rows["frechet_train"].value for s in found.tables[0].rows]
+    assert values == sorted(values)
+    assert "two-moons" in protocol_of(found.tables[0], ())
+
+
+def test_what_is_left_free_joins_tables_and_stands_in_them(board_of_four: Path) -> None:
+    found = board(board_of_four, "recall", ("steps",))
+    first = found.tables[0]
+    assert {s.run for s in first.rows} == {"two-moons", "two-moons-copy", "two-moons-slow"}
+    lines = cells(first, found.free, ["recall"])
+    assert lines[0][3] == "steps"
+    assert {line[3] for line in lines[1:-1]} == {"20", "5"}
+    values = [s.quality.rows["recall"].value for s in first.rows]
+    assert values == sorted(values, reverse=True)
+    assert ", steps" not in protocol_of(first, found.free)
+
+
+def test_what_a_number_rests_on_cannot_be_left_free(board_of_four: Path) -> None:
+    with pytest.raises(UsageError, match="'n' cannot be left free"):
+        board(board_of_four, free=("n",))
+    with pytest.raises(UsageError, match="Did you mean 'steps'"):
+        board(board_of_four, free=("step",))
+    with pytest.raises(UsageError, match="Did you mean 'recall'"):
+        board(board_of_four, "recal")
+
+
+def test_a_measurement_by_the_same_protocol_replaces_the_last_and_others_stay(
+    digits: Dataset, values: Reference, tmp_path: Path
+) -> None:
+    items = digits.items[digits.train]
+    one, two = (score(items[:k], values, metrics=("recall",)) for k in (60, 80))
+    for quality in (one, two, replace(one, made={"by": "again"})):
+        record(quality, 7, tmp_path)
+    found = [kept.quality for kept in measurements(tmp_path)]
+    assert [quality.stamp.n for quality in found] == [80, 60]
+    assert found[1].made == {"by": "again"}
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would fetch, and whether every tag is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("name", ["digits", "two-moons"])
+def test_the_page_asks_nothing_of_a_server_and_takes_no_name_for_html(
+    runs: Path, name: str
+) -> None:
+    bundle, data = ornstein.load(name, runs), open_data(name)
+    classes = tuple(f"<script>{c}" for c in data.classes)
+    data = replace(data, name="<script>x", classes=classes)
+    bundle = replace(bundle, classes=classes)
+    made = plan(bundle, data, reference_of(data, "values"), n=50, likelihood=False)
+    found = measure(made, log=[{"step": 2, "heldout": 0.5}, {"step": 4, "heldout": 0.25}])
+    log = [{"step": k, "heldout": 1 / k} for k in range(1, 9)]
+    text = page(found, "<script>run", "ornstein evaluate '<script>'", log)
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    assert "script" not in reader.tags
+    assert all(address.startswith("data:image/png;base64,") for address in reader.fetched)
+    assert "@import" not in text
+    assert not re.search(r"url\(|https?://", text)
+    assert "prefers-color-scheme: dark" in text
+    assert "&lt;script&gt;run" in text
+    assert (len(reader.fetched) == 3) is (name == "digits")
+
+
+def test_vectors_are_judged_by_their_values_and_pictures_by_what_their_labels_allow(
+    digits: Dataset,
+) -> None:
+    moons = open_data("two-moons")
+    assert usual(moons) == "values"
+    assert usual(digits) == "classifier"
+    assert usual(replace(digits, labels=None, classes=())) == "encoder"
+    read = extractor(moons, "values").read(moons.items[moons.train]).features
+    np.testing.assert_allclose(read.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(read.std(0), 1, atol=1e-3)
+    with pytest.raises(UsageError, match="Did you mean 'classifier'"):
+        extractor(digits, "clasifier")
+
+
+def test_kept_numbers_say_all_of_their_protocol(runs: Path, tmp_path: Path) -> None:
+    bundle, data = ornstein.load("two-moons", runs), open_data("two-moons")
+    made = plan(bundle, data, reference_of(data), n=50, seed=3)
+    path = record(measure(made).quality, 4, tmp_path)
+    (kept,) = json.loads(path.read_text())
+    stamp = kept["stamp"]
+    assert {key: stamp["way"][key] for key in ("solver", "grid", "steps", "guidance", "seed")} == {
+        "solver": "dpmpp-2m", "grid": "karras", "steps": 20, "guidance": 1.0, "seed": 3,
+    }  # fmt: skip
+    assert stamp["n"] == 50
+    assert stamp["reference"] == data.fingerprint
+    assert (stamp["extractor"], stamp["resize"], stamp["rules"]) == ("values", "none", "quality-2")
+    for row in kept["rows"].values():
+        assert {"value", "error", "interval", "floor", "n", "floor_n"} <= set(row)
+    assert kept["beside"]["likelihood"]["heldout"]["unit"] == "nats"
