@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ornstein.errors import DataError, UsageError, near
-from ornstein.evaluate.classifier import Progress, channel_statistics
+from ornstein.evaluate.classifier import Progress
 from ornstein.evaluate.features import Features, Judged, ValueFeatures
 from ornstein.evaluate.learned import cached_features, cached_path
 from ornstein.evaluate.packaged import efficientnet, inception
@@ -22,7 +22,7 @@ def values(data: Judged) -> Features:
             f"items of {data.items[0].size:,} values are too large to be compared value by value; "
             "take --features encoder."
         )
-    return ValueFeatures(*channel_statistics(data.items, data.train), shape)
+    return ValueFeatures(data.coding, shape)
 
 
 FEATURES: dict[str, tuple[str, Callable[[Judged], Features] | None]] = {

@@ -7,11 +7,11 @@ name and a digest of its weights, and every number carries both.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
@@ -57,18 +57,26 @@ class Features(Protocol):
         """Features of items as they are stored: uint8 pictures, or arrays in data units."""
 
 
+class Coding(Protocol):
+    """What a data set says of its values: ornstein.data.Coding, or that of a table."""
+
+    def encode(self, raw: np.ndarray) -> Tensor:
+        """Standardised values of raw items."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All that this follows from."""
+
+
 @dataclass(frozen=True)
 class ValueFeatures:
-    """The standardised values themselves: what vectors are judged by.
+    """The standardised values themselves: what vectors and tables are judged by.
 
     Attributes:
-        mean: Of each channel of the training items.
-        std: Likewise; every number of an item is divided by the one of its channel.
-        shape: Shape of one item.
+        coding: Of the data.
+        shape: Shape of one raw item.
     """
 
-    mean: Tensor
-    std: Tensor
+    coding: Coding
     shape: tuple[int, ...]
     name: str = "values"
     resize: str = "none"
@@ -76,15 +84,13 @@ class ValueFeatures:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over mean and deviation, 16 hex digits."""
-        both = self.mean.numpy().tobytes() + self.std.numpy().tobytes()
-        return hashlib.sha256(both).hexdigest()[:16]
+        """SHA-256 over the coding, 16 hex digits."""
+        text = json.dumps(self.coding.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def read(self, items: np.ndarray) -> Reading:
         """Every value of raw items (N, *shape), in deviations of its channel."""
-        view = (1, -1) + (1,) * (len(self.shape) - 1)
-        x = torch.from_numpy(np.asarray(items, dtype=np.float32))
-        return Reading(((x - self.mean.view(view)) / self.std.view(view)).flatten(1))
+        return Reading(self.coding.encode(items).flatten(1))
 
 
 class Judged(Protocol):
@@ -109,6 +115,10 @@ class Judged(Protocol):
     @property
     def heldout(self) -> np.ndarray:
         """Indices of the held-out items."""
+
+    @property
+    def coding(self) -> Coding:
+        """How its values are standardised."""
 
     @property
     def fingerprint(self) -> str:

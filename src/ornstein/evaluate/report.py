@@ -127,11 +127,10 @@ class Quality:
             title = METRICS[name].title if name in METRICS else name
             better = METRICS[name].better if name in METRICS else ""
             # Fewer real items than samples make a higher floor, so their number is told.
-            floor = f"{row.floor:.4g}"
-            if row.floor_n < row.n:
-                floor += f" (n {row.floor_n:,}; samples {row.matched:.4g})"
+            few = f"  n {row.floor_n:,}; as many samples: {row.matched:.4g}"
+            few = few if row.floor_n < row.n else ""
             number = Number(row.value, row.error)
-            lines.append(f"{title:36}{number!s:>18}{floor:>18}   {better:5}")
+            lines.append(f"{title:36}{number!s:>18}{row.floor:>18.4g}   {better:4}{few}")
         if self.accuracy is not None and self.judge_accuracy is not None:
             mine = f"{self.accuracy:.1%} ± {self.accuracy_error:.1%}"
             title, floor = "taken for the class asked for", f"{self.judge_accuracy:.1%}"
@@ -186,6 +185,10 @@ def score(
     reference.check(samples, asked)
     features, told = reference.features, dict(made or {})
     plain = features.read(samples)
+    finite = plain.features.isfinite().all(1)  # of tables, gaps are read as numbers too
+    if not bool(finite.all()):
+        broken = int((~finite).sum())
+        raise UsageError(f"{broken} of {len(samples)} samples hold values that are not finite.")
     stamp = Stamp(
         features.name, features.digest, reference.fingerprint, len(samples), features.resize,
         way_of(told),

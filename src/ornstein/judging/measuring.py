@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ornstein.evaluate import METRICS, Novelty, Quality, Row, novelty, score
 from ornstein.evaluate.features import ValueFeatures
@@ -91,8 +90,7 @@ def novelties(plan: Plan, made: Made) -> tuple[Novelty, ...]:
     data, reference = plan.data, plan.reference
     sides = reference.train, reference.heldout
     few = made.items[:PAIRS_LIMIT]
-    mean, std = (torch.tensor(part).float() for part in (data.coding.mean, data.coding.std))
-    values = ValueFeatures(mean, std, data.shape)
+    values = ValueFeatures(data.coding, tuple(data.items.shape[1:]))
     spaces = [
         novelty(
             "values",

@@ -15,6 +15,7 @@ from ornstein.viz.pictures import as_tiles, best_scale, enlarge
 from ornstein.viz.plots import lines
 
 GRID = 64
+CLOUDS = ("vector", "table")  # kinds that are drawn together
 ROWS = 10  # samples whose neighbours are shown
 
 
@@ -30,12 +31,12 @@ def real_sheet(found: Measured) -> Image.Image:
 
 
 def nearest_sheet(found: Measured, novelty: Novelty, rows: int = ROWS) -> Image.Image | None:
-    """The samples that lie nearest to a training item, and these items; None for vectors.
+    """The samples that lie nearest to a training item, and these items; None where there is none.
 
     Each row: the relative distance, the sample, then the training items, nearest first.
     """
     data, side = found.plan.data, found.plan.reference.train
-    if data.kind == "vector":
+    if data.kind in CLOUDS:
         return None
     order = novelty.samples.relative.argsort()[:rows].tolist()
     drawn, labels = [], []
@@ -59,7 +60,7 @@ def _tiles(found: Measured, items: np.ndarray, limits: np.ndarray) -> np.ndarray
 
 def _sheet(found: Measured, items: np.ndarray) -> Image.Image:
     data = found.plan.data
-    count = len(items) if data.kind == "vector" else min(GRID, len(items))
+    count = len(items) if data.kind in CLOUDS else min(GRID, len(items))
     items = items[np.linspace(0, len(items) - 1, count).round().astype(int)]
     if data.kind == "image":
         return sheet(data.coding.show(items), data.kind)
