@@ -50,6 +50,21 @@ def test_the_beats_have_their_peak_at_sample_96_and_stay_in_the_range_of_the_rec
     assert float(np.median(window[:, 10] - np.median(data.items[:, 0], axis=1))) > 1.0
 
 
+def test_the_penguins_are_344_of_three_species_with_19_gaps() -> None:
+    """Counts as the authors publish them: 152 Adelie, 124 Gentoo, 68 Chinstrap; 333 complete."""
+    data = open_data("penguins", label="species")
+    assert (data.kind, len(data), data.classes) == (
+        "table",
+        344,
+        ("Adelie", "Chinstrap", "Gentoo"),
+    )
+    assert data.labels is not None
+    assert np.bincount(data.labels).tolist() == [152, 68, 124]
+    gaps = np.isnan(data.items)
+    assert (gaps.sum(), (~gaps.any(1)).sum()) == (19, 333)
+    assert data.source.licence == "CC0-1.0"
+
+
 def test_the_emoji_are_on_white_with_a_name_a_caption_and_one_of_eight_classes() -> None:
     data = open_data("emoji")
     assert (len(data), data.shape, len(data.classes)) == (1636, (3, 32, 32), 8)

@@ -184,9 +184,8 @@ def test_the_report_is_a_line_for_each_column(opened: Open) -> None:
     ]
 
 
-def test_a_number_between_those_seen_goes_there_and_back(opened: Open) -> None:
-    """The map rises everywhere: held-out numbers are coded as well as those it was measured on."""
-    data = opened("a\n" + "".join(f"{10 * k}\n7\n" for k in range(50)))
-    assert isinstance(data.coding, Table)
-    rows = np.arange(0.0, 491.0)[:, None]
-    assert (data.coding.decode(data.coding.encode(rows)) == rows).mean() > 0.95
+def test_numbers_between_those_that_come_often_have_codes_too(opened: Open) -> None:
+    """The map rises everywhere, also where none of the numbers lie that it was measured on."""
+    data = opened("a\n" + "0\n10\n11\n" * 50)
+    rows = np.arange(0.0, 12.0)[:, None]
+    assert (data.coding.decode(data.coding.encode(rows)) == rows).all()

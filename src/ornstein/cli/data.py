@@ -47,9 +47,9 @@ def command(
 ) -> None:
     """Look at DATA before training on it.
 
-    DATA is a built-in name (digits, emoji, ecg, two-moons, ...), a folder of pictures whose
-    sub-folders become classes, an .npy or .npz file, or a table (.csv). Prints what is in it and
-    what was left out, and writes NAME.sheet.png and NAME.report.json.
+    DATA is a built-in name (digits, emoji, ecg, penguins, two-moons, ...), a folder of pictures or
+    sounds whose sub-folders become classes, an array (.npy, .npz), or a table (.csv). Prints
+    what is in it and what was left out, and writes NAME.sheet.png and NAME.report.json.
     """
     from ornstein.config import resolve
     from ornstein.core import PROCESSES

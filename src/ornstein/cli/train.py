@@ -61,9 +61,10 @@ def command(
 ) -> None:
     """Train a model on DATA, or go on with a run that was stopped.
 
-    DATA is a built-in name (digits, emoji, ecg, two-moons, ...), a folder of pictures whose
-    sub-folders become classes, or an .npy or .npz file. The run is kept in runs/NAME; the same
-    command again goes on where it stopped. Settings may follow as KEY=VALUE (batch=32).
+    DATA is a built-in name (digits, emoji, ecg, penguins, two-moons, ...), a folder of pictures or
+    sounds whose sub-folders become classes, an array (.npy, .npz), or a table (.csv). The run is
+    kept in runs/NAME; the same command again goes on where it stopped. Settings may follow as
+    KEY=VALUE (batch=32).
     """
     check(minutes, steps, config, (*settings, *sets), name)
     from ornstein.cli.progress import display

@@ -16,7 +16,7 @@ from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
 from ornstein.data.pixels import resize_items
 from ornstein.data.series import Series, layout_of, open_series
 from ornstein.data.sound import open_sounds
-from ornstein.data.sources import SOURCES, places
+from ornstein.data.sources import SOURCES, open_penguins, places
 from ornstein.data.tables import Table, open_table, read_text
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
 from ornstein.errors import DataError, UsageError, near
@@ -119,6 +119,9 @@ def _open(
     if isinstance(source, str) and "/" not in source and not option:
         for path in places(source):
             return replace(open_path(path, wishes), name=source)
+    if known and name == "penguins":  # a table is read as its user wishes
+        like = wishes.like if isinstance(wishes.like, Table) else None
+        return open_penguins(option, columns=wishes.columns, label=wishes.label, like=like)
     if known:
         return SOURCES[name].open(option)
     return open_path(Path(source), wishes, typed=str(source))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from ornstein.data.dataset import Dataset, Source, make_dataset
 from ornstein.data.emoji import ASSETS, Emoji, read_emoji, shipped_emoji
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
+from ornstein.data.tables import Table, open_table, read_text
 from ornstein.errors import DataError, UsageError
 
 ENVIRONMENT = "ORNSTEIN_DATA"
@@ -34,6 +35,13 @@ FASHION_CLASSES = (
     "Sneaker",
     "Bag",
     "Ankle boot",
+)
+PENGUINS = ASSETS / "penguins.csv"
+PENGUINS_SOURCE = Source(
+    "344 penguins near Palmer Station, as in the package palmerpenguins",
+    licence="CC0-1.0",
+    citation="K. B. Gorman, T. D. Williams and W. R. Fraser (2014), PLoS ONE 9(3):e90081; "
+    "A. M. Horst, A. P. Hill and K. B. Gorman (2020), palmerpenguins, doi:10.5281/zenodo.3960218",
 )
 # SHA-256 of the decompressed bytes, in the order of IDX_FILES.
 FASHION_SHA256 = (
@@ -134,6 +142,19 @@ def _emoji_dataset(emoji: Emoji) -> Dataset:
     )
 
 
+def open_penguins(
+    option: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    label: str | None = None,
+    like: Table | None = None,
+) -> Dataset:
+    """344 penguins of three species: numbers, categories and gaps."""
+    _no_option("penguins", option)
+    found = open_table(read_text(PENGUINS), columns=columns, label=label, like=like)
+    return replace(found, source=PENGUINS_SOURCE)
+
+
 def open_fashion(option: str) -> Dataset:
     """Fashion-MNIST: 60,000 for training, the official 10,000 held out."""
     _no_option("fashion-mnist", option)
@@ -180,6 +201,7 @@ SOURCES: dict[str, Known] = {
     "digits": Known(open_digits, "1,797 handwritten digits, 8x8 grey, 10 classes"),
     "emoji": Known(open_emoji, "1,636 Noto emoji, 32x32 colour, 8 classes, captions"),
     "ecg": Known(open_ecg, "500 heart beats of 256 samples"),
+    "penguins": Known(open_penguins, "344 penguins: a table of numbers, words and gaps"),
     "fashion-mnist": Known(open_fashion, "70,000 pieces of clothing, 28x28 grey, 10 classes"),
     "mnist": Known(_not_here("mnist", "fashion-mnist or digits"), "own files only"),
     "cifar10": Known(_not_here("cifar10", "emoji (colour) or fashion-mnist"), "own files only"),
