@@ -22,7 +22,12 @@ def opened(name: str) -> ModuleType:
 
 
 def test_every_example_is_tried_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"own_loop", "score_matching"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "own_loop",
+        "score_matching",
+        "series",
+        "table",
+    }
 
 
 @pytest.mark.slow
@@ -36,3 +41,24 @@ def test_four_objectives_of_score_matching_meet_at_the_score() -> None:
     errors = opened("score_matching").main(steps=150)
     assert len(errors) == 4
     assert max(errors.values()) < 0.15
+
+
+def test_a_table_is_learned_judged_and_filled(tmp_path: Path) -> None:
+    """E3: rows made after a moment of training are of use, and no copies."""
+    found = opened("table").main(folder=tmp_path, steps=60, size="tiny")
+    assert found["made"]["columns, mean distance"] < 0.12
+    assert found["made"]["foretells species"] > 0.8
+    assert found["made"]["copies"] == 0
+    filled, guessed = (found[kind]["words that are right"] for kind in ("filled", "guessed"))
+    assert filled > guessed + 0.15
+    assert len(list((tmp_path / "made").glob("*.csv"))) == 1
+
+
+@pytest.mark.slow
+def test_a_series_is_learned_and_its_gaps_are_filled(tmp_path: Path) -> None:
+    """E3."""
+    found = opened("series").main(folder=tmp_path, steps=150)
+    assert found["error of the mean of draws"] < found["error of a straight line"]
+    assert found["spread of made numbers"] == pytest.approx(
+        found["spread of real numbers"], rel=0.3
+    )

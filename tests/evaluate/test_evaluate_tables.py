@@ -94,7 +94,7 @@ def test_copies_are_found_and_fresh_rows_are_as_close_as_held_out_ones() -> None
     assert fresh.distance == pytest.approx(fresh.usual, rel=0.25)
     copied = closest(train, held, train[:300], SCHEMA)
     assert copied.copies == 1
-    assert copied.closer > 0.95
+    assert copied.closer > 0.9
     assert copied.distance == 0
     with pytest.raises(UsageError, match="held-out rows"):
         closest(train, held[:0], train, SCHEMA)
