@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ TESTS = {
     "testing": ["tests/test_testing.py"],
     "tune": ["tests/tune"],
     "bundle": ["tests/tune/test_tune_model.py"],
+    "guide": ["tests/guide"],
 }
 
 
@@ -162,6 +164,14 @@ MISTAKES = [
     Mistake("adaptive: the exponent of another order", "solvers/adaptive.py", "size**-0.2", "size**-0.25"),
     Mistake("testing: the noise left out of the covariance", "testing/affine.py", " + response.T @ response", ""),
     Mistake("testing: an error that is not a number passes", "testing/affine.py", ".flatten() for a, b in pairs]).max()", ".flatten() for a, b in pairs]).nan_to_num(0).max()"),
+    Mistake("CFG: the two ends swapped", "guide/mix.py", "torch.lerp(away.x0, to.x0, scale)", "torch.lerp(to.x0, away.x0, scale)"),
+    Mistake("CFG++: the ratio of levels squared", "guide/mix.py", "scale / (1 - rising[upper - 1] / rising[upper])", "scale / (1 - (rising[upper - 1] / rising[upper]) ** 2)"),
+    Mistake("APG: nothing taken away", "guide/mix.py", "gap - along * to.x0", "gap"),
+    Mistake("APG: the scale without its one", "guide/mix.py", "(scale - 1) * (gap", "scale * (gap"),
+    Mistake("rescale: eps left behind", "guide/mix.py", "eps=estimate.eps - ratio * shift", "eps=estimate.eps"),
+    Mistake("interval: open at the wrong end", "guide/mix.py", "(level.rho > low) & (level.rho <= high)", "(level.rho >= low) & (level.rho < high)"),
+    Mistake("classifier: a lost square of sigma", "guide/classifier.py", "level.sigma**2 / level.alpha", "level.sigma / level.alpha"),
+    Mistake("classifier: pure noise pulled", "guide/classifier.py", "level.sigma**2 / level.alpha, 0.0", "level.sigma**2 / level.alpha, 1.0"),
 ]  # fmt: skip
 
 
@@ -181,7 +191,12 @@ def caught(mistake: Mistake) -> str | None:
         run = subprocess.run(
             [*command, *TESTS[mistake.file.split("/")[0]]],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(source),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "OMP_NUM_THREADS": "1",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -196,16 +211,21 @@ def caught(mistake: Mistake) -> str | None:
     return failed[0].split("::")[-1].split(" - ")[0]
 
 
+def timed(mistake: Mistake) -> tuple[str | None, float]:
+    """Plant one mistake; the test that caught it, and the seconds it took."""
+    start = time.monotonic()
+    return caught(mistake), time.monotonic() - start
+
+
 def main(words: list[str]) -> int:
     """Plant the mistakes that match any of ``words`` (all without words); 1 if one gets through."""
     chosen = [m for m in MISTAKES if not words or any(w in f"{m.what} {m.file}" for w in words)]
     missed = 0
-    for mistake in chosen:
-        start = time.monotonic()
-        test = caught(mistake)
-        missed += test is None
-        verdict = f"caught by {test}" if test else "NOT CAUGHT"
-        print(f"{time.monotonic() - start:5.0f} s  {mistake.what}: {verdict}", flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mistake, (test, seconds) in zip(chosen, pool.map(timed, chosen), strict=True):
+            missed += test is None
+            verdict = f"caught by {test}" if test else "NOT CAUGHT"
+            print(f"{seconds:5.0f} s  {mistake.what}: {verdict}", flush=True)
     print(f"{len(chosen) - missed} of {len(chosen)} mistakes caught")
     return min(missed, 1)
 

@@ -190,8 +190,8 @@ class Workbench:
         said = joined(ask.cond, ask.class_name)
         self.named, self.words = texts(bundle.conditions, said)
         cond = bundle.cond(self.rows, said, first=None)
-        self.guidance = self.sampler.guidance if cond else 1.0
-        self.denoise: Denoiser = bundle.denoiser(cond, self.guidance)
+        self.guidance = self.sampler.guidance if cond or bundle.leads.weak else 1.0
+        self.denoise: Denoiser = bundle.denoiser(cond, self.sampler)
         self.levels = bundle.levels(self.sampler)
         self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
         self.began = time.monotonic()

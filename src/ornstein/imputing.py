@@ -129,7 +129,7 @@ def _filled(bundle: Bundle, items: np.ndarray, ask: Ask, numbers: np.ndarray) ->
     classes = bundle.coding.classes(items)
     if classes is not None:
         cond = {CLASS: _padded(classes, bench.rows)}
-        bench.denoise = bundle.denoiser(cond, bench.sampler.guidance)
+        bench.denoise = bundle.denoiser(cond, bench.sampler)
     known = known * seen
     x = bench.drawn(Measurement(Mask(seen), known), (known, seen))
     return bundle.coding.decode(x[: len(items)])

@@ -111,7 +111,7 @@ def test_the_null_condition_is_that_of_nothing_said() -> None:
     level = BUNDLE.levels()[1]
     with torch.no_grad():
         a, b = (BUNDLE.denoiser(c)(x, level).x0 for c in (null, {}))
-        away = BUNDLE.denoiser(cond, 0.0)(x, level).x0
+        away = BUNDLE.denoiser(cond, Sampler(guidance=0.0))(x, level).x0
     assert torch.equal(a, b)
     torch.testing.assert_close(away, b)
 

@@ -13,7 +13,7 @@ from test_model_file import rewritten, set_at
 from torch import Tensor, nn
 
 from ornstein import build
-from ornstein.bundle import Bundle, load
+from ornstein.bundle import Bundle, Sampler, load
 from ornstein.config import resolve
 from ornstein.core import TARGETS, Level, Uncertainty
 from ornstein.data import open_data
@@ -79,7 +79,9 @@ def test_guidance_keeps_the_variance_of_the_conditional_answer() -> None:
     bundle = learned("image")
     x = torch.randn(3, *bundle.shape, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 2])
-    sure, guided = (bundle.denoiser({"class": labels}, scale)(x, LEVEL) for scale in (1.0, 2.0))
+    sure, guided = (
+        bundle.denoiser({"class": labels}, Sampler(guidance=g))(x, LEVEL) for g in (1.0, 2.0)
+    )
     torch.testing.assert_close(guided.spread, sure.spread)
 
 

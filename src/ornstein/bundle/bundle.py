@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ornstein.bundle.asking import Said, heard, joined
+from ornstein.bundle.guiding import Leads, guided, led
 from ornstein.bundle.parts import Progress, Sampler, TunedGrid, Walk, choose
+from ornstein.bundle.recogniser import Recogniser
 from ornstein.bundle.trained import Trained
 from ornstein.bundle.walking import sample, walk
 from ornstein.core import GRIDS, Denoiser, Level
-from ornstein.data.conditions import CLASS
+from ornstein.data.conditions import CLASS, class_of
 from ornstein.errors import UsageError
-from ornstein.guide import classifier_free
+from ornstein.guide import Guide
 from ornstein.samples import Samples
 from ornstein.solvers import Step
 from ornstein.tune import FREE
@@ -27,13 +29,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Bundle(Trained):
-    """A model and all that is needed to sample it; on disk it is one file."""
+    """A model and all that is needed to sample it; on disk it is one file.
+
+    Attributes:
+        leads: What guidance leads by beside the model itself, see :meth:`led`; not on disk.
+    """
+
+    leads: Leads = field(default_factory=Leads)
 
     def save(self, path: str | Path) -> Path:
         """Write the one-file model; see :func:`ornstein.bundle.file.save`."""
         from ornstein.bundle.file import save
 
         return save(self, path)
+
+    def led(
+        self, *, negative: Said | None = None, by: Bundle | Recogniser | None = None
+    ) -> Bundle:
+        """Return the model with something else that its guidance leads by.
+
+        Args:
+            negative: Conditions to go away from, as in :meth:`cond`.
+            by: A smaller or less trained model of the same data, to go away from
+                (autoguidance); or a classifier of noisy items, to lead towards the class.
+
+        Raises:
+            UsageError: it is of other data, or the model does not know what is said.
+        """
+        leads = led(self, negative, by)
+        lent = (class_of(leads.judge.classes),) if leads.lent and leads.judge else ()
+        return replace(self, conditions=(*self.conditions, *lent), leads=leads)
 
     def how(
         self,
@@ -43,6 +68,7 @@ class Bundle(Trained):
         schedule: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        guide: Guide | None = None,
     ) -> Sampler:
         """Return the way to sample: what is asked for, and the model's own defaults for the rest.
 
@@ -54,7 +80,8 @@ class Bundle(Trained):
             grid: Key of ``GRIDS``, or "tuned".
             schedule: Key of ``PROCESSES``; by default the process of training.
             steps: Steps of the solver.
-            guidance: Scale of classifier-free guidance, 1 is off; else twice the evaluations.
+            guidance: Scale of guidance, 1 is off; else twice the evaluations.
+            guide: Manner of guidance: kind, levels, rescaling.
         """
         own = self.sampler
         way = Sampler(
@@ -63,6 +90,7 @@ class Bundle(Trained):
             schedule=(own.schedule or self.process) if schedule is None else schedule,
             steps=own.steps if steps is None else steps,
             guidance=own.guidance if guidance is None else guidance,
+            guide=own.guide if guide is None else guide,
         )
         found = self.tuned_grid(way)
         if found is None or solver is not None or grid not in (None, FREE):
@@ -131,18 +159,18 @@ class Bundle(Trained):
         return {name: known[name].null(len(value)).to(value) for name, value in cond.items()}
 
     def denoiser(
-        self, cond: Mapping[str, Tensor] | None = None, guidance: float = 1.0
+        self, cond: Mapping[str, Tensor] | None = None, way: Sampler | None = None
     ) -> Denoiser:
         """Bind conditions, as :meth:`cond` returns them; without any, none is said.
 
         Args:
             cond: What is said of each item.
-            guidance: Scale of classifier-free guidance towards it; 1 is off.
+            way: The way that is walked, which says how to guide; None does not guide.
         """
-        here = {name: value.to(self.device) for name, value in (cond or {}).items()}
-        if guidance == 1 or not here:
-            return self.model.given(here)
-        return classifier_free(self.model, here, self.null(here), guidance)
+        if way is not None:
+            return guided(self, cond or {}, way)
+        own = {} if self.leads.lent else dict(cond or {})
+        return self.model.given({name: value.to(self.device) for name, value in own.items()})
 
     def check_guidance(self, scale: float) -> None:
         """Refuse a scale of guidance that this model cannot follow.
@@ -151,15 +179,16 @@ class Bundle(Trained):
             UsageError: the model has no conditions, never saw an item without them, or the scale
                 is out of bounds.
         """
+        elsewhere = self.leads.weak or self.leads.judge
         if not 0 <= scale <= 100:
             raise UsageError(f"guidance is a number from 0 to 100, 1 is off; got {scale:g}.")
-        if scale != 1 and not self.conditions:
+        if scale != 1 and not (self.conditions or elsewhere):
             raise UsageError(
                 "this model has no classes to be guided to, nor other conditions; leave guidance "
                 "at 1."
             )
         hidden = self.provenance.get("condition_dropout", self.provenance.get("class_dropout"))
-        if scale != 1 and hidden == 0:
+        if scale != 1 and hidden == 0 and not elsewhere:
             raise UsageError(
                 "this model never saw an item without its class or other conditions, so it cannot "
                 "be guided. Train it with --set condition_dropout=0.1."
@@ -224,6 +253,7 @@ class Bundle(Trained):
         schedule: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        guide: Guide | None = None,
         batch: int = 64,
         progress: Progress | None = None,
     ) -> Samples:
@@ -232,7 +262,12 @@ class Bundle(Trained):
         The way is chosen as by :meth:`how`; the rest is as in :meth:`walk`.
         """
         sampler = self.how(
-            solver=solver, grid=grid, schedule=schedule, steps=steps, guidance=guidance
+            solver=solver,
+            grid=grid,
+            schedule=schedule,
+            steps=steps,
+            guidance=guidance,
+            guide=guide,
         )
         return sample(
             self,

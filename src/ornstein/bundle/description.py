@@ -115,6 +115,22 @@ class Description(Part):
     provenance: dict[str, Any]
 
 
+class Recognition(Part):
+    """All that the header says of a classifier."""
+
+    format: int
+    ornstein: Name
+    classifier: dict[str, Any]
+    data_std: Annotated[float, Field(gt=0, le=1e6)]
+    coding: dict[str, Any]
+    shape: Annotated[
+        list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
+    ]
+    classes: Annotated[list[str], Field(min_length=1, max_length=MAX_OPTION)]
+    weights: Annotated[str, Field(max_length=200)]
+    provenance: dict[str, Any]
+
+
 def known(what: str, name: str, table: Mapping[str, Any]) -> None:
     """Refuse a name that is not in one of our tables."""
     if name not in table:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from safetensors.torch import save as save_tensors
 
 from ornstein import __version__
 from ornstein.bundle.bundle import Bundle
-from ornstein.bundle.description import Description
-from ornstein.bundle.making import built
+from ornstein.bundle.making import built, described_as, description
+from ornstein.bundle.recogniser import Recogniser
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.training.disk import explained, make_folder, read_file, write_atomically
 
@@ -32,30 +31,14 @@ MAX_HEADER = 100_000_000
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib", ".npz", ".tar"}
 
 
-def save(bundle: Bundle, path: str | Path) -> Path:
-    """Write a bundle to one file, whole or not at all.
+def save(bundle: Bundle | Recogniser, path: str | Path) -> Path:
+    """Write a model or a classifier to one file, whole or not at all.
 
     Raises:
         DiskError: the disk is full, read-only or gone.
     """
-    path, measured = Path(path), bundle.model.uncertainty
-    described = {
-        "format": FORMAT,
-        "ornstein": __version__,
-        "net": {"name": bundle.net, "options": bundle.model.net.options()},  # type: ignore[operator]
-        "target": bundle.target,
-        "process": {"name": bundle.process, "options": dict(bundle.process_options)},
-        "data_std": float(bundle.model.data_std),
-        "learned": bundle.model.learned,
-        "uncertainty": asdict(measured) if measured else None,
-        "coding": bundle.coding.to_json(),
-        "shape": list(bundle.shape),
-        "conditions": [declared.to_json() for declared in bundle.conditions],
-        "sampler": asdict(bundle.sampler),
-        "tuned": [asdict(found) for found in bundle.tuned],
-        "weights": bundle.weights,
-        "provenance": dict(bundle.provenance),
-    }
+    path = Path(path)
+    described = {"format": FORMAT, "ornstein": __version__, **description(bundle)}
     text = json.dumps(described, sort_keys=True, allow_nan=False)
     weights = bundle.model.net.state_dict()
     raw = save_tensors({n: t.detach().cpu().contiguous().clone() for n, t in weights.items()})
@@ -74,9 +57,20 @@ def load(source: str | Path, runs: str | Path = "runs") -> Bundle:
     """Load a model from its file, a run directory, or the name of a run in ``runs``.
 
     Raises:
-        UsageError: there is nothing by that name.
+        UsageError: there is nothing by that name, or it is a classifier, which makes nothing.
         ModelFileError: not one of our files, damaged, or written by a newer version.
     """
+    found = load_any(source, runs)
+    if isinstance(found, Recogniser):
+        raise UsageError(
+            f"{source} is a classifier of noisy items and makes nothing by itself; guide a model "
+            f"by it: ornstein sample MODEL --guide-by {source}"
+        )
+    return found
+
+
+def load_any(source: str | Path, runs: str | Path = "runs") -> Bundle | Recogniser:
+    """Load a model or a classifier, as :func:`load` does a model."""
     path = find(source, runs)
     if path.suffix.lower() in PICKLES:
         raise _pickle(path)
@@ -120,7 +114,7 @@ def find(source: str | Path, runs: str | Path = "runs") -> Path:
     raise UsageError(f"no model file and no run '{source}'.{near(str(source), known)}{listed}")
 
 
-def _parse(path: Path, data: bytes) -> Bundle:
+def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
     try:
         header, body = _split(data)
         meta = header.get("__metadata__") or {}
@@ -147,7 +141,7 @@ def _parse(path: Path, data: bytes) -> Bundle:
         tensors = load_tensors(data)
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(f"{path} is damaged: its tensors cannot be read.") from error
-    return built(Description.model_validate(described), tensors)
+    return built(described_as(described), tensors)
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -2,31 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ornstein.bundle.bundle import Bundle
-from ornstein.bundle.description import Description, Made, TunedLevels, bounded, known
+from ornstein.bundle.description import (
+    Description,
+    Made,
+    Recognition,
+    TunedLevels,
+    bounded,
+    known,
+)
 from ornstein.bundle.parts import Sampler, TunedGrid
+from ornstein.bundle.recogniser import Recogniser
 from ornstein.config.options import bind, check_options
 from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
 from ornstein.data.codings import coding_from_json
 from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError
-from ornstein.model import Model
+from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
+from ornstein.nets.encoder import Encoder
 from ornstein.solvers import SOLVERS
 
 
-def built(said: Description, tensors: dict[str, Tensor]) -> Bundle:
-    """Build the model that a file describes.
+def description(bundle: Bundle | Recogniser) -> dict[str, Any]:
+    """All of a model or a classifier but its weights, as JSON for the header of its file."""
+    net = bundle.model.net.options()  # type: ignore[operator]
+    common = {
+        "data_std": float(bundle.model.data_std),
+        "coding": bundle.coding.to_json(),
+        "shape": list(bundle.shape),
+        "weights": bundle.weights,
+        "provenance": dict(bundle.provenance),
+    }
+    if isinstance(bundle, Recogniser):
+        return {**common, "classifier": net, "classes": list(bundle.classes)}
+    measured = bundle.model.uncertainty
+    way = {name: value for name, value in asdict(bundle.sampler).items() if name != "guide"}
+    return {
+        **common,
+        "net": {"name": bundle.net, "options": net},
+        "target": bundle.target,
+        "process": {"name": bundle.process, "options": dict(bundle.process_options)},
+        "learned": bundle.model.learned,
+        "uncertainty": asdict(measured) if measured else None,
+        "conditions": [declared.to_json() for declared in bundle.conditions],
+        "sampler": way,
+        "tuned": [asdict(found) for found in bundle.tuned],
+    }
+
+
+def described_as(fields: dict[str, Any]) -> Description | Recognition:
+    """Check a header, of a model or of a classifier."""
+    kind = Recognition if "classifier" in fields else Description
+    return kind.model_validate(fields)
+
+
+def built(said: Description | Recognition, tensors: dict[str, Tensor]) -> Bundle | Recogniser:
+    """Build the model or the classifier that a file describes.
 
     Raises:
         OrnsteinError: a name, an option or a tensor that cannot be.
     """
+    return _recogniser(said, tensors) if isinstance(said, Recognition) else _bundle(said, tensors)
+
+
+def _recogniser(said: Recognition, tensors: dict[str, Tensor]) -> Recogniser:
+    bounded(said.classifier)
+    net = _filled("the classifier", Encoder, said.classifier, tensors)
+    if [net.options()[name] for name in ("shape", "answers")] != [said.shape, len(said.classes)]:
+        raise ModelFileError("the shape or the classes in the file do not fit its network.")
+    return Recogniser(
+        Classifier(net, said.data_std),
+        coding_from_json(said.coding),
+        tuple(said.shape),
+        tuple(said.classes),
+        said.weights,
+        said.provenance,
+    )
+
+
+def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     known("net", said.net.name, NETS)
     known("target", said.target, TARGETS)
     known("process", said.process.name, PROCESSES)
@@ -35,7 +98,8 @@ def built(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     known("schedule", said.sampler.schedule or "edm", PROCESSES)
     bounded(said.net.options)
     bounded(said.process.options)
-    net = _net(_with_conditions(said.net), tensors)
+    made = _with_conditions(said.net)
+    net = _filled(f"net '{made.name}'", NETS[made.name], made.options, tensors)
     make = PROCESSES[said.process.name]
     check_options("the file", f"process '{said.process.name}'", make, said.process.options)
     bind("the options of the process in the file", make, said.process.options)
@@ -100,13 +164,17 @@ def _model(said: Description, net: nn.Module) -> Model:
     )
 
 
-def _net(said: Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of NETS
+def _filled(
+    what: str,
+    make: Callable[..., nn.Module],
+    options: dict[str, Any],
+    tensors: dict[str, Tensor],
+) -> Any:  # noqa: ANN401 - one of NETS
     """Build the network, after its layout was compared with the tensors that came."""
-    make = NETS[said.name]
-    check_options("the file", f"net '{said.name}'", make, said.options)
+    check_options("the file", what, make, options)
     where = "the options of the net in the file"
     with torch.device("meta"):
-        expected = {n: t.shape for n, t in bind(where, make, said.options).state_dict().items()}
+        expected = {n: t.shape for n, t in bind(where, make, options).state_dict().items()}
     found = {name: value.shape for name, value in tensors.items()}
     if expected != found:
         odd = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
@@ -115,6 +183,6 @@ def _net(said: Made, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one o
             f"others."
         )
     with torch.random.fork_rng(devices=[]):  # loading a model must not move the caller's stream
-        net = bind(where, make, said.options)
+        net = bind(where, make, options)
     net.load_state_dict(tensors)
     return net

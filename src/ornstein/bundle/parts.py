@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ornstein.core import Level
 from ornstein.errors import UsageError, near
+from ornstein.guide import Guide
 from ornstein.solvers import Step
 from ornstein.tune import Tuned
 
@@ -33,7 +37,8 @@ class Sampler:
         grid: Key of ``GRIDS``, or "tuned" for levels found for the model at these steps.
         schedule: Key of ``PROCESSES``, None for the process of training.
         steps: Steps of the solver.
-        guidance: Scale of classifier-free guidance towards the class; 1 is off.
+        guidance: Scale of guidance towards the conditions; 1 is off.
+        guide: Its manner; not kept in the model file.
     """
 
     solver: str = "dpmpp-2m"
@@ -41,6 +46,14 @@ class Sampler:
     schedule: str | None = None
     steps: int = 20
     guidance: float = 1.0
+    guide: Guide = field(default_factory=Guide)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of it, fit for JSON; the manner of guidance where it is not the usual one."""
+        said = asdict(self)
+        manner = {k: None if v == math.inf else v for k, v in said.pop("guide").items()}
+        return said if self.guide == Guide() else {**said, "guide": manner}
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,15 @@ class Walk(NamedTuple):
     steps: Iterator[Step]
     settings: dict[str, Any]
     evaluations: int
+
+
+def fingerprint(net: nn.Module) -> str:
+    """First 16 digits of the SHA-256 of the weights of a network."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def choose(what: str, name: str, table: Mapping[str, T]) -> T:

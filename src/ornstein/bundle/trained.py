@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any, Self
 
 import torch
 
-from ornstein.bundle.parts import Sampler, TunedGrid, choose
+from ornstein.bundle.parts import Sampler, TunedGrid, choose, fingerprint
 from ornstein.core import PROCESSES, Process
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import CLASS, Declared
@@ -75,11 +74,7 @@ class Trained:
     @cached_property
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of the weights, which name the model in pictures."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.net.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
+        return fingerprint(self.model.net)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model to ``device``."""

@@ -15,6 +15,8 @@ from torch import Tensor
 from ornstein.bundle.bundle import Bundle
 from ornstein.bundle.parts import ROWS, Sampler, TunedGrid
 from ornstein.core import Denoiser, Estimate, Level, item_normal
+from ornstein.errors import UsageError
+from ornstein.guide import Guide
 from ornstein.solvers import SOLVERS
 from ornstein.tune import (
     TRUTH_PRICE,
@@ -49,7 +51,7 @@ def cost(bundle: Bundle, ways: Sequence[Sampler], solvers: Sequence[str] = ()) -
     names = candidates(solvers)
     each = max(SOLVERS[name]().evaluations for name in names)
     spent = sum(_calls(way) * each * price(way.steps, len(names), items, racing) for way in ways)
-    truths = {(way.schedule, way.guidance): _calls(way) for way in ways}
+    truths = {(way.schedule, way.guidance, way.guide): _calls(way) for way in ways}
     return Cost(items, spent + sum(truths.values()) * 2 * items * TRUTH_PRICE)
 
 
@@ -66,7 +68,7 @@ def seconds_per_evaluation(bundle: Bundle) -> float:
 
 def _calls(way: Sampler) -> int:
     """Of the network, for one of the denoiser."""
-    return 1 if way.guidance == 1 else 2
+    return 1 if way.guide.off(way.guidance) else 2
 
 
 def tuned(
@@ -88,16 +90,22 @@ def tuned(
     Raises:
         UsageError: a solver that cannot be tuned, or guidance that the model cannot follow.
     """
-    truths: dict[tuple[str | None, float], tuple[Truth, Truth]] = {}
+    truths: dict[tuple[str | None, float, Guide], tuple[Truth, Truth]] = {}
     kept = {found.suits: found for found in bundle.tuned}
     reports = []
     for way in ways:
         bundle.check_guidance(way.guidance)
+        if way.guide.kind == "cfg++":
+            raise UsageError(
+                "the strength of cfg++ follows from the grid, so no grid can be tuned to it; tune "
+                "with --guide cfg or apg."
+            )
         schedule = way.schedule or bundle.process
-        if (schedule, way.guidance) not in truths:
-            truths[schedule, way.guidance] = _truths(bundle, way, seed, asked)
+        key = (schedule, way.guidance, way.guide)
+        if key not in truths:
+            truths[key] = _truths(bundle, way, seed, asked)
         report = tune(
-            *truths[schedule, way.guidance],
+            *truths[key],
             way.steps,
             solvers=solvers,
             usual=(way.solver if is_deterministic(way.solver) else "dpmpp-2m", way.grid),
@@ -131,7 +139,7 @@ def _truths(
         pieces = [range(first + a, first + b) for a, b in pairwise(edges) if a < b]
         return [
             Start(
-                _counted(bundle, piece, way.guidance, asked),
+                _counted(bundle, piece, way, asked),
                 item_normal(seed, piece, bundle.shape, stream="tune").to(bundle.device),
             )
             for piece in pieces
@@ -141,13 +149,11 @@ def _truths(
     return Truth.of(process, starts(0)), Truth.of(process, starts(items))
 
 
-def _counted(
-    bundle: Bundle, items: range, guidance: float, asked: Callable[[int], None]
-) -> Denoiser:
-    denoise = bundle.denoiser(bundle.cond(len(items), first=items.start), guidance)
+def _counted(bundle: Bundle, items: range, way: Sampler, asked: Callable[[int], None]) -> Denoiser:
+    denoise = bundle.denoiser(bundle.cond(len(items), first=items.start), way)
 
     def counting(x: Tensor, level: Level) -> Estimate:
-        asked(len(x) if guidance == 1 else 2 * len(x))
+        asked(_calls(way) * len(x))
         return denoise(x, level)
 
     return counting

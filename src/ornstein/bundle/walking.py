@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ornstein.bundle.asking import Said, texts
+from ornstein.bundle.guiding import calls
 from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
 from ornstein.core import ItemNoise
 from ornstein.data.conditions import CLASS
@@ -34,25 +34,25 @@ def walk(bundle: Bundle, n: int, *, seed: int, first: int, said: Said, sampler: 
     noise = ItemNoise(seed, range(first, first + rows))
     cond = bundle.cond(rows, said, first)
     start = noise.start(bundle.shape).to(bundle.device) * float(levels.sigma[0])
-    denoise = bundle.denoiser(cond, sampler.guidance)
+    denoise = bundle.denoiser(cond, sampler)
     walked = walk_levels(denoise, start, levels, solver, noise)
     named, words = texts(bundle.conditions, said)
-    guided = bool(cond) and sampler.guidance != 1
     return Walk(
         start=start[:n],
         levels=levels,
         labels=cond[CLASS][:n] if CLASS in cond else None,
         steps=(step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked),
         settings={
-            **asdict(sampler),
+            **sampler.settings,
             "schedule": sampler.schedule or bundle.process,
             **({"levels": levels.rho.tolist()} if sampler.grid == FREE else {}),
             "class": named,
             **({"cond": words} if words else {}),
+            **bundle.leads.settings,
             "model": bundle.fingerprint,
             "seed": seed,
         },
-        evaluations=solver.evaluations * sampler.steps * (2 if guided else 1),
+        evaluations=solver.evaluations * sampler.steps * calls(bundle, cond, sampler),
     )
 
 

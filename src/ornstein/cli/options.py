@@ -81,8 +81,12 @@ def _ask(ctx: click.Context, param: click.Parameter, value: object) -> None:
 
 
 def asked() -> dict[str, Any]:
-    """What the options of :func:`sampler_options` were given: arguments of ``Bundle.how``."""
-    return dict(click.get_current_context().meta.get(ASKED, {}))
+    """What the options of sampling were given: arguments of ``Bundle.how``."""
+    from ornstein.cli.guiding import manner
+
+    guide = manner()
+    given = dict(click.get_current_context().meta.get(ASKED, {}))
+    return given if guide is None else {**given, "guide": guide}
 
 
 def sampler_options(command: Callable[..., Any]) -> Callable[..., Any]:

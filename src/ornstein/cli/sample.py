@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ornstein.cli.guiding import guide_options, led_text
 from ornstein.cli.options import (
     ITEMS,
     SEED,
@@ -38,6 +39,7 @@ FILM_MOMENTS = 60
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other items.")
 @sampler_options
 @condition_options
+@guide_options
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
@@ -106,6 +108,7 @@ def label_of(made: Samples) -> str:
     parts += [how["schedule"], how.get("class") or ""]
     parts += [f"{name}-{value}" for name, value in how.get("cond", {}).items()]
     parts += [f"g{how['guidance']:g}"] if how["guidance"] != 1 else []
+    parts += [led_text(how)]
     return re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(p for p in parts if p))[:120]
 
 
@@ -124,6 +127,7 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     seconds = duration(made.seconds) if made.seconds >= 10 else f"{made.seconds:.1f} s"
     how = f"{by['solver']}, {by['steps']} steps on {by['schedule']} ({by['grid']} grid)"
     how += f", guidance {by['guidance']:g}" if by["guidance"] != 1 else ""
+    how += f" ({led_text(by)})" if led_text(by) else ""
     asked_for = ", ".join(f"{name} {value}" for name, value in by.get("cond", {}).items())
     how += f", given {asked_for}" if asked_for else ""
     return [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ornstein.cli.guiding import guide_options
 from ornstein.cli.learning import learning
 from ornstein.cli.options import (
     SEED,
@@ -104,6 +105,7 @@ def forward(
 @click.argument("target", metavar="RUN-OR-FILE")
 @sampler_options
 @condition_options
+@guide_options
 @_items
 @_columns
 @_seed

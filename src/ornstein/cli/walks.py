@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ornstein.cli.guiding import led
 from ornstein.cli.options import chosen
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def opened(target: str, runs: Path) -> Bundle:
     from ornstein.build import device
     from ornstein.bundle import load
 
-    return load(target, runs).to(device())
+    return led(load(target, runs).to(device()), runs)
 
 
 def walked(

@@ -1,0 +1,126 @@
+"""The options that say how guidance leads, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ornstein.cli.options import Amount
+
+if TYPE_CHECKING:
+    from ornstein.bundle import Bundle
+    from ornstein.guide import Guide
+
+GUIDED = "ornstein.guided"
+
+
+class Interval(click.ParamType[tuple[float, float]]):
+    """Two numbers, LOW:HIGH."""
+
+    name = "low:high"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Return both.
+
+        Raises:
+            click.BadParameter: no such numbers.
+        """
+        try:
+            low, high = map(float, str(value).split(":"))
+        except ValueError:
+            self.fail(
+                f"'{str(value)[:40]}' is no pair of numbers; give sigma/alpha as in 0.2:5.",
+                param,
+                ctx,
+            )
+        return low, high
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    if value not in (None, ()):
+        ctx.meta.setdefault(GUIDED, {})[param.name] = value
+
+
+def guide_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of guidance; :func:`manner` and :func:`led` read them."""
+    options: dict[str, dict[str, Any]] = {
+        "guide": {"metavar": "KIND", "help": "Kind: cfg, apg, or cfg++ with a scale up to 1."},
+        "interval": {
+            "type": Interval(),
+            "help": "Guide at levels of sigma/alpha in LOW:HIGH only, as in 0.2:5.",
+        },
+        "rescale": {
+            "type": Amount(0, 1, whole=False),
+            "help": "Share of the way back to the unguided contrast; 0.7 is usual.",
+        },
+        "negative": {
+            "multiple": True,
+            "metavar": "NAME=VALUE",
+            "help": "Lead away from this condition; a word alone is a class.",
+        },
+        "guide-by": {
+            "metavar": "RUN-OR-FILE",
+            "help": "Lead by a classifier of noisy items, or away from a weaker model.",
+        },
+    }
+    for name, kind in reversed(options.items()):
+        command = click.option(f"--{name}", callback=_keep, expose_value=False, **kind)(command)
+    return command
+
+
+def _given() -> dict[str, Any]:
+    """What the options were given."""
+    context = click.get_current_context(silent=True)
+    return {} if context is None else dict(context.meta.get(GUIDED, {}))
+
+
+def manner() -> Guide | None:
+    """The manner of guidance that is asked for; None leaves the model's own.
+
+    Raises:
+        UsageError: there is no such kind, interval or share.
+    """
+    given = _given()
+    if not given.keys() & {"guide", "interval", "rescale"}:
+        return None
+    from ornstein.guide import Guide
+
+    low, high = given.get("interval", (Guide().low, Guide().high))
+    return Guide(given.get("guide", Guide().kind), low, high, given.get("rescale", 0.0))
+
+
+def led(bundle: Bundle, runs: Path) -> Bundle:
+    """The model with what is asked to lead its guidance.
+
+    Raises:
+        UsageError: there is no such model, or it does not fit.
+    """
+    given = _given()
+    if not given.keys() & {"negative", "guide_by"}:
+        return bundle
+    from ornstein.bundle import load_any
+
+    by = load_any(given["guide_by"], runs) if "guide_by" in given else None
+    pairs = (text.rpartition("=") for text in given.get("negative", ()))
+    negative = {name or "class": value for name, _, value in pairs}
+    return bundle.led(negative=negative or None, by=None if by is None else by.to(bundle.device))
+
+
+def led_text(settings: Mapping[str, Any]) -> str:
+    """How samples were guided beyond the scale, in few words; empty when not."""
+    guide = settings.get("guide", {})
+    low, high = guide.get("low", 0), guide.get("high")
+    away = ", ".join(f"{name} {value}" for name, value in settings.get("negative", {}).items())
+    words = [
+        guide.get("kind", "") if guide.get("kind") != "cfg" else "",
+        f"levels {low:g} to {'inf' if high is None else f'{high:g}'}" if low or high else "",
+        f"rescaled {guide['rescale']:g}" if guide.get("rescale") else "",
+        f"away from {away}" if away else "",
+        f"by {settings['guided_by'][:8]}" if "guided_by" in settings else "",
+    ]
+    return ", ".join(word for word in words if word)

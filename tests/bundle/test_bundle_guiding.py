@@ -1,0 +1,155 @@
+"""C8, C9: a trained model led by a negative condition, by a weaker model, by a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from makers import CODINGS, make_bundle
+from torch import Tensor
+
+from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
+from ornstein.bundle.tuning import tuned
+from ornstein.core import EDM, Level, generator
+from ornstein.errors import ModelFileError, UsageError
+from ornstein.guide import Guide
+from ornstein.model import Classifier
+from ornstein.nets.encoder import Encoder
+
+LEVEL = EDM()(0.5)
+X = torch.randn(4, 2, generator=generator(0))
+ZERO, ONE, OPEN = (torch.full((4,), k) for k in (0, 1, 3))
+
+
+def recogniser(
+    classes: tuple[str, ...] = ("zero", "one", "two"), kind: str = "vector", seed: int = 5
+) -> Recogniser:
+    shape = make_bundle(kind).shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Encoder(shape, len(classes), widths=(8,), blocks=(1,), attention=())
+        for parameter in net.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.4)
+    return Recogniser(Classifier(net), CODINGS[kind], shape, classes, "raw", {"data": "toy"})
+
+
+def way(scale: float, **manner: object) -> Sampler:
+    return Sampler(guidance=scale, guide=Guide(**manner))  # type: ignore[arg-type]
+
+
+def x0(bundle: Bundle, cond: dict[str, Tensor] | None, sampler: Sampler | None) -> Tensor:
+    return bundle.denoiser(cond, sampler)(X, LEVEL).x0
+
+
+def bare(bundle: Bundle, cond: dict[str, Tensor]) -> Tensor:
+    """The model's own answer, asked without anything between."""
+    return bundle.model(X, LEVEL, cond).x0
+
+
+def test_c8_a_negative_condition_is_what_the_answer_moves_away_from() -> None:
+    bundle = make_bundle("vector")
+    away = bundle.led(negative={"class": "one"})
+    expected = bare(bundle, {"class": ONE}).lerp(bare(bundle, {"class": ZERO}), 1.7)
+    torch.testing.assert_close(x0(away, {"class": ZERO}, way(1.7)), expected)
+    usual = bare(bundle, {"class": OPEN}).lerp(bare(bundle, {"class": ZERO}), 1.7)
+    torch.testing.assert_close(x0(bundle, {"class": ZERO}, way(1.7)), usual)
+
+
+def test_c8_autoguidance_moves_away_from_a_weaker_model_under_the_same_condition() -> None:
+    bundle, weak = make_bundle("vector"), make_bundle("vector", seed=9)
+    expected = bare(weak, {"class": ZERO}).lerp(bare(bundle, {"class": ZERO}), 2.0)
+    torch.testing.assert_close(x0(bundle.led(by=weak), {"class": ZERO}, way(2.0)), expected)
+    # It asks for no conditions at all.
+    plain, poor = (make_bundle("vector", classes=(), seed=k) for k in (1, 2))
+    expected = bare(poor, {}).lerp(bare(plain, {}), 2.0)
+    torch.testing.assert_close(x0(plain.led(by=poor), {}, way(2.0)), expected)
+    assert plain.led(by=poor).sample(2, steps=3, guidance=2.0).evaluations == 6
+
+
+def pull(judge: Recogniser, labels: Tensor) -> Tensor:
+    x = X.clone().requires_grad_()
+    chosen = judge.model(x, LEVEL)[torch.arange(4), labels].sum()
+    (gradient,) = torch.autograd.grad(chosen, x)
+    return gradient * (LEVEL.sigma**2 / LEVEL.alpha).float()
+
+
+def test_c9_a_classifier_gives_classes_to_a_model_that_has_none() -> None:
+    judge, bundle = recogniser(), make_bundle("vector", classes=())
+    led = bundle.led(by=judge)
+    assert led.classes == ("zero", "one", "two")
+    expected = bare(bundle, {}) + 1.5 * pull(judge, ONE)
+    torch.testing.assert_close(x0(led, {"class": ONE}, way(1.5)), expected)
+    made = led.sample(4, class_name="two", steps=3, guidance=2.0)
+    assert made.labels == ("two",) * 4
+    assert made.settings["guided_by"] == judge.fingerprint
+    assert made.evaluations == 3
+    # What only the classifier knows is no condition of the network.
+    torch.testing.assert_close(x0(led, {"class": ONE}, None), bare(bundle, {}))
+
+
+def test_c9_a_model_that_knows_the_class_is_led_beyond_it() -> None:
+    judge, bundle = recogniser(), make_bundle("vector")
+    led = bundle.led(by=judge)
+    own = bare(bundle, {"class": ONE})
+    torch.testing.assert_close(x0(led, {"class": ONE}, way(1.0)), own)
+    torch.testing.assert_close(x0(led, {"class": ONE}, way(3.0)), own + 2 * pull(judge, ONE))
+    outside = way(3.0, low=2 * float(LEVEL.rho))
+    torch.testing.assert_close(x0(led, {"class": ONE}, outside), own)
+
+
+def test_the_manner_of_guidance_reaches_the_denoiser_and_the_settings() -> None:
+    bundle = make_bundle("vector")
+    plain = bundle.sample(3, steps=4, guidance=3.0)
+    assert "guide" not in plain.settings
+    for guide in (Guide("apg"), Guide("cfg++"), Guide(high=1.0), Guide(rescale=0.7)):
+        made = bundle.sample(
+            3, steps=4, guidance=0.9 if guide.kind == "cfg++" else 3.0, guide=guide
+        )
+        assert abs(made.items - plain.items).max() > 1e-3
+        kept = made.settings["guide"]
+        assert kept == {**dataclasses.asdict(guide), "high": None if guide.high > 9 else 1.0}
+    off = bundle.sample(3, steps=4, guidance=3.0, guide=Guide(low=1e3, high=1e4))
+    one = bundle.sample(3, steps=4, guidance=1.0)
+    assert abs(off.items - one.items).max() < 1e-5
+
+
+def test_other_data_other_classes_or_two_leaders_are_refused() -> None:
+    bundle = make_bundle("vector")
+    with pytest.raises(UsageError, match="a model of 2 cannot be guided by one of 1x21"):
+        bundle.led(by=make_bundle("series"))
+    with pytest.raises(UsageError, match="they must be the same"):
+        bundle.led(by=recogniser(("a", "b", "c")))
+    with pytest.raises(UsageError, match="ask for one of the two"):
+        bundle.led(negative={"class": "one"}, by=recogniser())
+    with pytest.raises(UsageError, match="no class 'tow'"):
+        bundle.led(negative={"class": "tow"})
+    with pytest.raises(UsageError, match="no classes to be guided to"):
+        make_bundle("vector", classes=()).sample(1, steps=2, guidance=2.0)
+    with pytest.raises(UsageError, match=r"cfg\+\+ follows from the grid"):
+        tuned(bundle, [way(0.5, kind="cfg++")])
+
+
+@pytest.mark.parametrize("kind", CODINGS)
+def test_a_classifier_comes_back_whole_from_its_file_and_is_no_model(
+    kind: str, tmp_path: object
+) -> None:
+    judge = recogniser(kind=kind)
+    path = judge.save(f"{tmp_path}/judge.safetensors")
+    again = load_any(path)
+    assert isinstance(again, Recogniser)
+    assert (again.classes, again.shape, again.coding) == (
+        judge.classes, judge.shape, judge.coding,
+    )  # fmt: skip
+    assert again.fingerprint == judge.fingerprint
+    x = torch.randn(3, *judge.shape, generator=generator(1))
+    level = Level(torch.tensor(1.0), torch.tensor(0.7))
+    torch.testing.assert_close(again.model(x, level), judge.model(x, level))
+    with pytest.raises(UsageError, match="is a classifier of noisy items and makes nothing"):
+        load(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[-3] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(ModelFileError, match="is damaged"):
+        load_any(path)
