@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -17,17 +18,20 @@ from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
 from ornstein.training.coupling import COUPLINGS
+from ornstein.training.leading import Leader
 from ornstein.training.loop import Trainer
 from ornstein.training.objective import LAWS, WEIGHTS, Objective
+from ornstein.training.ranks import ALONE, Ranks, Share
 from ornstein.training.settings import Settings
 from ornstein.training.times import Importance
 from ornstein.training.variational import LOSSES
 
 
 def device() -> torch.device:
-    """Return the fastest device here: CUDA, then MPS, then the CPU."""
+    """Return the fastest device here: this rank's CUDA device, then MPS, then the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -106,12 +110,15 @@ def settings(config: Config) -> Settings:
     )
 
 
-def trainer(config: Config, data: Dataset, where: torch.device) -> Trainer:
-    """Build a training that has not begun."""
+def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Trainer:
+    """Build a training that has not begun; rank 0 of several leads the others."""
     built, how = model(config, data), replace(settings(config), bins=bins(config, data))
     what = objective(config, decoder_of(data.coding))
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}
-    return Trainer(built, data, what, how, null, where)
+    many = isinstance(ranks, Ranks)
+    make = Leader if many and ranks.rank == 0 else Trainer
+    how = replace(how, shard=how.shard and many)  # one rank holds the whole
+    return make(built, data, what, how, null, where, ranks)
 
 
 def bins(config: Config, data: Dataset) -> tuple[float, ...]:

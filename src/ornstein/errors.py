@@ -46,6 +46,18 @@ class RankError(OrnsteinError):
     exit_code = 69
 
 
+class FollowedError(OrnsteinError):
+    """Rank 0 ended before its work was done, and has said why; this rank ends with it.
+
+    Args:
+        code: Exit code of rank 0.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__("rank 0 ended, and has said why.")
+        self.exit_code = code
+
+
 class DivergedError(OrnsteinError):
     """Training or sampling produced numbers that are not finite."""
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
 from ornstein.data import Dataset, left_in_noise, names, open_data, prior_report
-from ornstein.errors import ConfigError
+from ornstein.errors import ConfigError, DataError, FollowedError
 from ornstein.planning import Plan, changed, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
+from ornstein.training.leading import Do, follow, leading, tell
 from ornstein.training.lock import RunLock
+from ornstein.training.loop import Trainer
+from ornstein.training.ranks import Ranks, Share, joined
 from ornstein.training.signals import StopRequest
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     runs: str | Path = "runs",
     dry_run: bool = False,
     progress: Progress | None = None,
+    stop: StopRequest | None = None,
 ) -> Run:
     """Train a model on a data set, or go on with a training that was stopped.
 
@@ -53,6 +55,7 @@ def train(
         runs: Directory that holds the runs.
         dry_run: Plan and print only.
         progress: Told what happens.
+        stop: A request to stop that may have come already.
 
     Returns:
         The run, finished.
@@ -61,43 +64,84 @@ def train(
         StoppedEarly: asked to stop; everything is saved, the same call goes on.
         OrnsteinError: the data, a setting, the disk or the training itself are at fault.
     """
-    started = time.monotonic()
-    say = progress or Silent()
     sets = [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else settings
-    if isinstance(source, (str, Path)):
-        run = Run(Path(runs) / (name or run_name(str(source))))
-        place = _absolute(str(source))
-    else:
-        run = Run(Path(runs) / (name or "array"))
-        place = store_array(source, run.folder)
+    place = source if isinstance(source, (str, Path)) else None
+    run = Run(Path(runs) / (name or (run_name(str(place)) if place else "array")))
     flags = {
-        "data.source": place,
         "data.size": size,
         "train.minutes": minutes,
         "train.steps": steps,
         "train.seed": seed,
     }
-    asked = resolve(recipe=preset, file=config, sets=tuple(sets), flags=flags)
+
+    def asked() -> Resolved:
+        kept = _absolute(str(place)) if place else store_array(np.asarray(source), run.folder)
+        given = {"data.source": kept, **flags}
+        return resolve(recipe=preset, file=config, sets=tuple(sets), flags=given)
+
+    with stop or StopRequest() as asking, joined(asking) as ranks:
+        if isinstance(ranks, Ranks) and ranks.rank > 0:
+            code = follow(ranks, partial(_described, ranks))
+            if code:
+                raise FollowedError(code)
+            return run
+        with leading(ranks):
+            _lead(run, asked, dry_run, progress or Silent(), asking, ranks)
+    return run
+
+
+def _lead(
+    run: Run,
+    asked: Callable[[], Resolved],
+    dry_run: bool,
+    say: Progress,
+    stop: StopRequest,
+    ranks: Share,
+) -> None:
+    """Train, as the one rank that knows the run directory."""
+    started, resolved = time.monotonic(), asked()
     planned = (run.folder / "config.toml").is_file()
-    settled = _agreed(run, asked) if planned else asked.config
+    settled = _agreed(run, resolved) if planned else resolved.config
     if run.state == "finished" and not dry_run:
         say.note(
             f"run        {run.folder} is finished: {run.record['step']:,} steps. "
             f"Sample it: ornstein sample {run.name}. Train another: add --name."
         )
-        return run
-    data = open_data(**settled.data.opening())
+        return
+    data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
     where = build.device()
-    made = plan(settled, data, where)
-    _introduce(say, run, data, made, where)
+    stop.check()
+    made = plan(settled, data, where, ranks)
+    _introduce(say, run, data, made, where, ranks)
+    stop.check()
     if dry_run:
-        return run
+        return
     run.folder.mkdir(parents=True, exist_ok=True)
-    with RunLock(run.folder) as lock, StopRequest() as stop:
-        session = Session(run, made, data, where, say, stop, started)
+    with RunLock(run.folder) as lock:
+        if isinstance(ranks, Ranks):
+            tell(ranks, Do.BUILD)
+            described = made.config.model_dump_json()
+            ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
+        trainer = build.trainer(made.config, data, where, ranks)
+        session = Session(run, made, data, trainer, say, stop, started)
         session.alive = lock.beat
         session.go()
-    return run
+
+
+def _described(ranks: Ranks, said: Mapping[str, str]) -> Trainer:
+    """The trainer that rank 0 describes, on this rank's own copy of the data.
+
+    Raises:
+        DataError: the data here are not those of rank 0.
+    """
+    config = Config.model_validate_json(said["config"])
+    data = open_data(**config.data.opening(), progress=lambda *_: ranks.stop.check())
+    if data.fingerprint != said["fingerprint"]:
+        raise DataError(
+            f"the data of rank {ranks.rank} differ from those of rank 0: {config.data.source} "
+            "must hold the same files on every machine."
+        )
+    return build.trainer(config, data, build.device(), ranks)
 
 
 def _absolute(source: str) -> str:
@@ -131,7 +175,9 @@ def _agreed(run: Run, asked: Resolved) -> Config:
     return kept
 
 
-def _introduce(say: Progress, run: Run, data: Dataset, made: Plan, where: torch.device) -> None:
+def _introduce(
+    say: Progress, run: Run, data: Dataset, made: Plan, where: torch.device, ranks: Share
+) -> None:
     """Say what will be trained on what, and what it will cost."""
     config, net = made.config, made.config.net
     shape = "x".join(map(str, data.shape))
@@ -154,7 +200,8 @@ def _introduce(say: Progress, run: Run, data: Dataset, made: Plan, where: torch.
         say.note(line)
     machine = torch.cuda.get_device_name() if where.type == "cuda" else _cpu(where)
     pace = f", {made.step_seconds:.3g} s/step" if made.step_seconds else ""
-    say.note(f"machine    {machine}; batch {config.train.batch}{pace}")
+    many = f"{ranks.count} ranks, each of " if ranks.count > 1 else ""
+    say.note(f"machine    {many}{machine}; batch {config.train.batch}{pace}")
     if made.seconds:
         steps = f", about {made.steps:,} steps" if made.step_seconds else ""
         say.note(f"budget     {made.seconds / 60:g} min{steps}; change it with --minutes")

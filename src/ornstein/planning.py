@@ -12,6 +12,7 @@ from ornstein.data import Dataset
 from ornstein.nets.sizes import SIZES
 from ornstein.training.budget import largest, pace
 from ornstein.training.memory import fitting
+from ornstein.training.ranks import ALONE, Share
 
 DEFAULT_MINUTES = 10.0
 PREVIEWS = 10
@@ -58,7 +59,7 @@ class Plan:
         return 4 * 4 * self.parameters
 
 
-def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
+def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Plan:
     """Fill in what the settings leave open, measuring where it matters.
 
     A plan is made once: its settings are kept in the run's config.toml, and a resumed run uses
@@ -76,6 +77,8 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
         config = changed(config, "net", name="mlp" if data.kind in FLAT else "unet")
     if not train.batch:
         config = changed(config, "train", batch=BATCH[data.kind])
+    assert config.train.batch is not None
+    ranks.rows(config.train.batch)  # refused here, where no other rank waits yet
     if not train.learning_rate:
         config = changed(config, "train", learning_rate=RATE[data.kind])
     if config.sample.guidance is None:
@@ -87,8 +90,8 @@ def plan(config: Config, data: Dataset, where: torch.device) -> Plan:
         chosen = "muon" if config.net.name == "unet" else "adamw"
         config = changed(config, "train", optimizer=chosen)
     if not config.net.size and not sized(config):
-        config = changed(config, "net", size=_size(config, data, where, seconds))
-    measured = None if planned else measure(config, data, where)
+        config = changed(config, "net", size=_size(config, data, where, seconds, ranks))
+    measured = None if planned else measure(config, data, where, ranks)
     if measured:
         config = changed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
@@ -106,9 +109,14 @@ def sized(config: Config) -> bool:
     return any(config.net.options.keys() & size.keys() for size in SIZES[config.net.name].values())
 
 
-def measure(config: Config, data: Dataset, where: torch.device, seconds: float = 2.0) -> float:
-    """Seconds that one training step takes here, measured on a trial that is thrown away."""
-    trial = build.trainer(config, data, where)
+def measure(
+    config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE, seconds: float = 2.0
+) -> float:
+    """Seconds that one training step takes here, measured on a trial that is thrown away.
+
+    Of several ranks one tries its share; what they say to each other is not counted.
+    """
+    trial = build.trainer(config, data, where, Share(0, ranks.count))
     return pace(lambda: fitting(trial, 10**6), seconds)
 
 
@@ -118,7 +126,9 @@ def _guidance(config: Config, data: Dataset) -> float:
     return GUIDANCE if learned and data.kind not in FLAT else 1.0
 
 
-def _size(config: Config, data: Dataset, where: torch.device, seconds: float | None) -> str:
+def _size(
+    config: Config, data: Dataset, where: torch.device, seconds: float | None, ranks: Share
+) -> str:
     assert config.net.name is not None
     assert config.train.batch is not None
     needs, batch = NEEDS[config.net.name], config.train.batch
@@ -128,7 +138,7 @@ def _size(config: Config, data: Dataset, where: torch.device, seconds: float | N
     return largest(
         needs,
         lambda name: (
-            seconds * batch / measure(changed(config, "net", size=name), data, where, 1.0)
+            seconds * batch / measure(changed(config, "net", size=name), data, where, ranks, 1.0)
         ),
     )
 

@@ -16,6 +16,7 @@ import click
 
 from ornstein.cli.options import DEBUG
 from ornstein.errors import (
+    FollowedError,
     OrnsteinError,
     OrnsteinWarning,
     OutOfMemoryError,
@@ -32,7 +33,7 @@ def guarded(command: click.Command, args: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if args is None else args)
     warnings.showwarning = _shown
     try:
-        answer = command.main(given, prog_name="ornstein", standalone_mode=False)
+        answer = command.main(given, prog_name="ornstein", standalone_mode=False, obj=given)
         with contextlib.suppress(ValueError):  # a closed stream has nothing left to write
             sys.stdout.flush()
     except BrokenPipeError:
@@ -69,6 +70,8 @@ def _shown(
 
 def explain(fault: Exception) -> tuple[str, int]:
     """The sentence and the exit code of a fault."""
+    if isinstance(fault, FollowedError):
+        return "", fault.exit_code
     if isinstance(fault, StoppedEarly):
         return str(fault), fault.exit_code
     if isinstance(fault, OrnsteinError):
@@ -112,7 +115,7 @@ def _wants_traceback(args: Sequence[str]) -> bool:
 
 def _tell(text: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads stderr any more
-        click.echo(text, err=True)
+        click.echo(text, err=True, nl=bool(text))
 
 
 def _broken_pipe() -> int:

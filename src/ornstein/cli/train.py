@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from ornstein.cli.options import (
     runs_option,
 )
 from ornstein.errors import UsageError
+from ornstein.training.signals import StopRequest
 
 EXAMPLES = """\b
 Examples:
@@ -38,6 +40,7 @@ Examples:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--name", help="Name of the run; default from DATA.")
 @click.option("--seed", type=SEED, help="Where all randomness comes from.")
+@click.option("--nproc", type=Amount(1, 1024), help="Processes that train together here.")
 @click.option("--dry-run", is_flag=True, help="Plan and print, train nothing.")
 @runs_option
 @json_option
@@ -54,11 +57,12 @@ def command(
     sets: tuple[str, ...],
     name: str | None,
     seed: int | None,
+    nproc: int | None,
     dry_run: bool,
     runs: Path,
     as_json: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Train a model on DATA, or go on with a run that was stopped.
 
     DATA is a built-in name (digits, emoji, ecg, penguins, two-moons, ...), a folder of pictures or
@@ -67,26 +71,33 @@ def command(
     KEY=VALUE (batch=32).
     """
     check(minutes, steps, config, (*settings, *sets), name)
+    if (nproc or 1) > 1 and "RANK" not in os.environ:
+        from ornstein.cli.nproc import start
+
+        return start(nproc or 1, click.get_current_context().obj)
+    quiet, as_json = (True, False) if os.environ.get("RANK", "0") != "0" else (quiet, as_json)
     from ornstein.cli.progress import display
 
     show = display(as_json, quiet)
     try:
-        from ornstein.launch import train
+        with StopRequest() as stop:  # before the slow imports
+            from ornstein.launch import train
 
-        run = train(
-            source,
-            name=name,
-            preset=preset,
-            config=config,
-            settings=(*settings, *sets),
-            minutes=minutes,
-            steps=steps,
-            size=size,
-            seed=seed,
-            runs=runs,
-            dry_run=dry_run,
-            progress=show,
-        )
+            run = train(
+                source,
+                name=name,
+                preset=preset,
+                config=config,
+                settings=(*settings, *sets),
+                minutes=minutes,
+                steps=steps,
+                size=size,
+                seed=seed,
+                runs=runs,
+                dry_run=dry_run,
+                progress=show,
+                stop=stop,
+            )
     finally:
         show.close()
     if as_json:
@@ -94,6 +105,7 @@ def command(
     elif not quiet and not dry_run:
         for line in worth_opening(run.folder):
             click.echo(line)
+    return 0
 
 
 def check(

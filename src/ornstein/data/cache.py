@@ -56,6 +56,31 @@ def recall(folder: Path, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     return (items, manifest) if whole and manifest.get("format") == FORMAT else None
 
 
+def keep_facts(place: Path, facts: dict[str, Any], arrays: Sequence[str]) -> None:
+    """Write arrays and JSON values into the cache; where that fails they are made again."""
+    try:
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
+        for name in arrays:
+            np.save(new / f"{name}.npy", facts[name], allow_pickle=False)
+        rest = {name: value for name, value in facts.items() if name not in arrays}
+        (new / "facts.json").write_text(json.dumps(rest), encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        new.rename(place)
+    except OSError:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def recall_facts(place: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
+    """What :func:`keep_facts` wrote, the arrays memory-mapped; None when absent or damaged."""
+    try:
+        facts = dict(json.loads((place / "facts.json").read_text(encoding="utf-8")))
+        for name in arrays:
+            facts[name] = np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return facts
+
+
 class Store:
     """Collects decoded pictures one by one, in a file aside or, where that fails, in memory."""
 
@@ -121,6 +146,9 @@ class Store:
         try:
             self.place.rename(final)
         except OSError:  # another process was faster, or an old damaged entry is in the way
+            if (kept := recall(final.parent, key)) is not None:
+                self.discard()
+                return kept[0]
             shutil.rmtree(final, ignore_errors=True)
             self.place.rename(final)
         self.place = None

@@ -134,7 +134,7 @@ def decode(file: Found, size: Size) -> np.ndarray | Bad:
             # The decoder skips the checksums of pixel data; checking them uses the picture up.
             with picture:
                 picture.verify()
-            picture = Image.open(file.path, formats=["PNG"])
+            picture = Image.open(file.source(), formats=["PNG"])
         with picture:
             turned = _orientation(picture)
             # A JPEG can be decoded at a half, a quarter or an eighth of its size, much faster.
@@ -175,7 +175,7 @@ def _open(file: Found) -> Image.Image | Bad:
         return Bad("empty file")
     Image.init()
     try:
-        picture = Image.open(file.path, formats=[f for f in FORMATS if f in Image.OPEN])
+        picture = Image.open(file.source(), formats=[f for f in FORMATS if f in Image.OPEN])
     except UnidentifiedImageError:
         return _unknown(file)
     except Image.DecompressionBombError:
@@ -220,8 +220,11 @@ def _unknown(file: Found) -> Bad:
     ending = Path(file.path).suffix.lower()
     counts = ending in PICTURE_ENDINGS
     try:
-        with Path(file.path).open("rb") as opened:
-            start = opened.read(1024)
+        if file.data is not None:
+            start = file.data[:1024]
+        else:
+            with Path(file.path).open("rb") as opened:
+                start = opened.read(1024)
     except OSError:
         return Bad("no permission to read", counts)
     if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc") or ending == ".heic":

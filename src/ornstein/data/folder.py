@@ -60,7 +60,7 @@ def open_folder(
     refused = [(name, reason, counts) for name, reason, counts in facts["refused"]]
     if not facts["used"]:
         raise DataError(_nothing(root, refused, passed, single))
-    _check_bad(root, facts["used"], refused, allow_bad)
+    check_bad(root, facts["used"], refused, allow_bad)
     labels, classes, note = classes_of([bytes.fromhex(used) for used in facts["used"]])
     left = [Refused(name, reason) for name, reason, _ in refused]
     left += [Refused(shown(p.relative), p.reason) for p in passed]
@@ -174,9 +174,14 @@ def _nothing(
     )
 
 
-def _check_bad(
-    root: Path, used: Sequence[str], refused: list[tuple[str, str, bool]], allow_bad: bool
+def check_bad(
+    root: Path, used: Sequence[object], refused: list[tuple[str, str, bool]], allow_bad: bool
 ) -> None:
+    """Refuse a set of which too much cannot be used.
+
+    Raises:
+        DataError: more than 1 % and more than three pictures are bad.
+    """
     bad = [(name, reason) for name, reason, counts in refused if counts]
     if allow_bad or len(bad) <= 3 or len(bad) <= 0.01 * (len(bad) + len(used)):
         return

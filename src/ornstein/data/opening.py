@@ -15,9 +15,11 @@ from ornstein.data.folder import open_folder
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
 from ornstein.data.pixels import resize_items
 from ornstein.data.series import Series, layout_of, open_series
+from ornstein.data.shards import is_sharded
 from ornstein.data.sound import open_sounds
 from ornstein.data.sources import SOURCES, open_penguins, places
 from ornstein.data.tables import Table, open_table, read_text
+from ornstein.data.tar_index import open_shards
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
 from ornstein.errors import DataError, UsageError, near
 
@@ -66,8 +68,8 @@ def open_data(
 
     Args:
         source: A built-in name (``ornstein.data.names()``), a folder of pictures, one picture, an
-            .npy or .npz file, a table (.csv), or an array. Toys take a count (two-moons:50000),
-            emoji a size (emoji:64).
+            .npy or .npz file, a table (.csv), a folder of .tar shards, or an array. Toys take a
+            count (two-moons:50000), emoji a size (emoji:64).
         size: Height and width to bring pictures to, one number or (height, width); length of
             the windows of series.
         seed: Draws the toys; the split never depends on it.
@@ -153,6 +155,8 @@ def open_path(path: Path, wishes: Wishes = _NONE, typed: str = "") -> Dataset:
         return _open_csv(path, wishes)
     if path.suffix.lower() == ".wav" or (path.is_dir() and _sounds(path)):
         return open_sounds(path, _length(wishes.size))
+    if is_sharded(path):
+        return open_shards(path, wishes.size, wishes.allow_bad, wishes.progress)
     if path.is_dir() and (files := find_idx(path)):
         source = Source(f"IDX files in {path}")
         arrays = [read_idx(unpack(file), file) for file in files]

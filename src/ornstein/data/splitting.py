@@ -18,11 +18,15 @@ def split(items: np.ndarray) -> np.ndarray:
     or file name, a set that grows keeps most of its held-out items, and exact copies stay on
     one side.
     """
-    n = len(items)
+    return held_out(content_keys(items))
+
+
+def held_out(keys: np.ndarray) -> np.ndarray:
+    """The same, from the hash of each item, (N,) uint64."""
+    n = len(keys)
     if n < HELDOUT_FROM:
         return np.empty(0, dtype=np.int64)
     count = min(max(1, round(HELDOUT_SHARE * n)), HELDOUT_MOST)
-    keys = content_keys(items)
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     cut = count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from dataclasses import dataclass
@@ -12,12 +13,20 @@ SYSTEM_NAMES = ("thumbs.db", "desktop.ini", "__macosx")
 
 @dataclass(frozen=True)
 class Found:
-    """A regular file: path to open, path below the root as bytes, size and time of change."""
+    """A regular file: path to open, path below the root as bytes, size and time of change.
+
+    One that lies in an archive has its bytes in ``data``.
+    """
 
     path: str
     relative: bytes
     size: int
     changed: int
+    data: bytes | None = None
+
+    def source(self) -> str | io.BytesIO:
+        """What a decoder opens: the path, or the bytes as a file."""
+        return self.path if self.data is None else io.BytesIO(self.data)
 
 
 @dataclass(frozen=True)

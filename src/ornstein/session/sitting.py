@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
 from ornstein import build
 from ornstein.config import to_toml
 from ornstein.data import Dataset
@@ -22,6 +20,7 @@ from ornstein.session.work import Work
 from ornstein.training.budget import Budget
 from ornstein.training.checkpoint import Checkpoint, load_latest
 from ornstein.training.disk import check_space, remove_leftovers, write_atomically
+from ornstein.training.loop import Trainer
 from ornstein.training.signals import StopRequest
 
 
@@ -33,12 +32,11 @@ class Session:
         run: Run,
         made: Plan,
         data: Dataset,
-        where: torch.device,
+        trainer: Trainer,
         say: Progress,
         stop: StopRequest,
         started: float,
     ) -> None:
-        trainer = build.trainer(made.config, data, where)
         self.work = Work(run, made, data, trainer, say, stop, Budget(made.steps, made.seconds))
         self.telling, self.saving = Telling(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ def split_over_ranks(net: nn.Module) -> None:
     """Let each rank hold a part of every weight, gradient and average only (FSDP2)."""
     from torch.distributed.fsdp import fully_shard
 
+    # It warns of changes in place to an answer that is a view; nobody here makes any.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     for block in blocks(net):
         fully_shard(block)
     fully_shard(net)

@@ -6,45 +6,62 @@ hold the same weights and add their share of each batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ornstein.errors import OrnsteinError, OutOfMemoryError, RankError
 from ornstein.training.loop import Report, Trainer
-from ornstein.training.ranks import Ranks
+from ornstein.training.ranks import Ranks, Share
 
 
 class Do(IntEnum):
     """What the other ranks are told to do."""
 
-    STEP = 0
-    RESTORE = 1
-    TENSORS = 2
-    AVERAGE = 3
-    END = 4
+    BUILD = 0
+    STEP = 1
+    RESTORE = 2
+    TENSORS = 3
+    AVERAGE = 4
+    END = 5
+
+
+def tell(ranks: Share, what: Do, number: int = 0, cut: float = 1.0) -> None:
+    """Tell the other ranks, if there are any, what this one is about to do with them."""
+    if isinstance(ranks, Ranks):
+        ranks.tell(torch.tensor([what, number, cut], dtype=torch.float64))
+
+
+@contextmanager
+def leading(ranks: Share) -> Iterator[None]:
+    """Within it, whatever ends this rank's work ends that of the others, with its exit code."""
+    try:
+        yield
+    except (RankError, OutOfMemoryError):
+        raise  # in the middle of a step; the others see that this rank is gone
+    except OrnsteinError as error:
+        tell(ranks, Do.END, error.exit_code)
+        raise
+    tell(ranks, Do.END)
 
 
 class Leader(Trainer):
     """The trainer of rank 0: what it does with all ranks, it tells them first."""
 
-    @property
-    def others(self) -> Ranks:
-        """The ranks that follow."""
-        assert isinstance(self.ranks, Ranks)
-        return self.ranks
-
     def step(self, total: int) -> Report:
         """Do one step of a training of ``total`` steps, on all ranks."""
-        self._tell(Do.STEP, total, self.cut)
+        tell(self.ranks, Do.STEP, total, self.cut)
         return super().step(total)
 
     def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Go on from a checkpoint's tensors after ``step`` steps, on all ranks."""
-        self._tell(Do.RESTORE, step, self.cut)
-        self.others.tell_tensors(tensors)
-        super().restore(tensors, step)
+        assert isinstance(self.ranks, Ranks)
+        tell(self.ranks, Do.RESTORE, step)
+        super().restore(self.ranks.tell_tensors(tensors), step)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint holds; ranks that hold parts of it hand them over."""
@@ -52,28 +69,31 @@ class Leader(Trainer):
         return super().tensors()
 
     def average(self) -> dict[str, Tensor]:
-        """The averaged weights by name."""
+        """The averaged weights by name; ranks that hold parts of them hand them over."""
         self._if_parted(Do.AVERAGE)
         return super().average()
 
-    def end(self, code: int) -> None:
-        """Let the others go, with the exit code of this rank."""
-        self._tell(Do.END, code)
-
     def _if_parted(self, what: Do) -> None:
         if self.settings.shard:
-            self._tell(what)
-
-    def _tell(self, what: Do, number: int = 0, cut: float = 1.0) -> None:
-        self.others.tell(torch.tensor([what, number, cut], dtype=torch.float64))
+            tell(self.ranks, what)
 
 
-def follow(trainer: Trainer, ranks: Ranks) -> int:
-    """Do what rank 0 says until it ends; returns its exit code."""
+def follow(ranks: Ranks, build: Callable[[Any], Trainer]) -> int:
+    """Do what rank 0 says until it ends; returns its exit code.
+
+    Args:
+        ranks: This rank and the others.
+        build: Makes the trainer that rank 0 describes.
+    """
+    trainer: Trainer | None = None
     while True:
         what, number, cut = ranks.tell(torch.zeros(3, dtype=torch.float64)).tolist()
         if what == Do.END:
             return int(number)
+        if what == Do.BUILD:
+            trainer = build(ranks.tell_json())
+            continue
+        assert trainer is not None
         trainer.cut = cut
         if what == Do.STEP:
             trainer.step(int(number))

@@ -213,7 +213,7 @@ class Trainer:
         times = self.objective.times
         return {
             "model": {name: kept(p.detach()) for name, p in self.model.state_dict().items()},
-            "ema": self.average(),
+            "ema": Trainer.average(self),
             "optim": optim,
             **({} if times is None else {"times": times.tensors()}),
         }

@@ -30,12 +30,15 @@ class Pulse:
     Args:
         rank: Which rank this is.
         count: How many there are.
-        seconds: Silence that is too long; default 120, or ORNSTEIN_RANK_TIMEOUT.
+        name: Under which they count.
+
+    Attributes:
+        seconds: Silence that is too long: 120, or ORNSTEIN_RANK_TIMEOUT.
     """
 
-    def __init__(self, rank: int, count: int, seconds: float | None = None) -> None:
-        self.rank, self.count = rank, count
-        self.seconds = seconds or float(os.environ.get(ENVIRONMENT, SECONDS))
+    def __init__(self, rank: int, count: int, name: str) -> None:
+        self.rank, self.count, self.name = rank, count, name
+        self.seconds = float(os.environ.get(ENVIRONMENT, SECONDS))
         self._every = min(2.0, self.seconds / 10)
         self._heard = dict.fromkeys(range(count), time.monotonic())
         self._done = Event()
@@ -52,7 +55,7 @@ class Pulse:
         said, last = 0, dict.fromkeys(range(self.count), b"")
         try:
             # A connection of its own: that of the process group may be waiting for something.
-            store = PrefixStore("pulse", TCPStore(place, port, timeout=limit))
+            store = PrefixStore(self.name, TCPStore(place, port, timeout=limit))
             while not self._done.wait(self._every):
                 said += 1
                 store.set(str(self.rank), str(said))

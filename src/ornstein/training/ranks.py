@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +19,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from ornstein.errors import ConfigError, RankError
 from ornstein.training.blocks import is_parted, whole
 from ornstein.training.pulse import Pulse
-from ornstein.training.signals import StopRequest
+from ornstein.training.signals import STOPPING, StopRequest
 
 BUCKET = 1 << 24  # numbers that are added up in one go
 FOR_EVER = timedelta(days=7)  # a rank may wait for another's preview; Pulse says if it is alive
@@ -160,14 +163,16 @@ def joined(stop: StopRequest) -> Iterator[Share]:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, _, _ = next(rendezvous("env://", rank, count))
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=count, timeout=FOR_EVER
-        )
+        with as_if_alone():
+            store, _, _ = next(rendezvous("env://", rank, count))
+            store = PrefixStore(f"ornstein/{attempt()}", store)
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=count, timeout=FOR_EVER
+            )
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RankError(f"rank {rank} cannot reach the other ranks: {reason}.") from error
-    pulse = Pulse(rank, count)
+    pulse = Pulse(rank, count, f"pulse/{attempt()}")
     try:
         yield Ranks(rank, count, stop)
         pulse.stop()
@@ -176,6 +181,29 @@ def joined(stop: StopRequest) -> Iterator[Share]:
     finally:
         pulse.stop()
         dist.destroy_process_group()
+
+
+def attempt() -> str:
+    """Which start of these ranks this is, on one machine.
+
+    Started again by torchrun they find the store as the last start left it, and one may read
+    where another listened then. Several machines do not count their starts alike.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
+
+
+@contextmanager
+def as_if_alone() -> Iterator[None]:
+    """Let signals end the process: within a call that waits, no handler of ours would run."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from ornstein.errors import StoppedEarly
+
 STOPPING = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -38,6 +40,18 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def check(self) -> None:
+        """Stop here, where nothing is to be saved yet.
+
+        Raises:
+            StoppedEarly: somebody asked for it.
+        """
+        if self.asked:
+            raise StoppedEarly(
+                "stopped before a step was done; what was saved before stays. Run the same "
+                "command to go on."
+            )
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked is not None and number == signal.SIGINT:

@@ -1,0 +1,228 @@
+"""Pictures in tar shards: the same data as in a folder, read from where they are."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ornstein as orn
+from ornstein.data import Dataset, open_data
+from ornstein.errors import DataError
+from ornstein.run import Silent
+
+CLASSES = ("cat", "dog", "eel")
+
+
+def pictures(n: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (n, 12, 10, channels)).astype(np.uint8)
+
+
+def png(picture: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture.squeeze()).save(out, "PNG")
+    return out.getvalue()
+
+
+def pack(path: Path, files: Sequence[tuple[str, bytes]]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def shards(folder: Path, raw: np.ndarray, per: int = 25, kind: str = "cls") -> Path:
+    """Shards of ``per`` pictures, whose classes go round."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, len(raw), per):
+        files = []
+        for k in range(first, min(first + per, len(raw))):
+            word = CLASSES[k % 3]
+            says = word.encode() if kind == "cls" else json.dumps({"label": word}).encode()
+            files += [(f"{k:06d}.png", png(raw[k])), (f"{k:06d}.{kind}", says)]
+        pack(folder / f"train-{first // per:04d}.tar", files)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def by_content(data: Dataset, indices: np.ndarray) -> list[tuple[bytes, str]]:
+    assert data.labels is not None
+    labels = [data.classes[label] for label in data.labels[indices]]
+    return sorted(zip(map(bytes, data.raw(indices)), labels, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["cls", "json"])
+def test_shards_hold_the_same_data_set_as_a_folder_of_the_same_pictures(
+    tmp_path: Path, kind: str
+) -> None:
+    raw = pictures(90)
+    for k, picture in enumerate(raw):
+        place = tmp_path / "folder" / CLASSES[k % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{k:06d}.png").write_bytes(png(picture))
+    folder, data = open_data(tmp_path / "folder"), open_data(shards(tmp_path / "s", raw, 25, kind))
+    assert data.classes == CLASSES
+    assert data.shape == (3, 12, 10)
+    np.testing.assert_array_equal(data.raw(np.arange(90)), raw.transpose(0, 3, 1, 2))
+    assert by_content(data, data.heldout) == by_content(folder, folder.heldout)
+    assert by_content(data, data.train) == by_content(folder, folder.train)
+    assert data.coding == folder.coding  # mean and deviation to the last bit
+
+
+def test_the_second_opening_decodes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shards(tmp_path / "s", pictures(40))
+    first = open_data(place)
+    monkeypatch.setattr("ornstein.data.tar_index.index", None)
+    again = open_data(place)
+    assert again.fingerprint == first.fingerprint
+    assert again.coding == first.coding
+    np.testing.assert_array_equal(again.raw([3, 1, 3]), first.raw([3, 1, 3]))
+
+
+def test_a_changed_shard_is_indexed_anew_and_has_another_fingerprint(tmp_path: Path) -> None:
+    before = open_data(shards(tmp_path / "s", pictures(40)))
+    first = before.raw([0])
+    shards(tmp_path / "s", pictures(41)[1:])
+    after = open_data(tmp_path / "s")
+    assert after.fingerprint != before.fingerprint
+    assert not np.array_equal(after.raw([0]), first)
+
+
+def test_one_archive_alone_grey_pictures_and_numbered_classes(tmp_path: Path) -> None:
+    files = []
+    for k, picture in enumerate(pictures(24, 1)):
+        files += [(f"a/{k}.cls", str(k % 12).encode()), (f"a/{k}.png", png(picture))]
+    pack(tmp_path / "all.tar", files)
+    data = open_data(tmp_path / "all.tar")
+    assert data.shape == (1, 12, 10)
+    assert data.classes == tuple(str(k) for k in range(12))  # as numbers, not as words
+    assert data.labels is not None
+    assert data.labels.tolist() == [k % 12 for k in range(24)]
+
+
+def test_a_picture_without_a_class_has_one_that_is_not_said(tmp_path: Path) -> None:
+    raw = pictures(30)
+    place = shards(tmp_path / "s", raw)
+    pack(place / "a.tar", [("x.png", png(raw[0]))])
+    data = open_data(place)
+    assert data.conditions[0].said.tolist() == [False, *[True] * 30]
+    assert any("1 pictures say no class" in note for note in data.notes)
+
+
+def test_damaged_pictures_and_archives_are_listed_and_left_out(tmp_path: Path) -> None:
+    raw = pictures(400)
+    place = shards(tmp_path / "s", raw, 100)
+    torn = (place / "train-0001.tar").read_bytes()
+    (place / "train-0001.tar").write_bytes(torn[: int(len(torn) * 0.9)])
+    data = bytearray((place / "train-0002.tar").read_bytes())
+    data[600] ^= 8  # inside the first picture
+    (place / "train-0002.tar").write_bytes(bytes(data))
+    found = open_data(place)
+    assert 370 <= len(found) < 399
+    reasons = {refused.path.split(",")[0]: refused.reason for refused in found.refused}
+    assert "archive is damaged" in reasons["train-0001.tar"]
+    assert "damaged" in reasons["train-0002.tar"]
+    assert found.shape == (3, 12, 10)
+
+
+def test_too_many_damaged_pictures_stop_unless_allowed(tmp_path: Path) -> None:
+    files = [(f"{k}.png", png(p)) for k, p in enumerate(pictures(40))]
+    files += [(f"bad{k}.png", b"\x89PNG\r\n\x1a\n" + bytes(50)) for k in range(5)]
+    pack(tmp_path / "a.tar", files)
+    with pytest.raises(DataError, match=r"5 of 45 pictures cannot be used.*--allow-bad") as caught:
+        open_data(tmp_path / "a.tar")
+    assert caught.value.exit_code == 65
+    assert len(open_data(tmp_path / "a.tar", allow_bad=True)) == 40
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "no pictures"),
+        (b"\x1f\x8b" + bytes(600), "no pictures"),
+        (b"x" * 2000, "no pictures"),
+    ],
+)
+def test_an_archive_that_is_none_is_refused_in_one_sentence(
+    tmp_path: Path, data: bytes, said: str
+) -> None:
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(DataError, match=said):
+        open_data(tmp_path / "a.tar")
+
+
+def test_r31_a_picture_damaged_while_training_is_replaced_by_the_next(tmp_path: Path) -> None:
+    raw = pictures(400)
+    place = shards(tmp_path / "s", raw, 400)
+    data = open_data(place)
+    whole = data.raw([4, 5, 6])
+    archive = bytearray((place / "train-0000.tar").read_bytes())
+    offset = int(data.items.places[5]["offset"])  # type: ignore[attr-defined]
+    archive[offset : offset + 200] = bytes(200)
+    (place / "train-0000.tar").write_bytes(bytes(archive))
+    np.testing.assert_array_equal(data.raw([4, 5, 6]), whole[[0, 2, 2]])
+    assert list(data.items.failed) == [5]  # type: ignore[attr-defined]
+    (place / "train-0000.tar").write_bytes(b"")
+    with pytest.raises(DataError, match="of 400 pictures cannot be read any more"):
+        data.raw(np.arange(20))
+
+
+def test_r20_a_training_from_shards_has_no_worker_process_to_lose(tmp_path: Path) -> None:
+    """Pictures are decoded by threads of the trainer: who kills one kills the training (R1)."""
+    place = shards(tmp_path / "s", pictures(60))
+    seen = []
+
+    class Watch(Silent):
+        def step(self, info: Mapping[str, object]) -> None:
+            seen.append(children())
+
+    settings = {"net.size": "tiny", "batch": 8, "sample.count": 1, "sample.steps": 1}
+    orn.train(place, name="r", runs=tmp_path, steps=3, size=8, settings=settings, progress=Watch())
+    assert seen
+    assert not any(seen)
+
+
+def children() -> list[str]:
+    found = Path("/proc/self/task").glob("*/children")
+    return [child for path in found for child in path.read_text().split()]
+
+
+def test_training_from_shards_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    place = shards(tmp_path / "s", pictures(60))
+    settings = {
+        "net.size": "tiny",
+        "batch": 8,
+        "sample.count": 1,
+        "sample.steps": 1,
+        "log_every": 1,
+    }
+
+    class StopAt3(Silent):
+        def step(self, info: Mapping[str, object]) -> None:
+            raise KeyboardInterrupt
+
+    def train(name: str, **more: object) -> list[float]:
+        run = orn.train(
+            place, name=name, runs=tmp_path, steps=6, settings={**settings, "log_every": 1},
+            size=8, **more,
+        )  # fmt: skip
+        return [record["loss"] for record in run.log if "loss" in record]
+
+    straight = train("a")
+    with pytest.raises(KeyboardInterrupt):
+        train("b", progress=StopAt3())
+    assert train("b") == straight

@@ -1,0 +1,110 @@
+"""R7, R11, R21-R23: many ranks train as one would; a rank that is lost costs no step."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from fleet import STEPS, TORCHRUN, ended, losses, ranks, start, step, wait_for
+
+from figures import figure, times
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
+    """The losses of one rank."""
+    runs = tmp_path_factory.mktemp("alone")
+    assert ended(start(runs))[0] == 0
+    return losses(runs)
+
+
+def difference(found: dict[int, float], truth: dict[int, float]) -> float:
+    assert list(found) == list(truth)
+    return max(abs(found[k] - truth[k]) / abs(truth[k]) for k in truth)
+
+
+def test_r11_a_stop_sent_to_any_of_two_ranks_stops_both_and_one_alone_goes_on(
+    alone: dict[int, float], tmp_path: Path
+) -> None:
+    training = start(tmp_path, "--nproc", "2")
+    wait_for(lambda: step(tmp_path) > 5)
+    os.kill(ranks(training)[1], signal.SIGTERM)
+    code, said = ended(training)
+    assert code == 75
+    assert said.count("Run the same command to go on.") == 1  # rank 0 alone speaks
+    done = step(tmp_path)
+    assert done < STEPS
+    assert f"stopped at step {done}" in said
+    assert ended(start(tmp_path))[0] == 0
+    gap = difference(losses(tmp_path), alone)
+    figure("R11", "2 ranks, then 1, against 1", f"losses within {gap:.1e}, relative")
+    assert gap < 1e-6
+
+
+def kill_rank(training: subprocess.Popen[str], runs: Path, goal: int) -> float:
+    """Kill rank 1 when a step is reached; seconds until a step is done that was not yet."""
+    wait_for(lambda: step(runs) >= goal)
+    os.kill(ranks(training)[1], signal.SIGKILL)
+    before, killed = step(runs), time.monotonic()
+    wait_for(lambda: step(runs) > before + 1 or training.poll() is not None)
+    return time.monotonic() - killed
+
+
+@pytest.mark.torture
+def test_r21_a_killed_rank_is_started_again_and_no_loss_differs(tmp_path: Path) -> None:
+    straight = tmp_path / "straight"
+    assert ended(start(straight, "--nproc", "2"))[0] == 0
+    chance, lost = random.Random(21), []
+    for k in range(times(1, 5)):
+        runs = tmp_path / str(k)
+        training = start(runs, by=TORCHRUN)
+        moments = sorted(chance.sample(range(5, STEPS - 5), 2))
+        lost += [kill_rank(training, runs, goal) for goal in moments]
+        code, said = ended(training)
+        assert code == 0, said
+        assert losses(runs) == losses(straight)
+    figure("R21", "rank 1 of 2 killed", f"{len(lost)}/{len(lost)}, at most {max(lost):.0f} s lost")
+    assert max(lost) <= 30
+
+
+@pytest.mark.slow
+@pytest.mark.torture
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_r22_a_frozen_rank_is_named_and_the_others_end(frozen: int, tmp_path: Path) -> None:
+    training = start(tmp_path, "--nproc", "2", ORNSTEIN_RANK_TIMEOUT="10")
+    wait_for(lambda: step(tmp_path) > 5)
+    pids = ranks(training)
+    os.kill(pids[frozen], signal.SIGSTOP)
+    began = time.monotonic()
+    wait_for(lambda: 1 - frozen not in ranks(training), 40)
+    took = time.monotonic() - began
+    os.kill(pids[frozen], signal.SIGCONT)
+    code, said = ended(training, 90)
+    assert code == 69
+    assert f"rank {frozen} silent for 10 s, seen from rank {1 - frozen}" in said
+    figure("R22", f"rank {frozen} of 2 frozen, limit 10 s", f"the other ended after {took:.0f} s")
+    assert took < 20
+
+
+@pytest.mark.slow
+def test_r11_weights_held_in_parts_train_alike_and_go_on_whole(
+    alone: dict[int, float], tmp_path: Path
+) -> None:
+    training = start(tmp_path, "--nproc", "2", "shard=true")
+    wait_for(lambda: step(tmp_path) > 15)
+    os.kill(ranks(training)[0], signal.SIGKILL)
+    assert ended(training)[0] == 69
+    assert ended(start(tmp_path, "shard=true"))[0] == 0  # alone: nothing to hold in parts
+    assert difference(losses(tmp_path), alone) < 1e-6
+
+
+def test_fewer_items_than_ranks_are_refused_by_all(tmp_path: Path) -> None:
+    code, said = ended(start(tmp_path, "--nproc", "2", "batch=1"))
+    assert code == 2
+    assert said.count("error: ") == 1
+    assert "a batch of 1 cannot be shared by 2 ranks" in said
