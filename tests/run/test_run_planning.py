@@ -59,7 +59,7 @@ def test_images_become_steps_and_ten_minutes_are_the_default() -> None:
 
 def test_a_wrong_name_inside_a_plan_is_an_error() -> None:
     with pytest.raises(ValidationError):
-        planning._with(resolve().config, "train", batsh=3)
+        planning.changed(resolve().config, "train", batsh=3)
 
 
 def test_options_beside_the_size_leave_it_to_the_plan_and_options_of_it_do_not() -> None:
