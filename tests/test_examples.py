@@ -23,6 +23,7 @@ def opened(name: str) -> ModuleType:
 
 def test_every_example_is_tried_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "conditions",
         "own_loop",
         "score_matching",
         "series",
@@ -34,6 +35,17 @@ def test_every_example_is_tried_here() -> None:
 def test_a_loop_of_ones_own_learns_the_ring() -> None:
     radius = opened("own_loop").main(steps=250).norm(dim=1)
     assert float(radius.mean()) == pytest.approx(2**0.5, abs=0.15)
+
+
+@pytest.mark.slow
+def test_c5_discs_come_in_the_size_and_on_the_side_that_were_asked() -> None:
+    """Radii are drawn from 1 to 4: a model that does not listen makes 2.5 on either side."""
+    told = opened("conditions").main(steps=400, count=300)
+    for asked, found, _ in told:
+        assert found == pytest.approx(asked, abs=0.4)
+    right, *left = [share for _, _, share in told]
+    assert right < 0.25
+    assert min(left) > 0.75
 
 
 def test_four_objectives_of_score_matching_meet_at_the_score() -> None:

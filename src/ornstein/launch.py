@@ -13,7 +13,8 @@ import torch
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
 from ornstein.data import Dataset, left_in_noise, names, open_data, prior_report
-from ornstein.errors import ConfigError, DataError, FollowedError
+from ornstein.data.conditions import CLASS
+from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.planning import Plan, changed, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
@@ -27,6 +28,7 @@ from ornstein.training.signals import StopRequest
 def train(
     source: str | Path | np.ndarray,
     *,
+    conditions: Mapping[str, object] | None = None,
     name: str | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
@@ -44,6 +46,8 @@ def train(
 
     Args:
         source: A built-in name, a folder of images, an .npy or .npz file, or an array.
+        conditions: What is said of the items of an array, an array of as many entries by name:
+            numbers (NaN says nothing), texts (classes, or tags such as "red|round"), pictures.
         name: Name of the run; default from the source.
         preset: A recipe: "default", "ddpm", "edm", "flow", "iddpm".
         config: A TOML file of settings.
@@ -64,6 +68,10 @@ def train(
         StoppedEarly: asked to stop; everything is saved, the same call goes on.
         OrnsteinError: the data, a setting, the disk or the training itself are at fault.
     """
+    if conditions and isinstance(source, (str, Path)):
+        raise UsageError(
+            "conditions= are for an array; beside files they are said in metadata.csv or the .npz."
+        )
     sets = [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else settings
     place = source if isinstance(source, (str, Path)) else None
     run = Run(Path(runs) / (name or (run_name(str(place)) if place else "array")))
@@ -75,7 +83,8 @@ def train(
     }
 
     def asked() -> Resolved:
-        kept = _absolute(str(place)) if place else store_array(np.asarray(source), run.folder)
+        array = None if place else store_array(np.asarray(source), run.folder, conditions)
+        kept = array or _absolute(str(place))
         given = {"data.source": kept, **flags}
         return resolve(recipe=preset, file=config, sets=tuple(sets), flags=given)
 
@@ -189,6 +198,9 @@ def _introduce(
     )
     for remark in data.notes:
         say.note(f"           {remark}")
+    told = [f"{c.name} ({c.kind})" for c in data.conditions if c.name != CLASS]
+    if told:
+        say.note(f"conditions {', '.join(told)}; choose with --set data.conditions=[...]")
     size = f" {net.size}" if net.size else ""
     say.note(
         f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; predicts "

@@ -46,6 +46,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+OPENING = ("source", "size", "limit", "columns", "label", "layout", "conditions")
+
+
 class DataSettings(Section):
     """What is learnt."""
 
@@ -62,6 +65,11 @@ class DataSettings(Section):
     )
     limit: Annotated[Count | None, Auto] = Field(
         default=None, description="Use at most so many items; auto takes all."
+    )
+    conditions: Annotated[list[str] | None, Auto, Said("a list of names")] = Field(
+        default=None,
+        description="Names of the conditions that are learnt, of those that the data say; auto "
+        "learns all, [] none.",
     )
     columns: Annotated[dict[str, str], Said("a table of columns")] = Field(
         default={},
@@ -85,7 +93,7 @@ class DataSettings(Section):
 
     def opening(self) -> dict[str, Any]:
         """Arguments of :func:`ornstein.data.open_data`."""
-        return self.model_dump(include={"source", "size", "limit", "columns", "label", "layout"})
+        return self.model_dump(include={*OPENING})
 
 
 class NetSettings(Section):

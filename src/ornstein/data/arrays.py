@@ -7,11 +7,13 @@ What the axes mean
     4 axes: pictures. The channel axis is the one of 1 to 4 entries: (N, H, W, C) or (N, C, H, W).
     When both fit, the array is refused; when neither does, the channel axis is the one shorter
     than both others, and otherwise it is refused.
-An .npz may settle it: kind = "image", "series" or "vector", layout = "NHWC" or "NCHW".
+An .npz may settle it: kind = "image", "series" or "vector", layout = "NHWC" or "NCHW". Its other
+arrays say something of the items, see ``ornstein.data.conditions``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,12 +21,15 @@ from pathlib import Path
 import numpy as np
 
 from ornstein.data.coding import AXES
+from ornstein.data.conditions import Condition, coded, tagged
 from ornstein.data.dataset import Dataset, Source, make_dataset
+from ornstein.data.typed import counted, named
 from ornstein.errors import DataError
 
 DATA_KEYS = ("x", "data", "images")
 LABEL_KEYS = ("y", "labels")
 SPLIT_KEYS = ("x_train", "y_train", "x_test", "y_test")  # the usual form of mnist.npz
+RESERVED = (*DATA_KEYS, *LABEL_KEYS, *SPLIT_KEYS, "classes", "kind", "layout")
 _MOST_CLASSES = 10_000
 
 
@@ -36,9 +41,11 @@ def open_file(path: Path) -> Dataset:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             return from_arrays({"x": array}, name=path.stem, source=source)
         with np.load(path, allow_pickle=False) as file:
-            wanted = (*DATA_KEYS, *LABEL_KEYS, *SPLIT_KEYS, "classes", "kind", "layout")
-            keys = [k for k in file.files if k in wanted or len(file.files) == 1]
+            keys = [k for k in file.files if k in RESERVED or len(file.files) == 1]
             arrays = {key: file[key] for key in keys}
+            for key in sorted(set(file.files) - set(keys)):
+                with contextlib.suppress(ValueError):  # pickled objects say nothing
+                    arrays[key] = file[key]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         why = "it holds pickled Python objects, which are never read"
         pickled = any(word in str(error) for word in ("pickle", "Python objects"))
@@ -66,9 +73,44 @@ def from_arrays(arrays: Mapping[str, np.ndarray], *, name: str, source: Source) 
         given = next((arrays[key] for key in LABEL_KEYS if key in arrays), None)
     kind, items = interpret(raw, name, _word(arrays, "kind"), _word(arrays, "layout"))
     labels, classes = (None, ()) if given is None else _labels(given, len(items), arrays, name)
+    beside = [key for key in arrays if key not in RESERVED and len(arrays) > 1]
+    told = {key: _told(key, arrays[key], len(items)) for key in beside}
     return make_dataset(
-        name, kind, items, labels=labels, classes=classes, heldout=heldout, source=source
+        name,
+        kind,
+        items,
+        labels=labels,
+        classes=classes,
+        heldout=heldout,
+        source=source,
+        conditions=[found for found in told.values() if isinstance(found, Condition)],
+        notes=tuple(
+            f"'{k}' is left out: {why}." for k, why in told.items() if isinstance(why, str)
+        ),
     )
+
+
+def _told(name: str, array: np.ndarray, count: int) -> Condition | str:
+    """What an array beside the items says of them, by its type; or why it says nothing.
+
+    Texts are classes, or tags such as red|round; truths are classes, or tags in columns; numbers
+    are numbers, NaN where nothing is said; with more axes they are pictures or series.
+    """
+    if array.ndim == 0 or len(array) != count:
+        return f"it has the shape {array.shape}, not an entry for each of {count:,} items"
+    if array.ndim <= 2 and array.dtype.kind in "Ub":
+        column = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+        if column.ndim == 2 and column.dtype.kind == "b":
+            names = [str(k) for k in range(column.shape[1])]
+            return tagged(column, names, np.ones(count, dtype=bool), name)
+        if column.ndim == 1:
+            return named(name, [cell or None if isinstance(cell, str) else cell
+                                for cell in column.tolist()])  # fmt: skip
+    if array.dtype.kind not in "buif":
+        return f"an array of type {array.dtype} and {array.ndim} axes has no meaning here"
+    if array.ndim <= 2:
+        return counted(name, array)
+    return coded(interpret(array, name)[1], name)
 
 
 def _data_of(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

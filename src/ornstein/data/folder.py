@@ -8,6 +8,7 @@ Every file is tried by its content, whatever its name. Each is decoded once, int
     channels  1 when every picture is grey, else 3 (RGB). Alpha is composed on white.
     classes   the sub-folder; pictures beside sub-folders are the class "(top)". A single
               sub-folder is no class. Fewer than two pictures per class on average: no classes.
+    told      what metadata.csv or metadata.jsonl says, see ``ornstein.data.metadata``.
     bad       more than 1 % and more than 3 bad files stop, unless bad files are allowed.
 """
 
@@ -23,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from ornstein.data.cache import Store, cache_folder, key_of, recall
+from ornstein.data.conditions import CLASS, Condition, labelled
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
 from ornstein.data.decode import GREY_MODES, Bad, Head, decode, head, quiet
 from ornstein.data.facts import classes_of, facts_of, tally
+from ornstein.data.metadata import Metadata, read_metadata
 from ornstein.data.pixels import Size
 from ornstein.data.walk import Found, Passed, shown, walk
 from ornstein.errors import DataError
@@ -56,25 +59,50 @@ def open_folder(
         passed: list[Passed] = []
     else:
         files, passed = walk(str(root))
+    table = None if single else read_metadata(root, files)
+    if table is not None:
+        aside = {table.path.name.encode(), *(file.relative for file in table.aside.values())}
+        files = [file for file in files if file.relative not in aside - set(table.rows)]
     items, facts = _read(root, files, size, progress)
     refused = [(name, reason, counts) for name, reason, counts in facts["refused"]]
     if not facts["used"]:
         raise DataError(_nothing(root, refused, passed, single))
     check_bad(root, facts["used"], refused, allow_bad)
-    labels, classes, note = classes_of([bytes.fromhex(used) for used in facts["used"]])
+    used = [bytes.fromhex(path) for path in facts["used"]]
+    conditions, note = _conditions(root, table, used)
     left = [Refused(name, reason) for name, reason, _ in refused]
     left += [Refused(shown(p.relative), p.reason) for p in passed]
     return make_dataset(
         root.stem if single else (root.resolve().name or "pictures"),
         "image",
         items,
-        labels=labels,
-        classes=classes,
+        conditions=conditions,
         source=Source(f"pictures in {shown(os.fsencode(root))}"),
         refused=tuple(left),
-        names=tuple(shown(bytes.fromhex(used)) for used in facts["used"]),
+        names=tuple(map(shown, used)),
         notes=(*facts["notes"], *note),
     )
+
+
+def _conditions(
+    root: Path, table: Metadata | None, used: list[bytes]
+) -> tuple[list[Condition], list[str]]:
+    """The sub-folders as classes, and what the table beside the pictures says."""
+    labels, classes, notes = classes_of(used)
+    told: list[Condition] = []
+    if table is not None:
+        pictures: dict[str, np.ndarray] = {}
+        for column in table.columns_of_pictures():
+            by_path = {table.aside[cell].relative: table.aside[cell] for cell in column}
+            items, facts = _read(root, [by_path[path] for path in sorted(by_path)], None, None)
+            place = {bytes.fromhex(path): k for k, path in enumerate(facts["used"])}
+            found = {cell: place.get(table.aside[cell].relative) for cell in column}
+            pictures.update({cell: items[k] for cell, k in found.items() if k is not None})
+        told, more = table.conditions(used, pictures)
+        notes = [*notes, *more]
+    if labels is not None and CLASS not in [condition.name for condition in told]:
+        told = [labelled(labels, classes), *told]
+    return told, notes
 
 
 def _read(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ornstein.data.arrays import from_arrays, open_file
 from ornstein.data.coding import Coding
+from ornstein.data.conditions import chosen
 from ornstein.data.dataset import Dataset, Source, make_dataset, subset
 from ornstein.data.folder import open_folder
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
@@ -62,6 +63,7 @@ def open_data(
     columns: Mapping[str, str] | None = None,
     label: str | None = None,
     layout: str | None = None,
+    conditions: Sequence[str] | None = None,
     like: Coding | None = None,
 ) -> Dataset:
     """Open a data set.
@@ -81,6 +83,7 @@ def open_data(
         label: Column of a table that is the class.
         layout: What a CSV file holds: a table, series in its rows, or one in its columns; None
             to tell from its shape.
+        conditions: Names of the conditions to keep of those that the data say; None for all.
         like: Coding of a model: a table is read by its columns, and nothing is measured.
 
     Raises:
@@ -97,6 +100,8 @@ def open_data(
             f"columns and label are for tables; '{dataset.name}' is of kind '{dataset.kind}', "
             "leave them out."
         )
+    if conditions is not None:
+        dataset = replace(dataset, conditions=chosen(dataset.conditions, conditions))
     if target is not None and type(dataset.coding) is Coding:
         dataset = _resized(dataset, target)
     return dataset if limit is None else subset(dataset, limit)

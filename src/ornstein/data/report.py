@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ornstein.data.conditions import CLASS, Condition
 from ornstein.data.dataset import Dataset
 from ornstein.data.facts import tally
 from ornstein.data.splitting import content_keys
@@ -38,6 +39,7 @@ def report(dataset: Dataset) -> list[str]:
         some = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:12])
         more = f", and {len(counts) - 12:,} more" if len(counts) > 12 else ""
         lines.append(f"{len(counts):,} classes of {least:,} to {most:,}: {some}{more}")
+    lines += [_told(condition) for condition in dataset.conditions if condition.name != CLASS]
     return [*lines, *dataset.coding.about(dataset.items)]
 
 
@@ -52,6 +54,14 @@ def details(dataset: Dataset) -> dict[str, Any]:
         "train": len(dataset.train),
         "heldout": len(dataset.heldout),
         "classes": class_counts(dataset),
+        "conditions": [
+            {
+                **condition.declared.to_json(),
+                "missing": int((~condition.said).sum()),
+                "counts": _counts(condition) if condition.names else {},
+            }
+            for condition in dataset.conditions
+        ],
         "coding": dataset.coding.to_json(),
         "fingerprint": dataset.fingerprint,
         "exact_copies": same,
@@ -60,6 +70,38 @@ def details(dataset: Dataset) -> dict[str, Any]:
         "notes": list(dataset.notes),
         "refused": [{"path": r.path, "reason": r.reason} for r in dataset.refused],
     }
+
+
+def _told(condition: Condition) -> str:
+    """One condition in a line."""
+    missing = int((~condition.said).sum())
+    rest = f"; {missing:,} items say nothing" if missing else ""
+    about = condition.declared
+    if about.names:
+        some = ", ".join(
+            f"{name} {count:,}" for name, count in list(_counts(condition).items())[:12]
+        )
+        more = f", and {len(about.names) - 12:,} more" if len(about.names) > 12 else ""
+        what = f"{'tags' if about.kind == 'tags' else 'one of'} {some}{more}"
+    elif about.kind == "numbers":
+        ranges = [
+            f"{low:.4g} to {high:.4g}" for low, high in zip(about.low, about.high, strict=True)
+        ]
+        what = "numbers from " + ", ".join(ranges[:4]) + (", ..." if len(ranges) > 4 else "")
+    else:
+        what = "a picture of " + "x".join(map(str, about.shape))
+    return f"condition {condition.name}: {what}{rest}"
+
+
+def _counts(condition: Condition) -> dict[str, int]:
+    """How many items say each name."""
+    values = condition.values[condition.said]
+    many = (
+        values.sum(axis=0)
+        if values.ndim == 2
+        else np.bincount(values, minlength=len(condition.names))
+    )
+    return {name: int(n) for name, n in zip(condition.names, many, strict=True)}
 
 
 def class_counts(dataset: Dataset) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ornstein.data.conditions import as_known
 from ornstein.evaluate import METRICS, Novelty, Quality, Row, novelty, score
 from ornstein.evaluate.features import ValueFeatures
 from ornstein.evaluate.metrics import PAIRS_LIMIT
@@ -111,10 +112,11 @@ def likelihoods(plan: Plan, progress: Progress | None = None) -> dict[str, Any]:
     sides = {"heldout": plan.reference.heldout, "train": plan.reference.train}
     for place, (name, side) in enumerate(sides.items()):
         index = np.sort(side.index[: plan.likelihood])
-        labels = plan.data.label_batch(index) if plan.classed else None
+        known = as_known(plan.data.conditions, plan.bundle.conditions)
+        cond = {condition.name: condition.batch(index) for condition in known}
         told = _watching(progress, place, plan.likelihood)
         answers[name] = bounded(
-            plan.bundle, plan.data.raw(index), labels, steps=BOUND_STEPS, batch=plan.batch,
+            plan.bundle, plan.data.raw(index), cond, steps=BOUND_STEPS, batch=plan.batch,
             dequantised=bool(plan.bundle.provenance.get("dequantised")), progress=told,
         ).to_json()  # fmt: skip
     return answers
