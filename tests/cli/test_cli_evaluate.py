@@ -113,3 +113,39 @@ def test_an_empty_board_says_what_to_do(say: Say) -> None:
     code, out, _ = say("leaderboard", "--runs", "elsewhere")
     assert code == 0
     assert "nothing was measured in elsewhere/ yet: ornstein evaluate RUN" in out
+
+
+def test_c8_what_guidance_trades_is_measured_scale_by_scale_and_drawn(
+    say: Say, runs: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    quick = ("--scales", "1,4", "-n", "60", "--steps", "3")
+    code, out, err = say("viz", "guidance", "two-moons", *quick, "--guide", "apg")
+    assert (code, err) == (0, "")
+    folder = runs / "two-moons" / "eval"
+    assert (folder / "guidance.png").stat().st_size > 10_000
+    off, strong = json.loads((folder / "guidance.json").read_text())
+    assert (off["guidance"], strong["guidance"]) == (1.0, 4.0)
+    assert strong["stamp"]["way"]["guidance"] == 4.0
+    assert strong["stamp"]["way"]["guide"]["kind"] == "apg"
+    assert off["rows"]["frechet_train"] != strong["rows"]["frechet_train"]
+    assert f"precision {strong['rows']['precision']['value']:.3f}" in out
+    # Off is what the model makes without any of this.
+    assert say("evaluate", "two-moons", *QUICK, "--guidance", "1", "--out", "plain")[0] == 0
+    (plain,) = json.loads(next(Path("plain").glob("step-*.json")).read_text())
+    assert plain["rows"]["precision"]["value"] == off["rows"]["precision"]["value"]
+
+
+def test_scales_that_cannot_be_are_refused(say: Say) -> None:
+    for words, message in (
+        (("--scales", "1,x"), "'x' is no number from 0 to 100"),
+        (("--scales", "1", "--guidance", "2"), "go into --scales"),
+        (("--scales", "1", "--guide", "afg"), "unknown guidance 'afg'"),
+        (("--scales", "1", "--interval", "5"), "no pair of numbers"),
+        (("--scales", "1", "--guide-by", "nobody"), "no model file and no run 'nobody'"),
+        (("--scales", "1", "--negative", "class=nobody"), "no class 'nobody'"),
+    ):
+        code, out, err = say("viz", "guidance", "two-moons", "-n", "60", *words)
+        assert code == 2, words
+        assert message in err
+        assert "Traceback" not in err + out

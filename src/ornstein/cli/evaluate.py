@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein.cli.guiding import guide_options
 from ornstein.cli.options import (
     ITEMS,
     SEED,
@@ -42,6 +43,7 @@ LEAST = 50  # samples, of which a quality can be said at all
 @click.option("-n", "--count", type=Amount(LEAST, 100_000), help="Samples; default by --minutes.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
 @sampler_options
+@guide_options
 @click.option("--features", default="auto", help="What judges: classifier, encoder, values, ...")
 @click.option("--against", help="Another solver whose variety stands beside: an SDE's, say.")
 @click.option("--likelihood/--no-likelihood", default=True, help="Bound it where time allows.")

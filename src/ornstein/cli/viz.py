@@ -22,6 +22,7 @@ from ornstein.cli.options import (
     said,
     sampler_options,
 )
+from ornstein.cli.tradeoff import guidance
 
 if TYPE_CHECKING:
     from ornstein.core import Level
@@ -270,6 +271,7 @@ def paths2d(
 
 
 command.add_command(learning)
+command.add_command(guidance)
 
 
 def _level_text(levels: Level, k: int) -> str:

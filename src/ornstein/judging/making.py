@@ -6,7 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -225,7 +225,7 @@ def samples_of(plan: Plan, folder: Path | None = None, progress: Progress | None
 
 def _make(plan: Plan, piece: Piece) -> np.ndarray:
     name = None if piece.label is None else plan.data.classes[piece.label]
-    way = {key: value for key, value in asdict(plan.sampler).items() if value is not None}
+    way = {key: value for key, value in vars(plan.sampler).items() if value is not None}
     made = plan.bundle.sample(
         piece.size, seed=plan.seed, first=piece.first, class_name=name, batch=plan.batch, **way
     )
@@ -233,7 +233,8 @@ def _make(plan: Plan, piece: Piece) -> np.ndarray:
 
 
 def _key(plan: Plan) -> str:
-    way = {**asdict(plan.sampler), "n": plan.n, "seed": plan.seed, "batch": plan.batch}
+    way = {**plan.sampler.settings, "n": plan.n, "seed": plan.seed, "batch": plan.batch}
+    way |= plan.bundle.leads.settings
     return json.dumps({**way, "model": plan.bundle.fingerprint, "data": plan.data.fingerprint})
 
 

@@ -1,0 +1,139 @@
+"""``ornstein viz guidance``: what guidance trades, measured on the samples of a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ornstein.cli.guiding import guide_options
+from ornstein.cli.options import (
+    SEED,
+    Amount,
+    asked,
+    debug_option,
+    json_option,
+    quiet_option,
+    runs_option,
+    sampler_options,
+)
+from ornstein.errors import UsageError
+
+if TYPE_CHECKING:
+    from ornstein.evaluate import Quality
+    from ornstein.viz.tradeoff import Scale
+
+METRICS = ("frechet_train", "precision", "recall")
+
+
+class Scales(click.ParamType[tuple[float, ...]]):
+    """Numbers between commas."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Return them.
+
+        Raises:
+            click.BadParameter: something else, or a scale out of bounds.
+        """
+        one = Amount(0, 100, whole=False)
+        words = str(value).strip("()").split(",")
+        return tuple(float(one.convert(word, param, ctx)) for word in words if word.strip())
+
+
+@click.command("guidance")
+@click.argument("target", metavar="RUN-OR-FILE")
+@click.argument("source", metavar="[DATA]", required=False)
+@click.option("--scales", type=Scales(), default="1,1.5,2,3,4", show_default=True,
+              help="Scales of guidance, between commas.")  # fmt: skip
+@click.option("-n", "--count", type=Amount(50, 100_000), default=1000, show_default=True,
+              help="Samples for each scale.")  # fmt: skip
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
+@sampler_options
+@guide_options
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder; default eval/ in the run.")  # fmt: skip
+@runs_option
+@json_option
+@quiet_option
+@debug_option
+def guidance(
+    target: str,
+    source: str | None,
+    scales: tuple[float, ...],
+    count: int,
+    seed: int,
+    out: Path | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Draw what guidance trades: precision and recall, distance and accuracy, scale by scale.
+
+    DATA is what the model was trained on if it is not named. All scales start from the same noise;
+    needs matplotlib.
+    """
+    from ornstein.cli.drawing import report
+    from ornstein.cli.evaluate import data_of, folder_of, judged
+    from ornstein.cli.progress import Count
+    from ornstein.cli.walks import check_names, opened
+    from ornstein.evaluate import score
+    from ornstein.judging import plan, samples_of
+    from ornstein.viz.tradeoff import draw_tradeoff
+
+    check_names(asked())
+    if "guidance" in asked():
+        raise UsageError("the scales to compare go into --scales, as in --scales 1,2,4.")
+    bundle = opened(target, runs)
+    for scale in scales:
+        bundle.check_guidance(scale)
+    talks = not as_json and not quiet
+    data = data_of(target, source, bundle, runs)
+    reference = judged(data, "auto", talks)
+    way = bundle.how(**asked())
+    points: list[tuple[float, Quality]] = []
+    for scale in scales:
+        made = plan(
+            bundle, data, reference, sampler=replace(way, guidance=scale), n=count, seed=seed,
+            likelihood=False,
+        )  # fmt: skip
+        with Count(f"guidance {scale:g}", shown=talks) as counted:
+            samples = samples_of(made, progress=counted)
+        quality = score(
+            samples.items, reference, asked=samples.asked, made=samples.settings, metrics=METRICS
+        )
+        points.append((scale, quality))
+        if talks:
+            click.echo(_line(_scale(scale, quality)))
+    folder = out or folder_of(target, runs)
+    real = _scale(0.0, points[0][1], floor=True)
+    figure = draw_tradeoff([_scale(*one) for one in points], real, folder / "guidance.png")
+    numbers = folder / "guidance.json"
+    numbers.write_text(
+        json.dumps([{"guidance": s, **json.loads(q.to_json())} for s, q in points], indent=1)
+    )
+    report({"guidance": figure, "numbers": numbers}, as_json, quiet)
+
+
+def _scale(scale: float, quality: Quality, floor: bool = False) -> Scale:
+    from ornstein.viz.tradeoff import Scale
+
+    distance, precision, recall = (
+        quality.rows[name].floor if floor else quality.rows[name].value for name in METRICS
+    )
+    right = quality.judge_accuracy if floor else quality.accuracy
+    return Scale(scale, precision, recall, distance, right)
+
+
+def _line(found: Scale) -> str:
+    right = "" if found.accuracy is None else f", {found.accuracy:.1%} of the class asked for"
+    return (
+        f"{found.scale:>8g}   precision {found.precision:.3f}, recall {found.recall:.3f}, "
+        f"Fréchet {found.frechet:.3g}{right}"
+    )

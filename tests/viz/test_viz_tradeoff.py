@@ -1,0 +1,33 @@
+"""C8: the curve of fidelity against diversity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ornstein.errors import UsageError
+from ornstein.viz.tradeoff import Scale, draw_tradeoff
+
+REAL = Scale(0.0, 0.9, 0.9, 1.0, 0.95)
+
+
+def test_the_curve_goes_from_scale_to_scale_in_order(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = [Scale(s, 0.5 + s / 20, 0.9 - s / 20, s, 0.6 + s / 20) for s in (1.0, 2.0, 4.0)]
+    pictures = [
+        np.asarray(Image.open(draw_tradeoff(order, REAL, tmp_path / f"{k}.png")))
+        for k, order in enumerate((found, found[::-1]))
+    ]
+    assert np.array_equal(*pictures)
+    wide = pictures[0].shape[1]
+    unlabelled = [one._replace(accuracy=None) for one in found]
+    narrow = Image.open(draw_tradeoff(unlabelled, REAL, tmp_path / "two.png")).width
+    assert narrow < 0.8 * wide  # nothing to say of classes, so no panel for them
+
+
+def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least one scale"):
+        draw_tradeoff([], REAL, tmp_path / "none.png")
