@@ -13,8 +13,7 @@ import ornstein
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.run import Run, Silent, open_run
-from ornstein.session.learning import memorises, readings
-from ornstein.training.panel import Panel, Reading
+from ornstein.training.panel import Panel, Reading, memorises, readings
 
 SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.steps": 2, "log_every": 5}
 

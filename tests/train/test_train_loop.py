@@ -205,3 +205,9 @@ def test_a_time_budget_is_replanned_and_a_step_budget_is_not(
     now[0] += 41  # late: stop
     timed.replan(299)
     assert timed.total == 299
+
+
+def test_a_bound_of_0_on_the_gradient_is_none_and_not_a_standstill() -> None:
+    free, wide = trainer(clip=0.0), trainer(clip=1e6)
+    assert losses(free, 8) == losses(wide, 8)
+    assert losses(trainer(clip=1e-9), 8) != losses(wide, 8)

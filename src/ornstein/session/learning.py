@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from torch import Tensor
 
 from ornstein.session.work import Work
 from ornstein.training.journal import read_log
-from ornstein.training.panel import Panel, Reading
-
-# Of the way to perfect memory, from where on it is said. Healthy trainings stay within 0.03;
-# where held-out errors begin to rise it was 0.1 to 0.2.
-REMEMBERS = 0.15
-SURE = 3.0  # standard errors above none
+from ornstein.training.panel import Panel, Reading, memorises, readings
 
 
 class Learning:
@@ -60,15 +52,3 @@ class Learning:
             f"step {step}: begins to memorise ({reading.memory:.3f} +- {reading.doubt:.3f} of the "
             "way to perfect memory)"
         )
-
-
-def memorises(reading: Reading) -> bool:
-    """Whether training items are remembered, beyond what chance explains."""
-    if reading.memory is None or reading.doubt is None:
-        return False
-    return reading.memory > max(REMEMBERS, SURE * reading.doubt)
-
-
-def readings(log: Sequence[Mapping[str, Any]]) -> list[Reading]:
-    """All readings of a log, oldest first."""
-    return [Reading.of(line["levels"]) for line in log if line.get("levels")]

@@ -108,7 +108,8 @@ class Trainer:
                 group["lr"] = share * group["peak"]
             optimizer.zero_grad(set_to_none=True)
         loss, seen = self.backward(self.done)
-        norm = float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)))
+        bound = self.settings.clip or math.inf
+        norm = float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), bound)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.done += 1
             return Report(self.done, loss, norm, 0.0, self._trouble(*seen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import sys
 from dataclasses import replace
@@ -40,6 +41,16 @@ def used_mb(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) >> 20
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most >> (20 if sys.platform == "darwin" else 10)  # bytes there, kilobytes here
+
+
+def total_mb(device: torch.device) -> int:
+    """Memory that there is, in MB: of the device, or of this machine; 0 where it is not told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory >> 20
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    except (ValueError, OSError):
+        return 0
 
 
 def _too_large(trainer: Trainer, piece: int) -> OutOfMemoryError:

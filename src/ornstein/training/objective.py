@@ -218,6 +218,12 @@ class Objective:
         level = self.law(u, self.process).unit()
         return level if self.bound is None else self.bound.nearest(level)
 
+    def shares(self, log_snr: Tensor) -> Tensor:
+        """Share of the law of levels that lies nearest to each of some log-SNRs, (L,)."""
+        even = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+        near = (self.levels(even).log_snr[:, None] - log_snr).abs().argmin(1)
+        return torch.bincount(near, minlength=len(log_snr)).double() / len(even)
+
     def loss(
         self, model: Model, clean: Tensor, eps: Tensor, level: Level, cond: Conditions
     ) -> Tensor:

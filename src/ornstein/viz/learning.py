@@ -109,8 +109,9 @@ def _against_linear(axis: Axes, title: str) -> None:
     )  # fmt: skip
     dress(axis, f"{title}: share of the linear one", "log-SNR: noise left, data right")
     axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    low, high = max(0.05, min(0.5, low)), min(10.0, max(1.5, high))
+    low = axis.get_ylim()[0]
+    highest = max(float(np.max(line.get_ydata())) for line in axis.lines)
+    low, high = max(0.05, min(0.5, low)), min(10.0, 1.5 * max(1.0, highest))
     ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if low <= tick <= high]
     axis.set_ylim(low, high)
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])

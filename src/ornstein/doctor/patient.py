@@ -1,0 +1,153 @@
+"""Who is examined: data, a run or a model, opened once for all checks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ornstein import build
+from ornstein.bundle import Bundle, load
+from ornstein.config import Config
+from ornstein.data import Dataset, open_data
+from ornstein.errors import OrnsteinError
+from ornstein.run import Run
+from ornstein.training.checkpoint import Checkpoint, load_latest
+from ornstein.training.panel import Reading, readings
+
+ITEMS, VALUES = 10_000, 1 << 23  # read for the checks of data, at most
+
+
+class Finding(NamedTuple):
+    """Something that is wrong.
+
+    Attributes:
+        measured: What was found, with its numbers.
+        normal: What it is where nothing is wrong.
+        mend: The command or setting that mends it.
+    """
+
+    measured: str
+    normal: str
+    mend: str
+
+
+@dataclass
+class Patient:
+    """What is examined; what is not there is None.
+
+    Attributes:
+        name: What it was called.
+        data: The data set, of a run that which it learns.
+        run: The run.
+        bundle: The model.
+        seconds: Time that all checks together may take.
+        wounds: What could not even be opened.
+    """
+
+    name: str
+    data: Dataset | None = None
+    run: Run | None = None
+    bundle: Bundle | None = None
+    seconds: float = 60.0
+    wounds: list[Finding] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.seconds - (time.monotonic() - self.began)
+
+    @property
+    def device(self) -> torch.device:
+        """Where models are tried."""
+        return build.device()
+
+    @cached_property
+    def config(self) -> Config | None:
+        """Settings of the run."""
+        return self.run.config if self.run else None
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """Lines of the run's log."""
+        return self.run.log if self.run else []
+
+    @cached_property
+    def events(self) -> str:
+        """The run's events.log."""
+        path = self.run.folder / "events.log" if self.run else Path()
+        return path.read_text("utf-8") if path.is_file() else ""
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """Errors by level that the run measured, oldest first."""
+        return readings(self.log)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest one that is whole."""
+        return load_latest(self.run.folder / "checkpoints") if self.run else None
+
+    @cached_property
+    def picked(self) -> Tensor:
+        """Indices of training items that are looked at, evenly spread, (n,)."""
+        assert self.data is not None
+        count = min(ITEMS, max(256, VALUES // self.data.dims), len(self.data.train))
+        places = torch.linspace(0, len(self.data.train) - 1, count).long()
+        return torch.as_tensor(self.data.train)[places]
+
+    @cached_property
+    def items(self) -> Tensor:
+        """Those items, standardised, (n, *D)."""
+        assert self.data is not None
+        return self.data.batch(self.picked)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """Their classes, (n,); None without."""
+        known = self.data is not None and self.data.labels is not None
+        return self.data.label_batch(self.picked) if known and self.data else None
+
+
+def admit(
+    target: str, runs: Path, seconds: float, folder: Path | None, size: int | None = None
+) -> Patient:
+    """Open what ``target`` names.
+
+    Args:
+        target: Data, a run or a model file.
+        runs: Directory of the runs.
+        seconds: Time for the checks.
+        folder: The run's directory, if it is a run.
+        size: Side of pictures, for data.
+
+    Raises:
+        OrnsteinError: there is no such thing at all.
+    """
+    if folder is None and not (target.endswith(".safetensors") and Path(target).is_file()):
+        return Patient(target, open_data(target, size=size), seconds=seconds)
+    if folder is None:
+        return Patient(target, bundle=load(target, runs).to(build.device()), seconds=seconds)
+    patient = Patient(target, run=Run(folder), seconds=seconds)
+    assert patient.config is not None
+    of = patient.config.data
+    try:
+        patient.data = open_data(of.source, size=of.size, limit=of.limit)
+    except OrnsteinError as error:
+        patient.wounds.append(_wound("the data of the run", error))
+    try:
+        if (folder / "model.safetensors").exists():
+            patient.bundle = load(folder, runs).to(build.device())
+    except OrnsteinError as error:
+        patient.wounds.append(_wound("the model of the run", error))
+    return patient
+
+
+def _wound(what: str, error: OrnsteinError) -> Finding:
+    return Finding(f"{what} cannot be opened: {error}", "it opens", "mend what the message names")

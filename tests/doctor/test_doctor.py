@@ -1,0 +1,262 @@
+"""Faults are planted; each is named by its own check, and what is healthy is left alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ornstein
+from ornstein.cli.app import cli
+from ornstein.cli.faults import guarded
+from ornstein.config import resolve
+from ornstein.data import open_data
+from ornstein.doctor import CHECKS, Patient, admit, course, examine
+from ornstein.nets.mlp import MLP
+from ornstein.run import Run
+from ornstein.training.ema import PowerEMA
+from ornstein.training.loop import Trainer
+
+TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 64, "log_every": 2, "learning_rate": 3e-3}
+
+
+def train(runs: Path, source: str | Path = "two-moons", steps: int = 250, **sets: object) -> Run:
+    return ornstein.train(source, name="run", runs=runs, steps=steps, settings={**TINY, **sets})
+
+
+def named(patient: Patient) -> set[str]:
+    """Checks that found something."""
+    return {answer.check for answer in examine(patient) if answer.findings}
+
+
+def of_run(run: Run, seconds: float = 60) -> Patient:
+    return admit(str(run.folder), run.folder.parent, seconds, run.folder)
+
+
+def of_data(**changes: object) -> Patient:
+    return Patient("digits", replace(open_data("digits"), **changes))  # type: ignore[arg-type]
+
+
+def knowing(run: Run, **facts: object) -> Patient:
+    """A patient of whom some things are known otherwise than the files say."""
+    patient = of_run(run)
+    patient.__dict__.update(facts)
+    return patient
+
+
+def with_line(run: Run, **changes: object) -> Patient:
+    """A patient whose log ends with other errors by level."""
+    log = [dict(line) for line in run.log]
+    last = max(k for k, line in enumerate(log) if "levels" in line)
+    log[last]["levels"] = {**log[last]["levels"], **changes}
+    return knowing(run, log=log)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A short run that is well."""
+    return train(tmp_path_factory.mktemp("healthy"), steps=400)
+
+
+def test_a_healthy_run_is_left_alone_by_every_check(healthy: Run) -> None:
+    answers = list(examine(of_run(healthy)))
+    assert [answer.check for answer in answers] == list(CHECKS)
+    assert [answer for answer in answers if answer.findings or not answer.made] == []
+
+
+@pytest.mark.parametrize("name", ["digits", "emoji", "swiss-roll", "ecg"])
+def test_the_data_that_come_with_the_package_are_well(name: str) -> None:
+    assert named(Patient(name, open_data(name))) == set()
+
+
+def test_planted_constant_channel_far_value_and_copies(tmp_path: Path) -> None:
+    items = np.random.default_rng(0).normal(size=(500, 5)).astype("f4")
+    items[:, 2] = 7.0
+    items[13, 4] = 1e6
+    items[100:200] = items[7]
+    np.save(tmp_path / "bad.npy", items)
+    patient = Patient("bad", open_data(str(tmp_path / "bad.npy")))
+    assert named(patient) == {"constant", "range", "copies"}
+    found = {a.check: a.findings[0].measured for a in examine(patient) if a.findings}
+    assert "1 of 5 channels are constant: 2" in found["constant"]
+    assert "1 of 475 values of channel 4 make up 100%" in found["range"]
+
+
+def test_planted_shuffled_labels() -> None:
+    labels = open_data("digits").labels
+    assert labels is not None
+    assert named(of_data(labels=np.random.default_rng(0).permutation(labels))) == {"labels"}
+
+
+def test_planted_single_class_and_a_class_hardly_met() -> None:
+    labels = open_data("digits").labels
+    assert labels is not None
+    (single,) = list(CHECKS["labels"].find(of_data(labels=np.zeros_like(labels))))
+    assert "all items are of one class, '0'" in single.measured
+    few = np.where((labels == 3) & (np.arange(len(labels)) > 12), 4, labels)
+    (rare,) = list(CHECKS["labels"].find(of_data(labels=few)))
+    assert "1 of 10 classes are hardly met: '3'" in rare.measured
+
+
+def test_planted_prior_that_keeps_signal(healthy: Run) -> None:
+    options = "model.process_options={beta_min = 0.1, beta_max = 5.0}"
+    weak = resolve(sets=("model.process=vp", options)).config
+    (found,) = CHECKS["prior"].find(knowing(healthy, config=weak))
+    assert "'vp' keeps 0.0" in found.measured
+
+
+def test_planted_average_that_never_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(self: PowerEMA, module: nn.Module, step: int) -> None:
+        for name, p in module.named_parameters():
+            self.average[name].lerp_(p.detach(), 1e-4)  # the 0.9999 of long trainings
+
+    monkeypatch.setattr(PowerEMA, "update", slow)
+    assert named(of_run(train(tmp_path, steps=100))) == {"average"}
+
+
+def test_planted_model_file_older_than_the_training(healthy: Run) -> None:
+    patient = of_run(healthy)
+    assert patient.bundle is not None
+    old = replace(patient.bundle, provenance={**patient.bundle.provenance, "steps": 100})
+    assert named(knowing(healthy, bundle=old)) == {"average"}
+
+
+def test_planted_rate_a_hundred_times_too_high(tmp_path: Path) -> None:
+    assert named(of_run(train(tmp_path, steps=20, learning_rate=0.3))) == {"rate"}
+
+
+def test_planted_loss_that_jumps_and_loss_that_rises(healthy: Run) -> None:
+    log = [dict(line) for line in healthy.log]
+    jumps = [{**e, "loss": 9.0} if "loss" in e and k % 20 == 7 else e for k, e in enumerate(log)]
+    assert named(knowing(healthy, log=jumps)) == {"loss"}
+    rises = [
+        {**e, "loss": e["loss"] * (1 + max(0, k - 100) / 100)} if "loss" in e else e
+        for k, e in enumerate(log)
+    ]
+    (found,) = CHECKS["loss"].find(knowing(healthy, log=rises))
+    assert "the loss has risen to" in found.measured
+
+
+def test_planted_sampler_with_too_few_steps(tmp_path: Path) -> None:
+    assert named(of_run(train(tmp_path, steps=20, **{"sample.steps": 3}))) == {"sampler"}
+
+
+def test_planted_network_whose_output_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = MLP.forward
+
+    def lost(self: MLP, x: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        return 0 * whole(self, x, noise, cond)
+
+    monkeypatch.setattr(MLP, "forward", lost)
+    assert named(of_run(train(tmp_path, steps=20))) == {"one-batch"}
+
+
+def test_planted_weights_too_large_for_half_precision(healthy: Run) -> None:
+    patient = of_run(healthy)
+    assert patient.bundle is not None
+    with torch.no_grad():
+        for parameter in patient.bundle.model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(1e3)
+    (found,) = [a for a in examine(patient) if a.check == "half"]
+    assert any("float16 the answers of the network are not finite" in f.measured
+               for f in found.findings)  # fmt: skip
+
+
+def test_planted_full_disk(healthy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course, "free_bytes", lambda folder: 100_000)
+    assert named(of_run(healthy)) == set()  # a finished run needs no room
+    monkeypatch.setattr(Run, "state", "training")
+    assert named(of_run(healthy)) == {"disk"}
+
+
+def test_planted_memory_of_training_items(healthy: Run) -> None:
+    assert named(with_line(healthy, memory=0.5, doubt=0.05)) == {"memorising"}
+
+
+def test_planted_levels_that_were_not_learned(healthy: Run) -> None:
+    errors = dict(next(line["levels"] for line in healthy.log[::-1] if "levels" in line)["train"])
+    middle = len(errors["model"]) // 2
+    errors["model"] = list(errors["model"])
+    errors["model"][middle] = 2 * errors["linear"][middle]
+    patient = with_line(healthy, train=errors)
+    assert named(patient) == {"floor"}
+    (found,) = CHECKS["floor"].find(patient)
+    assert "(2.00 times)" in found.measured
+
+
+def test_planted_rows_that_are_not_finite(tmp_path: Path) -> None:
+    items = np.random.default_rng(0).normal(size=(200, 2)).astype("f4")
+    np.save(tmp_path / "points.npy", items)
+    run = train(tmp_path, tmp_path / "points.npy", steps=5)
+    items[17, 1] = np.nan
+    np.save(tmp_path / "points.npy", items)
+    patient = of_run(run)
+    assert named(patient) == {"opening"}
+    assert "not finite, the first in item 17" in patient.wounds[0].measured
+
+
+def test_planted_steps_that_are_not_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Trainer.backward
+
+    def backward(self: Trainer, step: int) -> tuple[float, tuple[Tensor, Tensor]]:
+        loss, seen = whole(self, step)
+        return (float("nan") if 5 < step < 20 and self.cut == 1 else loss), seen
+
+    monkeypatch.setattr(Trainer, "backward", backward)
+    run = train(tmp_path, steps=25, save_every=3)
+    monkeypatch.undo()
+    assert "divergence" in named(of_run(run))
+
+
+def test_planted_guidance_too_strong_and_never_learned(healthy: Run) -> None:
+    patient = of_run(healthy)
+    assert patient.bundle is not None
+    strong = replace(patient.bundle, sampler=replace(patient.bundle.sampler, guidance=12.0))
+    assert named(knowing(healthy, bundle=strong)) == {"guidance"}
+    config = resolve(sets=("class_dropout=0", "sample.guidance=2")).config
+    (found,) = CHECKS["guidance"].find(knowing(healthy, config=config))
+    assert "no label was ever hidden" in found.measured
+
+
+def test_planted_memory_used_up_and_a_pace_that_fell(healthy: Run) -> None:
+    log = [dict(line) for line in healthy.log]
+    for k, line in enumerate(log):
+        if "memory_mb" in line:
+            line["memory_mb"], line["items_per_s"] = 10**9, 1000 if k < 0.9 * len(log) else 100
+    assert named(knowing(healthy, log=log)) == {"memory", "pace"}
+
+
+def test_out_of_time_is_said_and_checks_are_left(healthy: Run) -> None:
+    answers = list(examine(of_run(healthy, seconds=0)))
+    assert not any(answer.made for answer in answers)
+
+
+def test_the_command_says_finding_normal_and_mend_and_its_exit_code_tells(
+    healthy: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = ["--runs", str(healthy.folder.parent)]
+    assert guarded(cli, ["doctor", "run", *runs]) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[-1] == f"nothing wrong found by {len(CHECKS)} checks"
+    )
+    items = np.random.default_rng(0).normal(size=(300, 3)).astype("f4")
+    items[:, 1] = 1
+    np.save(tmp_path / "bad.npy", items)
+    assert guarded(cli, ["doctor", str(tmp_path / "bad.npy")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("constant")
+    assert [line.split()[0] for line in lines[2:4]] == ["normal:", "mend:"]
+    assert guarded(cli, ["doctor", str(tmp_path / "bad.npy"), "--json"]) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["check"] for row in told if row["findings"]] == ["constant"]
+    assert guarded(cli, ["doctor", "nothing-here"]) in (2, 65)
