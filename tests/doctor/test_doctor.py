@@ -127,7 +127,9 @@ def test_planted_model_file_older_than_the_training(healthy: Run) -> None:
 
 
 def test_planted_rate_a_hundred_times_too_high(tmp_path: Path) -> None:
-    assert named(of_run(train(tmp_path, steps=20, learning_rate=0.3))) == {"rate"}
+    found = named(of_run(train(tmp_path, steps=20, learning_rate=0.3)))
+    assert "rate" in found
+    assert found <= {"rate", "half"}  # the weights have grown large as well
 
 
 def test_planted_loss_that_jumps_and_loss_that_rises(healthy: Run) -> None:

@@ -14,10 +14,11 @@ from ornstein.core import Gaussian, ItemNoise, Level, Principal
 from ornstein.doctor.patient import Finding, Patient
 from ornstein.planning import changed
 from ornstein.solvers import SOLVERS, sample
+from ornstein.training.loop import Trainer
 
 OVERFIT_STEPS, OVERFIT_SECONDS, OVERFIT_RATE = 60, 10.0, 1e-3
 FALLEN = 0.9
-RATE_STEPS, RATE_SECONDS = 60, 10.0
+RATE_STEPS, RATE_SECONDS = 60, 15.0
 LOWER, TOO_HIGH = 0.03, 1.05
 POINTS, AXES, OFF = 4096, 16, 0.1
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -64,7 +65,12 @@ def rate(patient: Patient) -> Iterator[Finding]:
     """Whether a short training from the start does better with a small part of the rate."""
     if patient.config is None or patient.data is None:
         return
-    own, less = (_short_training(patient, share) for share in (1.0, LOWER))
+    trials = [_from_the_start(patient, share) for share in (1.0, LOWER)]
+    end, seen = time.monotonic() + min(RATE_SECONDS, patient.left), list[list[float]]()
+    while len(seen) < RATE_STEPS and (len(seen) < 8 or time.monotonic() < end):
+        seen.append([trial.step(10**6).loss for trial in trials])
+    last = seen[-len(seen) // 4 :]
+    own, less = (sum(each) / len(last) for each in zip(*last, strict=True))
     if not own < TOO_HIGH * less:
         peak = patient.config.train.learning_rate or 0.0
         yield Finding(
@@ -75,8 +81,8 @@ def rate(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _short_training(patient: Patient, share: float) -> float:
-    """Mean loss of the last quarter of a few steps, of the same items and noise at any rate."""
+def _from_the_start(patient: Patient, share: float) -> Trainer:
+    """A training with a share of its rate; items and noise are the same at any rate."""
     assert patient.config is not None
     assert patient.data is not None
     train = patient.config.train
@@ -88,12 +94,7 @@ def _short_training(patient: Patient, share: float) -> float:
         warmup=0.0,
         decay=0.0,
     )
-    trial = build.trainer(config, patient.data, patient.device)
-    end, seen = time.monotonic() + min(RATE_SECONDS, 0.5 * patient.left), list[float]()
-    while len(seen) < RATE_STEPS and (len(seen) < 8 or time.monotonic() < end):
-        seen.append(trial.step(10**6).loss)
-    last = seen[-len(seen) // 4 :]
-    return sum(last) / len(last)
+    return build.trainer(config, patient.data, patient.device)
 
 
 def sampler(patient: Patient) -> Iterator[Finding]:
