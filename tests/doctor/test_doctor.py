@@ -38,8 +38,11 @@ def of_run(run: Run, seconds: float = 60) -> Patient:
     return admit(str(run.folder), run.folder.parent, seconds, run.folder)
 
 
-def of_data(**changes: object) -> Patient:
-    return Patient("digits", replace(open_data("digits"), **changes))  # type: ignore[arg-type]
+def labelled(labels: np.ndarray) -> Patient:
+    """The digits with other labels."""
+    data = open_data("digits")
+    (known,) = data.conditions
+    return Patient("digits", replace(data, conditions=(replace(known, values=labels),)))
 
 
 def knowing(run: Run, **facts: object) -> Patient:
@@ -90,16 +93,16 @@ def test_planted_constant_channel_far_value_and_copies(tmp_path: Path) -> None:
 def test_planted_shuffled_labels() -> None:
     labels = open_data("digits").labels
     assert labels is not None
-    assert named(of_data(labels=np.random.default_rng(0).permutation(labels))) == {"labels"}
+    assert named(labelled(np.random.default_rng(0).permutation(labels))) == {"labels"}
 
 
 def test_planted_single_class_and_a_class_hardly_met() -> None:
     labels = open_data("digits").labels
     assert labels is not None
-    (single,) = list(CHECKS["labels"].find(of_data(labels=np.zeros_like(labels))))
+    (single,) = list(CHECKS["labels"].find(labelled(np.zeros_like(labels))))
     assert "all items are of one class, '0'" in single.measured
     few = np.where((labels == 3) & (np.arange(len(labels)) > 12), 4, labels)
-    (rare,) = list(CHECKS["labels"].find(of_data(labels=few)))
+    (rare,) = list(CHECKS["labels"].find(labelled(few)))
     assert "1 of 10 classes are hardly met: '3'" in rare.measured
 
 
@@ -225,9 +228,9 @@ def test_planted_guidance_too_strong_and_never_learned(healthy: Run) -> None:
     assert patient.bundle is not None
     strong = replace(patient.bundle, sampler=replace(patient.bundle.sampler, guidance=12.0))
     assert named(knowing(healthy, bundle=strong)) == {"guidance"}
-    config = resolve(sets=("class_dropout=0", "sample.guidance=2")).config
+    config = resolve(sets=("condition_dropout=0", "sample.guidance=2")).config
     (found,) = CHECKS["guidance"].find(knowing(healthy, config=config))
-    assert "no label was ever hidden" in found.measured
+    assert "no condition was ever hidden" in found.measured
 
 
 def test_planted_memory_used_up_and_a_pace_that_fell(healthy: Run) -> None:

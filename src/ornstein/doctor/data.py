@@ -59,9 +59,11 @@ def copies(patient: Patient) -> Iterator[Finding]:
 
 def labels(patient: Patient) -> Iterator[Finding]:
     """Labels of one class only, of classes hardly met, or that the items know nothing of."""
-    data, said = patient.data, patient.labels
-    if data is None or said is None:
+    data, labels = patient.data, patient.labels
+    if data is None or labels is None:
         return
+    known = labels < len(data.classes)
+    said = labels[known]
     counts = torch.bincount(said, minlength=len(data.classes))
     if int((counts > 0).sum()) < 2:
         yield Finding(
@@ -79,13 +81,13 @@ def labels(patient: Patient) -> Iterator[Finding]:
             f"each at least {RARE:.0%} of an even share, {even:.0f} items here",
             "join such classes, or leave them out",
         )
-    yield from _meaningless(patient, said)
+    yield from _meaningless(patient.items[known], said)
 
 
-def _meaningless(patient: Patient, said: torch.Tensor) -> Iterator[Finding]:
+def _meaningless(items: torch.Tensor, said: torch.Tensor) -> Iterator[Finding]:
     """Labels that nearest neighbours do not share more often than by chance: shuffled ones."""
     step = max(1, len(said) // COMPARED)
-    flat, said = patient.items.flatten(1)[::step], said[::step]
+    flat, said = items.flatten(1)[::step], said[::step]
     if len(said) < 50:
         return
     distance = torch.cdist(flat, flat)

@@ -15,6 +15,7 @@ from ornstein import build
 from ornstein.bundle import Bundle, load
 from ornstein.config import Config
 from ornstein.data import Dataset, open_data
+from ornstein.data.conditions import CLASS
 from ornstein.errors import OrnsteinError
 from ornstein.run import Run
 from ornstein.training.checkpoint import Checkpoint, load_latest
@@ -110,9 +111,10 @@ class Patient:
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """Their classes, (n,); None without."""
-        known = self.data is not None and self.data.labels is not None
-        return self.data.label_batch(self.picked) if known and self.data else None
+        """Their classes, (n,), the number of classes where none is said; None without."""
+        if self.data is None or self.data.labels is None:
+            return None
+        return self.data.condition_batch(self.picked)[CLASS]
 
 
 def admit(

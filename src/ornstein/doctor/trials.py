@@ -45,7 +45,7 @@ def one_batch(patient: Patient) -> Iterator[Finding]:
     while len(seen) < OVERFIT_STEPS and (len(seen) < 10 or time.monotonic() < end):
         optimizer.zero_grad()
         torch.manual_seed(0)
-        loss = trial.loss(batch.clean, batch.eps, batch.u, batch.labels).mean()
+        loss = trial.loss(batch.clean, batch.eps, batch.u, batch.cond).mean()
         if loss.requires_grad:
             loss.backward()
             optimizer.step()
@@ -137,8 +137,9 @@ def half(patient: Patient) -> Iterator[Finding]:
     noise = ItemNoise(0, range(8))
     eps = noise.start(bundle.shape).to(bundle.device)
     clean = eps.flip(0) if patient.data is None else patient.items[:8].to(eps)
-    eps, labels = eps[: len(clean)], bundle.labels(8)
-    denoise = bundle.denoiser(None if labels is None else labels[: len(clean)])
+    eps = eps[: len(clean)]
+    told = bundle.cond(len(clean)).items()
+    denoise = bundle.denoiser({name: value.to(eps.device) for name, value in told})
     for name, kind in HALVES.items():
         worst = 0.0
         for mark in marks:
@@ -170,10 +171,10 @@ def guidance(patient: Patient) -> Iterator[Finding]:
             "--guidance 1.5, or sample.guidance=1.5 in the training",
         )
     asked = (config.sample.guidance or 1.0) if config else 1.0
-    labelled = patient.data is not None and patient.data.labels is not None
-    if config and labelled and asked != 1 and config.train.class_dropout == 0:
+    told = patient.data is not None and bool(patient.data.conditions)
+    if config and told and asked != 1 and config.train.condition_dropout == 0:
         yield Finding(
-            f"guidance of {asked:g} is asked for, but no label was ever hidden in training",
-            "class_dropout of about 0.1, or guidance 1",
-            "--set class_dropout=0.1 --name of another run, or --set sample.guidance=1",
+            f"guidance of {asked:g} is asked for, but no condition was ever hidden in training",
+            "condition_dropout of about 0.1, or guidance 1",
+            "--set condition_dropout=0.1 --name of another run, or --set sample.guidance=1",
         )
