@@ -23,7 +23,7 @@ from ornstein.evaluate.packaged import old_tensors
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return replace(open_data("digits"), labels=None, classes=())
+    return replace(open_data("digits"), conditions=())
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,7 @@ def test_the_judge_is_trained_once_for_the_same_data(data: Dataset, tmp_path: Pa
 
 def test_a_classifier_without_labels_is_refused_with_what_to_do(data: Dataset) -> None:
     with pytest.raises(DataError, match="sub-folder per class, or take --features encoder"):
-        train_features(replace(data, labels=None, classes=()))
+        train_features(replace(data, conditions=()))
 
 
 def test_real_data_score_at_the_floor_and_every_fault_scores_worse(

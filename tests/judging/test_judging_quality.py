@@ -248,9 +248,7 @@ def test_the_page_asks_nothing_of_a_server_and_takes_no_name_for_html(
     runs: Path, name: str
 ) -> None:
     bundle, data = ornstein.load(name, runs), open_data(name)
-    classes = tuple(f"<script>{c}" for c in data.classes)
-    data = replace(data, name="<script>x", classes=classes)
-    bundle = replace(bundle, classes=classes)
+    data = replace(data, name="<script>x")
     made = plan(bundle, data, reference_of(data, "values"), n=50, likelihood=False)
     found = measure(made, log=[{"step": 2, "heldout": 0.5}, {"step": 4, "heldout": 0.25}])
     log = [{"step": k, "heldout": 1 / k} for k in range(1, 9)]
@@ -273,7 +271,7 @@ def test_vectors_are_judged_by_their_values_and_pictures_by_what_their_labels_al
     moons = open_data("two-moons")
     assert usual(moons) == "values"
     assert usual(digits) == "classifier"
-    assert usual(replace(digits, labels=None, classes=())) == "encoder"
+    assert usual(replace(digits, conditions=())) == "encoder"
     read = extractor(moons, "values").read(moons.items[moons.train]).features
     np.testing.assert_allclose(read.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(read.std(0), 1, atol=1e-3)
