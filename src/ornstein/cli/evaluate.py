@@ -140,14 +140,15 @@ def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Data
     size = (bundle.shape[1], bundle.shape[2]) if bundle.kind == "image" else None
     run = run_folder(target, runs)
     if source is None and run is not None:
-        return open_data(**Run(run).config.data.opening())
+        settings = Run(run).config.data
+        return open_data(settings.source, size=settings.size, limit=settings.limit)
     known = str(bundle.provenance.get("data"))
     source = source or (known if known in names() else None)
     if source is None:
         raise UsageError(
             f"{target} does not say where its data is; name it: ornstein evaluate {target} DATA"
         )
-    data = open_data(source, like=bundle.coding)
+    data = open_data(source)
     other = data.kind == bundle.kind == "image" and data.shape[1:] != tuple(bundle.shape[1:])
     return open_data(source, size=size) if other else data
 
