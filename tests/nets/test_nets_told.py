@@ -88,6 +88,11 @@ def test_what_is_marked_as_not_said_equals_what_is_missing(net: UNet | DiT | MLP
         assert torch.equal(answer(net, {**rest, name: unsaid[name]}), answer(net, rest)), name
 
 
+def test_a_row_of_numbers_with_one_gap_says_nothing(net: UNet | MLP) -> None:
+    gap = torch.tensor([[1.0, torch.nan]]).expand(ROWS, 2)
+    assert torch.equal(answer(net, {"size": gap}), answer(net, {}))
+
+
 def test_not_said_is_said_row_by_row_and_items_do_not_talk_to_each_other(
     net: UNet | DiT | MLP,
 ) -> None:

@@ -106,10 +106,17 @@ def label_of(made: Samples) -> str:
     how = made.settings
     parts = [f"seed{made.seed}", f"n{len(made)}", how["solver"], str(how["steps"]), how["grid"]]
     parts += [how["schedule"], how.get("class") or ""]
-    parts += [f"{name}-{value}" for name, value in how.get("cond", {}).items()]
+    parts += [f"{name}-{said_of(value)}" for name, value in how.get("cond", {}).items()]
     parts += [f"g{how['guidance']:g}"] if how["guidance"] != 1 else []
     parts += [led_text(how)]
     return re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(p for p in parts if p))[:120]
+
+
+def said_of(value: object) -> str:
+    """What was said of a condition, as one would say it on the command line."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "+".join(map(said_of, value)) if isinstance(value, list) else str(value or "nothing")
 
 
 def told(made: Samples, files: dict[str, Path]) -> list[str]:
@@ -128,7 +135,7 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     how = f"{by['solver']}, {by['steps']} steps on {by['schedule']} ({by['grid']} grid)"
     how += f", guidance {by['guidance']:g}" if by["guidance"] != 1 else ""
     how += f" ({led_text(by)})" if led_text(by) else ""
-    asked_for = ", ".join(f"{name} {value}" for name, value in by.get("cond", {}).items())
+    asked_for = ", ".join(f"{name} {said_of(value)}" for name, value in by.get("cond", {}).items())
     how += f", given {asked_for}" if asked_for else ""
     return [
         f"made       {len(made):,} {noun} from seed {made.seed}: {how}",
