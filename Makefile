@@ -4,7 +4,7 @@
 #   ARGS="..."            more options for the command of the target: make test ARGS="-k solver"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types docs bench plant check clean
+.PHONY: help demo test test-slow torture lint format types docs bench plant check clean
 export PYTHON PIP_ARGS
 
 SETUP := sh .ci/setup
@@ -34,6 +34,10 @@ test:  ## the fast tests
 test-slow:  ## all tests, the slow ones too
 	@$(SETUP) test
 	@$(PY) -m pytest $(WORKERS) -m "slow or not slow" $(ARGS)
+
+torture:  ## kills, signals, power cuts and lost ranks, as often as docs/reliability.md says
+	@$(SETUP) test
+	@$(PY) tools/torture.py $(ARGS)
 
 lint:  ## style and formatting
 	@$(SETUP) lint

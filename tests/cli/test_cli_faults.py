@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from figures import times
 from ornstein.cli.app import VERBS, cli
 from ornstein.cli.faults import guarded
 from ornstein.errors import DiskError, OutOfMemoryError, RunLockedError, StoppedEarly, UnsafeError
@@ -204,8 +205,9 @@ WORDS = st.one_of(
 )
 
 
+@pytest.mark.torture
 @settings(
-    max_examples=50,
+    max_examples=times(50, 2000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 STEPS = 100
@@ -23,13 +23,21 @@ TORCHRUN = [
 
 
 def start(
-    runs: Path, *more: str, steps: int = STEPS, by: list[str] | None = None, **environment: str
+    runs: Path,
+    *more: str,
+    steps: int = STEPS,
+    by: Sequence[str] = (),
+    within: Sequence[str] = (),
+    **environment: str,
 ) -> subprocess.Popen[str]:
-    """Start ``ornstein train two-moons``, or go on with it; ``by`` torchrun if given."""
+    """Start ``ornstein train two-moons``, or go on with it; ``by`` torchrun if given.
+
+    ``within`` is a command that runs it, such as that of a network namespace.
+    """
     words = ["train", "two-moons", "--name", "run", "--runs", str(runs), "--steps", str(steps)]
     modules = [*by, "-m", "ornstein"] if by else ["ornstein"]
     return subprocess.Popen(
-        [sys.executable, "-m", *modules, *words, "--seed", "5", *QUICK, *more],
+        [*within, sys.executable, "-m", *modules, *words, "--seed", "5", *QUICK, *more],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-STEPS = 400
+from figures import figure, times
+
+STEPS, EACH = times(400, 1600), times(40, 60)  # in all, and between two signals at most
 SETTINGS = {
     "net.name": "mlp",
     "batch": 64,
@@ -54,7 +56,7 @@ def hit(runs: Path, number: signal.Signals, chance: random.Random) -> int:
     """Start the training, send a signal at a random moment of it, and return its exit code."""
     training = start(runs)
     # A moment counted in log lines from where it stands now, so that each round gets further.
-    goal, before = lines(runs) + chance.randrange(1, STEPS // 10), time.monotonic()
+    goal, before = lines(runs) + chance.randrange(1, EACH), time.monotonic()
     while training.poll() is None and lines(runs) < goal and time.monotonic() - before < 600:
         time.sleep(0.002)
     time.sleep(chance.random() * 0.05)
@@ -70,15 +72,19 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
     return losses(runs)
 
 
-def test_r1_after_ten_kills_at_random_every_loss_is_bit_equal(
+@pytest.mark.torture
+def test_r1_after_kills_at_random_every_loss_is_bit_equal(
     straight: dict[int, float], tmp_path: Path
 ) -> None:
     chance = random.Random(1)
-    codes = [hit(tmp_path, signal.SIGKILL, chance) for _ in range(10)]
-    assert codes.count(-signal.SIGKILL) >= 8
+    tries = times(10, 50)
+    codes = [hit(tmp_path, signal.SIGKILL, chance) for _ in range(tries)]
+    killed = codes.count(-signal.SIGKILL)
+    assert killed >= 0.8 * tries
     assert start(tmp_path).wait(timeout=600) == 0
     assert list(straight) == list(range(1, STEPS + 1))
     assert losses(tmp_path) == straight
+    figure("R1", f"kill -9, {killed} times in one training", f"all {STEPS:,} losses bit-equal")
 
 
 def test_r7_a_terminated_training_saves_its_step_and_exits_75(

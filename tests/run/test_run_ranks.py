@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,74 @@ def test_r22_a_frozen_rank_is_named_and_the_others_end(frozen: int, tmp_path: Pa
     assert f"rank {frozen} silent for 10 s, seen from rank {1 - frozen}" in said
     figure("R22", f"rank {frozen} of 2 frozen, limit 10 s", f"the other ended after {took:.0f} s")
     assert took < 20
+
+
+PLACES = {"here": "10.77.0.1", "there": "10.77.0.2"}
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """Two network namespaces, joined by a cable."""
+    try:
+        for place in PLACES:
+            ip("netns", "add", f"orn-{place}")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets nobody make network namespaces")
+    try:
+        ip("link", "add", "orn-here", "type", "veth", "peer", "name", "orn-there")
+        for place, address in PLACES.items():
+            inside = ("-n", f"orn-{place}")
+            ip("link", "set", f"orn-{place}", "netns", f"orn-{place}")
+            ip(*inside, "addr", "add", f"{address}/24", "dev", f"orn-{place}")
+            for device in (f"orn-{place}", "lo"):
+                ip(*inside, "link", "set", device, "up")
+        yield
+    finally:
+        for place in PLACES:
+            ip("netns", "del", f"orn-{place}")
+
+
+def nodes(runs: Path) -> list[subprocess.Popen[str]]:
+    """One rank in each namespace."""
+    return [
+        start(
+            runs, within=["ip", "netns", "exec", f"orn-{place}"],
+            RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK="0", MASTER_ADDR=PLACES["here"],
+            MASTER_PORT="29533", GLOO_SOCKET_IFNAME=f"orn-{place}", ORNSTEIN_RANK_TIMEOUT="15",
+        )
+        for rank, place in enumerate(PLACES)
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.torture
+def test_r23_nodes_cut_off_from_each_other_both_end_and_go_on_when_healed(
+    tmp_path: Path, network: None
+) -> None:
+    straight = tmp_path / "straight"
+    assert [ended(node)[0] for node in nodes(straight)] == [0, 0]
+    cut = tmp_path / "cut"
+    both = nodes(cut)
+    wait_for(lambda: step(cut) > 25)
+    ip("-n", "orn-there", "link", "set", "orn-there", "down")
+    began = time.monotonic()
+    answers = [ended(node, 90) for node in both]
+    took = time.monotonic() - began
+    assert [code for code, _ in answers] == [69, 69]
+    assert "rank 1 silent for 15 s, seen from rank 0" in answers[0][1]
+    assert "rank 0 silent for 15 s, seen from rank 1" in answers[1][1]
+    ip("-n", "orn-there", "link", "set", "orn-there", "up")
+    assert [ended(node)[0] for node in nodes(cut)] == [0, 0]
+    assert losses(cut) == losses(straight)
+    figure(
+        "R23", "two network namespaces, link down, limit 15 s",
+        f"both ended after {took:.0f} s; healed, every loss bit-equal",
+    )  # fmt: skip
+    assert took < 30
 
 
 @pytest.mark.slow

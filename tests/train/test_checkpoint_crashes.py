@@ -13,6 +13,7 @@ import pytest
 import torch
 from shim import Recorder, Shim, die_at, fail_at
 
+from figures import figure
 from ornstein.errors import DiskError
 from ornstein.training import disk
 from ornstein.training.checkpoint import load_latest, save_checkpoint
@@ -57,6 +58,7 @@ def operations(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> int:
     return shim.count
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     "step", [3000, 2000, 1500], ids=["a-new-step", "the-same-step-again", "after-a-roll-back"]
 )
@@ -80,6 +82,7 @@ def test_death_at_every_file_operation_leaves_the_old_or_the_new_state(
         assert loaded(place) == 4000
         assert [p.name for p in place.iterdir() if p.name.startswith(".")] == []
     assert found == {2000, step}
+    figure("R2", "death at every file operation of a save", f"{total}/{total} load old or new")
 
 
 class Disk:
@@ -198,6 +201,7 @@ def build(state: frozenset[tuple[str, bytes | None]], root: Path) -> None:
             (root / name).write_bytes(data)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     ("step", "block", "least"),
     [
@@ -233,6 +237,7 @@ def test_power_cut_after_every_operation_leaves_the_old_or_the_new_state(
         shutil.rmtree(place)
     assert found == {2000, step}
     assert len(states) >= least
+    figure("R3", "power cut, blocks and names lost", f"{len(states):,} states load old or new")
     for k, state in enumerate(modelled.after_power_cut()):  # once saved, never the old one
         build(state, tmp_path / f"end{k}")
         assert loaded(tmp_path / f"end{k}") == step

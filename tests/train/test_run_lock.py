@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from figures import figure, times
 from ornstein.errors import RunLockedError
 from ornstein.training.lock import Holder, RunLock, holder
 
@@ -100,8 +101,10 @@ def test_a_worker_that_outlives_its_trainer_does_not_keep_the_run(tmp_path: Path
         os.kill(worker, signal.SIGKILL)
 
 
+@pytest.mark.torture
 def test_of_several_that_start_together_exactly_one_wins(tmp_path: Path) -> None:
-    for k in range(2):
+    tries = times(2, 50)
+    for k in range(tries):
         run = tmp_path / str(k)
         run.mkdir()
         go = str(time.time() + 1.5)
@@ -111,6 +114,7 @@ def test_of_several_that_start_together_exactly_one_wins(tmp_path: Path) -> None
         assert sum(text == "taken\n" for text in said) == 1
         assert sum(process.returncode == 73 for process in crowd) == 3
         assert all("is being trained by pid" in text for text in said if text != "taken\n")
+    figure("R13", "four trainings start at the same instant", f"one winner in {tries}/{tries}")
 
 
 def test_a_holder_on_another_machine_counts_for_sixty_seconds(tmp_path: Path) -> None:

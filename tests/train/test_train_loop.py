@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from figures import figure, times
 from ornstein.core import EDM, EDMTarget
 from ornstein.model import Model
 from ornstein.training.budget import Budget, largest
 from ornstein.training.loop import Settings, Trainer
 from ornstein.training.objective import WEIGHTS, LogNormal, Objective
 
+CASES: list[int] = []
 OBJECTIVE = Objective(EDM(), LogNormal(), WEIGHTS["edm"])
 
 
@@ -70,7 +72,8 @@ def losses(made: Trainer, steps: int, total: int = 40) -> list[float]:
     return [made.step(total).loss for _ in range(steps)]
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.torture
+@settings(max_examples=times(15, 200), deadline=None, database=None)
 @given(
     stop=st.integers(1, 19),
     batch=st.integers(1, 200),
@@ -107,6 +110,13 @@ def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
     assert before != after
     for name, value in straight.ema.average.items():
         assert torch.equal(resumed.ema.average[name], value)
+    CASES.append(batch)
+
+
+@pytest.mark.torture
+def test_r10_was_tried_often_enough() -> None:
+    figure("R10", "stopped at any step under any options", f"{len(CASES)} cases, all bit-equal")
+    assert len(CASES) >= times(15, 200)
 
 
 def test_every_epoch_meets_each_item_once_in_a_new_order() -> None:

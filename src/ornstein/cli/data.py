@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, chosen, debug_option, json_option, quiet_option
+from ornstein.cli.options import (
+    Amount,
+    bad_option,
+    chosen,
+    debug_option,
+    json_option,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +31,7 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 @click.argument("source", metavar="DATA")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
 @click.option("--limit", type=Amount(1, 10**9), help="Use at most so many items.")
+@bad_option
 @click.option("--set", "sets", multiple=True, help="A setting of the data: data.label=COLUMN.")
 @click.option("--schedule", help="Say what this process leaves of the data in its noisiest level.")
 @click.option(
@@ -39,6 +47,7 @@ def command(
     source: str,
     size: int | None,
     limit: int | None,
+    allow_bad: bool | None,
     sets: tuple[str, ...],
     schedule: str | None,
     out: Path,
@@ -57,6 +66,7 @@ def command(
 
     chosen("schedule", schedule, PROCESSES)
     flags = {"data.source": source, "data.size": size, "data.limit": limit}
+    flags["data.allow_bad"] = allow_bad
     data = open_data(**resolve(sets=sets, flags=flags).config.data.opening())
     facts, prior = details(data), []
     if schedule is not None:

@@ -15,7 +15,7 @@ from types import FrameType
 import click
 
 from ornstein.errors import RankError
-from ornstein.training.signals import STOPPING
+from ornstein.training.signals import SAVING, STOPPING
 
 GRACE = 60.0  # seconds that the others have to end by themselves, once one has ended
 
@@ -34,7 +34,7 @@ def start(count: int, words: Sequence[str]) -> int:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in STOPPING}
+    before = {number: signal.signal(number, pass_on) for number in (*STOPPING, *SAVING)}
     try:
         return _ended(ranks)
     finally:

@@ -32,6 +32,12 @@ json_option: Decorator = click.option(
 quiet_option: Decorator = click.option(
     "--quiet", is_flag=True, help="Print nothing but errors and the results asked for."
 )
+bad_option: Decorator = click.option(
+    "--allow-bad",
+    is_flag=True,
+    default=None,
+    help="Go on when more than 1 % of the pictures cannot be used.",
+)
 runs_option: Decorator = click.option(
     "--runs",
     type=click.Path(path_type=Path),

@@ -11,6 +11,7 @@ import click
 from ornstein.cli.options import (
     SEED,
     Amount,
+    bad_option,
     debug_option,
     json_option,
     quiet_option,
@@ -41,6 +42,7 @@ Examples:
 @click.option("--name", help="Name of the run; default from DATA.")
 @click.option("--seed", type=SEED, help="Where all randomness comes from.")
 @click.option("--nproc", type=Amount(1, 1024), help="Processes that train together here.")
+@bad_option
 @click.option("--dry-run", is_flag=True, help="Plan and print, train nothing.")
 @runs_option
 @json_option
@@ -58,6 +60,7 @@ def command(
     name: str | None,
     seed: int | None,
     nproc: int | None,
+    allow_bad: bool | None,
     dry_run: bool,
     runs: Path,
     as_json: bool,
@@ -70,7 +73,8 @@ def command(
     kept in runs/NAME; the same command again goes on where it stopped. Settings may follow as
     KEY=VALUE (batch=32).
     """
-    check(minutes, steps, config, (*settings, *sets), name)
+    settings = (*settings, *sets, *(["data.allow_bad=true"] if allow_bad else []))
+    check(minutes, steps, config, settings, name)
     if (nproc or 1) > 1 and "RANK" not in os.environ:
         from ornstein.cli.nproc import start
 
@@ -88,7 +92,7 @@ def command(
                 name=name,
                 preset=preset,
                 config=config,
-                settings=(*settings, *sets),
+                settings=settings,
                 minutes=minutes,
                 steps=steps,
                 size=size,

@@ -46,7 +46,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-OPENING = ("source", "size", "limit", "columns", "label", "layout", "conditions")
+OPENING = (
+    "source", "size", "limit", "columns", "label", "layout", "conditions", "allow_bad",
+)  # fmt: skip
 
 
 class DataSettings(Section):
@@ -83,6 +85,9 @@ class DataSettings(Section):
         default=None,
         description="What a CSV file holds: a table, a series in each of its rows, or one that "
         "runs down its columns; auto tells from its shape.",
+    )
+    allow_bad: bool = Field(
+        default=False, description="Go on when more than 1 % of the pictures cannot be used."
     )
     flip: bool = Field(default=False, description="Mirror half of the pictures left to right.")
     dequantise: bool = Field(

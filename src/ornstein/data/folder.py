@@ -55,7 +55,7 @@ def open_folder(
     if single:
         status = root.stat()
         name = os.fsencode(root.name)
-        files = [Found(str(root), name, status.st_size, status.st_mtime_ns)]
+        files = [Found(str(root.parent), name, status.st_size, status.st_mtime_ns)]
         passed: list[Passed] = []
     else:
         files, passed = walk(str(root))
@@ -115,9 +115,16 @@ def _read(
     if kept is not None:
         return kept
     with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
-        results = list(zip(files, pool.map(head, files), strict=True))
-        heads = {f.relative: h for f, h in results if isinstance(h, Head)}
-        bad = {f.relative: h for f, h in results if isinstance(h, Bad)}
+        heads: dict[bytes, Head] = {}
+        bad: dict[bytes, Bad] = {}
+        alike: dict[Head, Head] = {}  # of a million pictures most have the same few headers
+        for start in range(0, len(files), _BLOCK):
+            part = files[start : start + _BLOCK]
+            for file, got in zip(part, pool.map(head, part), strict=True):
+                if isinstance(got, Head):
+                    heads[file.relative] = alike.setdefault(got, got)
+                else:
+                    bad[file.relative] = got
         target = size or default_size(list(heads.values()))
         channels = 1 if all(_is_grey(h.mode) for h in heads.values()) else 3
         good = [f for f in files if f.relative in heads]

@@ -26,7 +26,7 @@ import numpy as np
 
 from ornstein.data.decode import Bad, decode, quiet
 from ornstein.data.pixels import Size
-from ornstein.data.walk import Found
+from ornstein.data.walk import packed
 from ornstein.errors import DataError
 
 _WORKERS = min(8, os.cpu_count() or 1)
@@ -128,7 +128,7 @@ class Shards:
                 data = file.read(size)
         except OSError:
             return Bad("archive cannot be read")
-        got = decode(Found(str(path), b"", len(data), 0, data), self.size)
+        got = decode(packed(path, data), self.size)
         return got if isinstance(got, Bad) else in_channels(got, self.channels)
 
 

@@ -24,7 +24,7 @@ from ornstein.data.folder import check_bad, default_size
 from ornstein.data.pixels import Size
 from ornstein.data.shards import _WORKERS, PLACE, Progress, Shards, shards_in
 from ornstein.data.splitting import content_keys, held_out
-from ornstein.data.walk import Found, shown
+from ornstein.data.walk import Found, packed, shown
 from ornstein.errors import DataError
 
 FORMAT = 1
@@ -221,7 +221,7 @@ def _file(archives: Sequence[Path], place: np.void) -> Found:
     with path.open("rb") as file:
         file.seek(int(place["offset"]))
         data = file.read(size)
-    return Found(str(path), b"", len(data), 0, data)
+    return packed(path, data)
 
 
 def _named(archives: Sequence[Path], place: np.void) -> str:

@@ -11,25 +11,35 @@ from pathlib import Path
 SYSTEM_NAMES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
-    """A regular file: path to open, path below the root as bytes, size and time of change.
+    """A regular file: the root, path below the root as bytes, size and time of change.
 
-    One that lies in an archive has its bytes in ``data``.
+    One that lies in an archive has its bytes in ``data``. There may be millions of these.
     """
 
-    path: str
+    root: str
     relative: bytes
     size: int
     changed: int
     data: bytes | None = None
+
+    @property
+    def path(self) -> str:
+        """The path to open."""
+        return os.path.join(self.root, os.fsdecode(self.relative))  # noqa: PTH118 - of any bytes
 
     def source(self) -> str | io.BytesIO:
         """What a decoder opens: the path, or the bytes as a file."""
         return self.path if self.data is None else io.BytesIO(self.data)
 
 
-@dataclass(frozen=True)
+def packed(archive: Path, data: bytes) -> Found:
+    """A file whose bytes came out of an archive."""
+    return Found(str(archive.parent), os.fsencode(archive.name), len(data), 0, data)
+
+
+@dataclass(frozen=True, slots=True)
 class Passed:
     """Something in the folder that is not a file to read, and why."""
 
@@ -112,7 +122,8 @@ def _file(
         passed.append(Passed(_below(root, path), "another name of a file already read"))
     else:
         seen.add((status.st_dev, status.st_ino))
-        found.append(Found(path, _below(root, path), status.st_size, status.st_mtime_ns))
+        below = _below(root, path)
+        found.append(Found(root, below, status.st_size, status.st_mtime_ns))
 
 
 def _below(root: str, path: str) -> bytes:

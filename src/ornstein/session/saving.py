@@ -30,7 +30,10 @@ class Saving:
         self._saved = time.monotonic()
 
     def due(self, step: int) -> bool:
-        """Whether it is time, by the setting or by the clock."""
+        """Whether it is time, by the setting or by the clock, or somebody asked for it."""
+        if self.work.stop.save:
+            self.work.stop.save = False
+            return True
         every = self.work.config.train.save_every
         return step % every == 0 if every else time.monotonic() - self._saved > SAVE_SECONDS
 

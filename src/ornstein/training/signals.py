@@ -14,21 +14,28 @@ STOPPING = (
     signal.SIGTERM,
     *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()),
 )
+SAVING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 
 class StopRequest:
     """Within it, Ctrl-C, SIGTERM or SIGHUP asks to stop; a second Ctrl-C ends at once (130).
 
-    Outside the main thread, where Python allows no handlers, it only stays silent.
+    SIGUSR1 asks to save and go on. Outside the main thread, where Python allows no handlers, it
+    only stays silent.
+
+    Attributes:
+        asked: Name of the signal that asked to stop, None while none did.
+        save: Whether somebody asked to save; for whoever saves to take back.
     """
 
     def __init__(self) -> None:
         self.asked: str | None = None
+        self.save = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in STOPPING:
+            for number in (*STOPPING, *SAVING):
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -54,6 +61,9 @@ class StopRequest:
             )
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number in SAVING:
+            self.save = True
+            return
         if self.asked is not None and number == signal.SIGINT:
             os._exit(130)
         self.asked = signal.Signals(number).name
