@@ -91,7 +91,7 @@ def command(
     talks = not as_json and not quiet
     made = plan(
         bundle, data, judged(data, features, talks), sampler=bundle.how(**asked()),
-        minutes=minutes, n=count, seed=seed, batch=batch, likelihood=likelihood and not alone,
+        minutes=minutes, n=count, seed=seed, batch=batch, likelihood=likelihood and not alone and bundle.kind != "table",
     )  # fmt: skip
     if talks:
         for line in announced(made, against):
@@ -141,14 +141,14 @@ def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Data
     run = run_folder(target, runs)
     if source is None and run is not None:
         settings = Run(run).config.data
-        return open_data(settings.source, size=settings.size, limit=settings.limit)
+        return open_data(**settings.opening(), like=bundle.coding)
     known = str(bundle.provenance.get("data"))
     source = source or (known if known in names() else None)
     if source is None:
         raise UsageError(
             f"{target} does not say where its data is; name it: ornstein evaluate {target} DATA"
         )
-    data = open_data(source)
+    data = open_data(source, like=bundle.coding)
     other = data.kind == bundle.kind == "image" and data.shape[1:] != tuple(bundle.shape[1:])
     return open_data(source, size=size) if other else data
 
@@ -279,6 +279,7 @@ def novelty_facts(found: Measured) -> dict[str, Any]:
 def tell(found: Measured, files: dict[str, Path], alone: bool, as_json: bool, quiet: bool) -> None:
     """Print the numbers and where they are."""
     from ornstein.judging.page import told_control, told_novelty, verdict
+    from ornstein.judging.tables import lines
 
     if as_json:
         paths = {kind: str(path) for kind, path in files.items()}
@@ -295,6 +296,10 @@ def tell(found: Measured, files: dict[str, Path], alone: bool, as_json: bool, qu
             click.echo(line)
     for line in likelihood_lines(found):
         click.echo(line)
+    if checked := found.quality.beside.get("table"):
+        click.echo("")
+        for line in lines(checked):
+            click.echo(line)
     click.echo("")
     for each in found.novelty:
         click.echo(told_novelty(each))

@@ -15,6 +15,7 @@ from ornstein.evaluate.features import ValueFeatures
 from ornstein.evaluate.metrics import PAIRS_LIMIT
 from ornstein.evaluate.report import rows_of
 from ornstein.judging.making import BOUND_STEPS, Made, Plan, Progress, samples_of
+from ornstein.judging.tables import checks
 from ornstein.likelihood import bounded
 
 VARIETY = ("recall", "coverage", "diversity")
@@ -78,6 +79,9 @@ def measure(
     found = novelties(plan, made)
     beside: dict[str, Any] = {"data": plan.data.name}
     beside |= {"novelty": [each.to_json() for each in found]}
+    if plan.data.kind == "table":
+        say("measuring  columns, pairs and closest rows of the table")
+        beside["table"] = checks(plan.data, made.items)
     held = [entry for entry in log or [] if entry.get("heldout") is not None]
     if held:
         beside["loss"] = {key: held[-1][key] for key in ("step", "heldout")}
