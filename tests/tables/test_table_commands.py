@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,17 @@ def test_a_table_is_looked_at_before_training(
     assert "town    label" in said
     assert "300 different texts in 300 cells" in said
     assert (home / "people.sheet.png").is_file()
+
+
+def test_made_rows_are_checked_beside_held_out_ones(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(home / "run"), "-n", "50", "--out", str(home / "eval")]
+    assert run(words) == 0
+    said = capsys.readouterr().out
+    assert "told from real rows (AUC, 0.5 best)" in said
+    assert "copies of training rows                   0.0%      0.0%" in said
+    (path,) = (home / "eval").glob("step-*.json")
+    table = json.loads(path.read_text())[-1]["beside"]["table"]
+    assert [column["name"] for column in table["columns"]] == HEAD.split(";")[:-1]
+    assert table["floor"]["columns"] < table["made"]["columns"] < 1

@@ -91,7 +91,8 @@ def command(
     talks = not as_json and not quiet
     made = plan(
         bundle, data, judged(data, features, talks), sampler=bundle.how(**asked()),
-        minutes=minutes, n=count, seed=seed, batch=batch, likelihood=likelihood and not alone and bundle.kind != "table",
+        minutes=minutes, n=count, seed=seed, batch=batch,
+        likelihood=likelihood and not alone and bundle.kind != "table",
     )  # fmt: skip
     if talks:
         for line in announced(made, against):

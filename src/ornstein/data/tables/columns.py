@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ornstein.errors import DataError
+
 
 @dataclass(frozen=True)
 class Column(ABC):
@@ -40,6 +42,20 @@ class Column(ABC):
         Raises:
             ValueError: it is none of this column's.
         """
+
+    def read(self, cell: str, line: int, place: str) -> float:
+        """Value of a cell of a file.
+
+        Raises:
+            DataError: it is none of this column's; its line is named.
+        """
+        try:
+            return self.value(cell)
+        except (ValueError, OverflowError):
+            raise DataError(
+                f"'{place}' line {line}: '{cell[:40]}' is nothing that column '{self.name}' "
+                f"({self.type}: {self.range_text()}) knows; mend that cell, or empty it."
+            ) from None
 
     @abstractmethod
     def cell(self, value: float) -> str:

@@ -12,9 +12,10 @@ from ornstein.data.coding import Coding
 from ornstein.data.tables.categories import Category, Label, Left
 from ornstein.data.tables.columns import Column
 from ornstein.data.tables.kinds import column_from_json
+from ornstein.data.tables.looks import column_lines
 from ornstein.data.tables.numeric import Number
 from ornstein.data.tables.reading import Style, missing, write_text
-from ornstein.errors import DataError, DivergedError, UsageError
+from ornstein.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,7 +193,7 @@ class Table(Coding):
                 if missing(text):
                     continue
                 if text not in known:
-                    known[text] = _value(column, text, lines[n], place)
+                    known[text] = column.read(text, lines[n], place)
                 values[n, k] = known[text]
         return values
 
@@ -211,20 +212,7 @@ class Table(Coding):
 
     def about(self, items: np.ndarray) -> list[str]:
         """A line for each column: what it is, its range, its gaps and how many values it has."""
-        rows = [("column", "type", "missing", "distinct", "codes", "values")]
-        for k, column in enumerate(self.columns):
-            values = items[:, k]
-            there = values[~np.isnan(values)]
-            left = isinstance(column, Left)
-            gaps = "" if left else f"{len(values) - len(there):,}"
-            distinct = "" if left else f"{len(np.unique(there)):,}"
-            codes = str(_width(column))
-            rows.append((column.name, column.type, gaps, distinct, codes, column.range_text()))
-        widths = [max(len(row[k]) for row in rows) for k in range(5)]
-        return [
-            "  ".join([*(t.ljust(w) for t, w in zip(row[:5], widths, strict=True)), row[5]])
-            for row in rows
-        ]
+        return column_lines(self.columns, [_width(column) for column in self.columns], items)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -267,13 +255,3 @@ def _width(column: Column) -> int:
     """Codes of a column, with that for gaps."""
     skipped = isinstance(column, (Left, Label))
     return column.width + (column.gap is not None and not skipped)
-
-
-def _value(column: Column, text: str, line: int, place: str) -> float:
-    try:
-        return column.value(text)
-    except (ValueError, OverflowError):
-        raise DataError(
-            f"'{place}' line {line}: '{text[:40]}' is nothing that column '{column.name}' "
-            f"({column.type}: {column.range_text()}) knows; mend that cell, or empty it."
-        ) from None
