@@ -97,6 +97,15 @@ def test_long_lines_without_names_are_a_series_each(tmp_path: Path) -> None:
     assert data.coding.files(data.items, "x") == {"x.csv": lines(numbers).encode()}
 
 
+def test_decimal_commas_are_no_separators(tmp_path: Path) -> None:
+    numbers = np.round(RNG.normal(size=(30, 12)), 3)
+    text = lines(numbers).replace(",", ";").replace(".", ",")
+    (tmp_path / "s.csv").write_text(text)
+    data = open_data(tmp_path / "s.csv")
+    assert data.items[:, 0] == pytest.approx(numbers.astype(np.float32))
+    assert data.coding.files(data.items, "x") == {"x.csv": text.encode()}
+
+
 def test_short_lines_are_channels_of_time_that_runs_down(tmp_path: Path) -> None:
     """Windows in a row; the end of the time is held out and no window reaches over the cut."""
     time = np.arange(400.0)

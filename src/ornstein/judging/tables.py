@@ -32,7 +32,10 @@ def checks(data: Dataset, made: np.ndarray) -> dict[str, Any]:
     found: dict[str, Any] = {"made": _figures(train, new, schema)}
     found["columns"] = [column._asdict() for column in marginals(train, new, schema)]
     if len(held):
+        # Few rows are far from many by chance alone, so the floor has as many made rows beside it.
+        found["even"] = _figures(train, new[: len(held)], schema)
         found["floor"] = _figures(train, held, schema)
+        found["rows"] = [len(new), min(len(new), len(held)), len(held)]
         found["closest"] = closest(train, held, new, schema)._asdict()
     return found
 
@@ -60,16 +63,20 @@ def lines(found: dict[str, Any]) -> list[str]:
         "missing": "share of missing cells, worst off",
         "detection": "told from real rows (AUC, 0.5 best)",
     }
-    floor = found.get("floor", {})
-    out = [f"{'table':36}{'made':>10}{'held out':>10}"]
+    parts = [found["made"], found.get("even", {}), found.get("floor", {})]
+    counts = found.get("rows", ["all"])
+    heads = [
+        f"{what} ({n})" for what, n in zip(("made", "made", "held out"), counts, strict=False)
+    ]
+    out = [f"{'table':36}" + "".join(f"{head:>16}" for head in heads)]
     for name, title in titles.items():
-        pair = [each.get(name) for each in (found["made"], floor)]
-        out.append(f"{title:36}" + "".join(f"{_text(value):>10}" for value in pair))
+        cells = [_text(part.get(name)) for part in parts]
+        out.append((f"{title:36}" + "".join(f"{cell:>16}" for cell in cells)).rstrip())
     if near := found.get("closest"):
         out.append(
-            f"{'copies of training rows':36}{near['copies']:>10.1%}{near['control']:>10.1%}"
+            f"{'copies of training rows':36}{near['copies']:>16.1%}{near['control']:>32.1%}"
         )
-        out.append(f"{'nearer to training than to held out':36}{near['closer']:>10.1%}{'50%':>10}")
+        out.append(f"{'nearer to training than to held out':36}{near['closer']:>16.1%}{'50%':>32}")
     worst = sorted(found["columns"], key=lambda column: -column["distance"])[:SHOWN]
     out.append("columns    " + ", ".join(f"{c['name']} {c['distance']:.3f}" for c in worst))
     return out
