@@ -43,17 +43,18 @@ def main(folder: Path = Path("runs"), steps: int = 1500, size: str = "tiny") -> 
     beats, hidden = data.items[data.heldout], slice(36, 68)  # around the peak, at 48
     gaps = beats.copy()
     gaps[:, :, hidden] = np.nan
-    draws = impute(bundle, gaps, Ask(n=8)).draws
+    # A posterior leans on the network's derivative; first-order steps keep it from running away.
+    draws = impute(bundle, gaps, Ask(n=8, sampler=bundle.how(solver="ddim", steps=30))).draws
     shown = np.concatenate([beats[:4], np.where(np.isnan(gaps), 0, gaps)[:4], *draws[:3, :4]])
     sheet(shown, "series", columns=4).save(folder / "filled.png")
     guess = gaps.copy()
     guess[:, :, hidden] = straight(beats, hidden)
-    part = (..., hidden)
+    middle = np.median(draws, axis=0)
+    off = [np.median(np.abs(made - beats)[..., hidden]) for made in (guess, draws, middle)]
     return {
-        "spread of the hidden part": float(beats[part].std()),
-        "error of a straight line": float(np.sqrt(((guess - beats)[part] ** 2).mean())),
-        "error of one draw": float(np.sqrt(((draws - beats)[part] ** 2).mean())),
-        "error of the mean of draws": float(np.sqrt(((draws.mean(0) - beats)[part] ** 2).mean())),
+        "median error of a straight line": float(off[0]),
+        "median error of a draw": float(off[1]),
+        "median error of the median draw": float(off[2]),
         "spread of real numbers": float(data.items.std()),
         "spread of made numbers": float(made.items.std()),
     }
@@ -61,4 +62,4 @@ def main(folder: Path = Path("runs"), steps: int = 1500, size: str = "tiny") -> 
 
 if __name__ == "__main__":
     for name, value in main().items():
-        print(f"{name:<28} {value:.3f} mV")
+        print(f"{name:<32} {value:.3f} mV")

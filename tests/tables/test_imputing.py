@@ -67,6 +67,8 @@ def test_draws_differ_and_none_depends_on_their_number_or_on_other_rows(pairs: D
     assert (many[0] == few[0]).all()
     assert not (many[0, [0, 2, 3]] == many[1, [0, 2, 3]]).all(1).any()
     assert (many[:, 1] == rows[1]).all()
+    more = np.where(np.isnan(rows), rows, [[1.0, 2.0], [2.0, np.nan], [1.0, 1.0], [1.0, 1.0]])
+    assert (impute(bundle, more, Ask(n=1, seed=5)).draws[0, 2] == few[0, 2]).all()
     less = impute(bundle, rows[:1], Ask(n=1, seed=5)).draws
     assert (less[0] == few[0, :1]).all()
 

@@ -57,6 +57,7 @@ def test_the_same_numbers_are_read_however_they_are_written(
 ) -> None:
     data = opened(text)
     assert data.items.tolist() == [[5, 1.25], [1, 0.25], [8, 2], [2, 0.5]]
+    assert data.coding.captions == ("a", "b")
 
 
 def test_samples_are_written_as_the_file_was(opened: Open) -> None:
