@@ -103,6 +103,7 @@ def settings(config: Config) -> Settings:
         warmup=train.warmup,
         decay=train.decay,
         ema=train.ema,
+        snapshots=train.snapshots,
         condition_dropout=train.condition_dropout,
         flip=config.data.flip,
         seed=train.seed,

@@ -18,6 +18,7 @@ from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.planning import Plan, changed, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
+from ornstein.tracking import watched
 from ornstein.training.leading import Do, follow, leading, tell
 from ornstein.training.lock import RunLock
 from ornstein.training.loop import Trainer
@@ -39,6 +40,7 @@ def train(
     seed: int | None = None,
     runs: str | Path = "runs",
     dry_run: bool = False,
+    track: str | None = None,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
 ) -> Run:
@@ -58,6 +60,8 @@ def train(
         seed: Where all randomness comes from.
         runs: Directory that holds the runs.
         dry_run: Plan and print only.
+        track: Somebody else's window that shows the training as well: "tensorboard", "wandb" or
+            "trackio".
         progress: Told what happens.
         stop: A request to stop that may have come already.
 
@@ -94,8 +98,8 @@ def train(
             if code:
                 raise FollowedError(code)
             return run
-        with leading(ranks):
-            _lead(run, asked, dry_run, progress or Silent(), asking, ranks)
+        with leading(ranks), watched(progress or Silent(), run, track) as say:
+            _lead(run, asked, dry_run, say, asking, ranks)
     return run
 
 

@@ -25,7 +25,10 @@ class Progress(Protocol):
         """A line for the head of the display, or a warning."""
 
     def step(self, info: Mapping[str, Any]) -> None:
-        """The state: step, steps, images, loss, heldout, rate, seconds_left, elapsed."""
+        """The state: step, steps, images, loss, grad_norm, learning_rate, heldout, rate, ...
+
+        The rate is in items per second, seconds_left and elapsed in seconds.
+        """
 
     def saved(self, path: Path, kind: str) -> None:
         """Something was written that is worth opening: a grid, a film, a model."""

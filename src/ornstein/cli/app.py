@@ -24,6 +24,7 @@ VERBS = {
     "data": "look at a data set before training on it",
     "show": "show a model: settings, layers, parameters, cost, training",
     "viz": "draw the noising, the way back, or the schedules",
+    "ema": "choose the width of the weights' average after the training",
     "doctor": "find what is wrong with data, a training or a model",
     "runs": "list the runs that are here, compare two",
 }

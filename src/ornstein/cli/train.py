@@ -43,6 +43,7 @@ Examples:
 @click.option("--seed", type=SEED, help="Where all randomness comes from.")
 @click.option("--nproc", type=Amount(1, 1024), help="Processes that train together here.")
 @bad_option
+@click.option("--track", help="Show it in tensorboard, wandb or trackio too, if installed.")
 @click.option("--dry-run", is_flag=True, help="Plan and print, train nothing.")
 @runs_option
 @json_option
@@ -61,6 +62,7 @@ def command(
     seed: int | None,
     nproc: int | None,
     allow_bad: bool | None,
+    track: str | None,
     dry_run: bool,
     runs: Path,
     as_json: bool,
@@ -98,6 +100,7 @@ def command(
                 size=size,
                 seed=seed,
                 runs=runs,
+                track=track,
                 dry_run=dry_run,
                 progress=show,
                 stop=stop,

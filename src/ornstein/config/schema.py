@@ -283,6 +283,11 @@ class TrainSettings(Section):
         default=0.1,
         description="Relative width of the average of the weights; 0 follows the weights.",
     )
+    snapshots: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0,
+        description="Times that averages of widths 0.05 and 0.1 are stored, from which `ornstein "
+        "ema` makes any width afterwards; each takes 8 bytes a weight on the disk.",
+    )
     condition_dropout: Share = Field(
         default=0.1,
         description="Share of the items told nothing in training, so that guidance is possible.",

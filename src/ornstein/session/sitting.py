@@ -12,6 +12,7 @@ from ornstein.data import Dataset
 from ornstein.errors import DiskError, OrnsteinError, StoppedEarly
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
+from ornstein.session.averages import Averages
 from ornstein.session.previews import Previews
 from ornstein.session.recovery import Recovery
 from ornstein.session.saving import Saving
@@ -40,6 +41,7 @@ class Session:
         self.work = Work(run, made, data, trainer, say, stop, Budget(made.steps, made.seconds))
         self.telling, self.saving = Telling(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
+        self.averages = Averages(self.work)
         self.alive: Callable[[], None] = lambda: None
         remove_leftovers(run.folder)
         found = load_latest(run.folder / "checkpoints")
@@ -90,6 +92,8 @@ class Session:
             if self.telling.log_due(report.step):
                 self._if_possible(partial(self.telling.log, report, self.recovery.out))
             self.telling.show(report)
+            if self.averages.due(report.step):
+                self._if_possible(self.averages.store)
             if self.saving.due(report.step):
                 self._if_possible(self.saving.save)
                 self.alive()

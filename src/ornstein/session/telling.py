@@ -56,6 +56,8 @@ class Telling:
                 "steps": total,
                 "images": report.step * batch,
                 "loss": report.loss,
+                "grad_norm": report.grad_norm,
+                "learning_rate": report.rate,
                 "heldout": self.work.heldout,
                 "rate": batch / per_step,
                 "seconds_left": self.work.budget.left(report.step, per_step),

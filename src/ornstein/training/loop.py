@@ -18,7 +18,7 @@ from ornstein.core import generator, key
 from ornstein.model import Conditions, Model
 from ornstein.training.batches import Batches, Items, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
-from ornstein.training.ema import PowerEMA
+from ornstein.training.ema import PROFILES, PowerEMA, Profiles
 from ornstein.training.memory import fitting
 from ornstein.training.objective import Objective, stratified
 from ornstein.training.optimizer import optimizers
@@ -84,6 +84,7 @@ class Trainer:
         # Layers that draw random numbers, and are told which rows they draw for.
         self.drawing: list[Any] = [module for module in model.modules() if hasattr(module, "rows")]
         self.ema = PowerEMA(model, settings.ema)
+        self.profiles = Profiles(model, PROFILES if settings.snapshots else ())
         self.optimizers = optimizers(model, settings, self.device)
         self.done = 0
         self.cut = 1.0  # share of the planned rate that is left after divergences
@@ -117,6 +118,7 @@ class Trainer:
             optimizer.step()
         self.done += 1
         self.ema.update(self.model, self.done)
+        self.profiles.update(self.model, self.done)
         if self.objective.times is not None:
             self.objective.times.observe(*seen)
         return Report(self.done, loss, norm, share * self.settings.learning_rate)
@@ -211,11 +213,12 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             for part, value in self._owner(parameter).state.get(parameter, {}).items():
                 optim[f"{name}/{part}"] = kept(value)
-        times = self.objective.times
+        times, profiles = self.objective.times, self.profiles.tensors()
         return {
             "model": {name: kept(p.detach()) for name, p in self.model.state_dict().items()},
             "ema": Trainer.average(self),
             "optim": optim,
+            **({"profiles": {k: kept(v) for k, v in profiles.items()}} if profiles else {}),
             **({} if times is None else {"times": times.tensors()}),
         }
 
@@ -235,6 +238,8 @@ class Trainer:
         kept, parameters = self.model.state_dict(), dict(self.model.named_parameters())
         self.model.load_state_dict({k: parted(v, kept[k]) for k, v in tensors["model"].items()})
         self.ema.load({k: parted(v, parameters[k]) for k, v in tensors["ema"].items()})
+        likes = self.profiles.tensors().items()
+        self.profiles.load({k: parted(tensors["profiles"][k], like) for k, like in likes})
         for key_, value in tensors["optim"].items():
             name, _, part = key_.rpartition("/")
             owner = parameters[name]

@@ -23,6 +23,7 @@ class Settings:
         warmup: Share of the training over which the rate rises.
         decay: Share of the training over which the rate falls to zero, at the end.
         ema: Relative width of the weight average.
+        snapshots: Times that two more averages are stored; 0 follows none.
         condition_dropout: Share of the items told nothing, so that guidance is possible.
         flip: Mirror half of the pictures left to right.
         bins: Width of a level in each channel, standardised: uniform noise so wide is added to the
@@ -45,6 +46,7 @@ class Settings:
     warmup: float = 0.02
     decay: float = 0.5
     ema: float = 0.1
+    snapshots: int = 0
     condition_dropout: float = 0.1
     flip: bool = False
     bins: tuple[float, ...] = ()
