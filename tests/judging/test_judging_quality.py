@@ -294,3 +294,18 @@ def test_kept_numbers_say_all_of_their_protocol(runs: Path, tmp_path: Path) -> N
     for row in kept["rows"].values():
         assert {"value", "error", "interval", "floor", "n", "floor_n"} <= set(row)
     assert kept["beside"]["likelihood"]["heldout"]["unit"] == "nats"
+
+
+def test_a_table_with_gaps_is_judged_by_its_coded_values_and_has_no_likelihood(
+    tmp_path: Path,
+) -> None:
+    run = ornstein.train("penguins", steps=3, settings={"batch": 16}, runs=tmp_path)
+    data = open_data(**run.config.data.opening())
+    made = plan(run.bundle(), data, reference_of(data), n=50)
+    found = measure(made, metrics=("frechet_train", "recall"))
+    assert np.isnan(np.asarray(data.items, dtype=float)).any()
+    assert made.likelihood == 0
+    assert found.quality.stamp.extractor == "values"
+    assert found.quality.rows["frechet_train"].value > 0
+    assert "likelihood" not in found.quality.beside
+    assert "<svg" in page(found, run.name, "ornstein evaluate penguins")

@@ -107,7 +107,9 @@ def plan(
     if n is None:
         n = _rung(LADDER, SHARE * 60 * minutes / each, LADDER[0])
     spare = LIKELIHOOD_SHARE * 60 * minutes / (2 * BOUND_STEPS * call)
-    items = _rung(ITEMS, min(spare, len(data.heldout)), 0) if likelihood else 0
+    # Rows of a table are other numbers than the network sees, and have no density of their own.
+    bounded = likelihood and tuple(data.items.shape[1:]) == data.shape
+    items = _rung(ITEMS, min(spare, len(data.heldout)), 0) if bounded else 0
     cost = 2 * BOUND_STEPS * call * items
     return Plan(bundle, data, reference, sampler, n, seed, batch, items, n * each, cost)
 
