@@ -73,8 +73,9 @@ def test_held_out_items_that_are_near_copies_are_noticed_and_not_asked(
 ) -> None:
     """Against such a control every copy would look usual."""
     train, _, fresh = digits
-    planted = train[:400] + 0.02 * torch.randn(400, 64, generator=torch.Generator().manual_seed(0))
-    found = novelty("values", train[400:700] + 0.01, train, planted)
+    noise = torch.randn(700, 64, generator=torch.Generator().manual_seed(0))
+    planted, copied = train[:400] + 0.02 * noise[:400], train[400:700] + 0.06 * noise[400:]
+    found = novelty("values", copied, train, planted)
     assert found.contaminated
     assert found.control_copied > 0.95
     assert found.by == "training items"
