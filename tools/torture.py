@@ -33,7 +33,7 @@ def _run(words: list[str], fresh: Path) -> int:
     code = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "ORNSTEIN_TORTURE": str(fresh)}, check=False
     ).returncode
-    if code == 0 and fresh.exists():
+    if fresh.exists():  # a test writes its line when all of it held
         keep(fresh.read_text().splitlines())
     return code
 

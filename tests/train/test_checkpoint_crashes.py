@@ -82,7 +82,11 @@ def test_death_at_every_file_operation_leaves_the_old_or_the_new_state(
         assert loaded(place) == 4000
         assert [p.name for p in place.iterdir() if p.name.startswith(".")] == []
     assert found == {2000, step}
-    figure("R2", "death at every file operation of a save", f"{total}/{total} load old or new")
+    figure(
+        "R2",
+        f"death at every file operation of saving {step} after 2000",
+        f"{total}/{total} load old or new",
+    )
 
 
 class Disk:
@@ -237,7 +241,11 @@ def test_power_cut_after_every_operation_leaves_the_old_or_the_new_state(
         shutil.rmtree(place)
     assert found == {2000, step}
     assert len(states) >= least
-    figure("R3", "power cut, blocks and names lost", f"{len(states):,} states load old or new")
+    figure(
+        "R3",
+        f"power cut while saving {step} after 2000, blocks of {block}",
+        f"{len(states):,} states load old or new",
+    )
     for k, state in enumerate(modelled.after_power_cut()):  # once saved, never the old one
         build(state, tmp_path / f"end{k}")
         assert loaded(tmp_path / f"end{k}") == step
