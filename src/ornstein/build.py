@@ -9,18 +9,19 @@ from typing import Any
 import torch
 
 from ornstein.bound import Decoder, Density, decoder_of, measure_uncertainty
-from ornstein.bundle import Bundle, Sampler
+from ornstein.bundle import Bundle, Recogniser, Sampler
 from ornstein.config import Config
 from ornstein.core import ItemNoise, Uncertainty
 from ornstein.data import Dataset
 from ornstein.errors import ConfigError
-from ornstein.model import Model
+from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
+from ornstein.recognising import classifier, recogniser, recognition
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.leading import Leader
 from ornstein.training.loop import Trainer
-from ornstein.training.objective import LAWS, WEIGHTS, Objective
+from ornstein.training.objective import LAWS, WEIGHTS, Criterion, Objective
 from ornstein.training.ranks import ALONE, Ranks, Share
 from ornstein.training.settings import Settings
 from ornstein.training.times import Importance
@@ -49,7 +50,17 @@ def net_options(config: Config, data: Dataset) -> dict[str, Any]:
     return {**given, **options, **config.net.options}
 
 
-def model(config: Config, data: Dataset) -> Model:
+def model(config: Config, data: Dataset) -> Model | Classifier:
+    """Build what is trained, untrained."""
+    return classifier(config, data) if recognises(config) else denoiser(config, data)
+
+
+def recognises(config: Config) -> bool:
+    """Whether a classifier of noisy items is trained, and no model that makes items."""
+    return config.model.kind == "classifier"
+
+
+def denoiser(config: Config, data: Dataset) -> Model:
     """Build the untrained model; its first weights are a function of the seed alone."""
     target, process = config.model.make_target(), config.model.make_process()
     target.check(process(1.0), f"the process '{config.model.process}'")
@@ -114,7 +125,10 @@ def settings(config: Config) -> Settings:
 def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Trainer:
     """Build a training that has not begun; rank 0 of several leads the others."""
     built, how = model(config, data), replace(settings(config), bins=bins(config, data))
-    what = objective(config, decoder_of(data.coding))
+    what: Criterion
+    what = (
+        recognition(config) if recognises(config) else objective(config, decoder_of(data.coding))
+    )
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}
     many = isinstance(ranks, Ranks)
     make = Leader if many and ranks.rank == 0 else Trainer
@@ -139,8 +153,12 @@ def bins(config: Config, data: Dataset) -> tuple[float, ...]:
     return tuple(step / std for std in data.coding.std)
 
 
-def bundle(config: Config, trained: Model, data: Dataset, provenance: dict[str, Any]) -> Bundle:
-    """Join a trained model with all that sampling it needs."""
+def bundle(
+    config: Config, trained: Model | Classifier, data: Dataset, provenance: dict[str, Any]
+) -> Bundle | Recogniser:
+    """Join a trained model with all that sampling it, or guiding by it, needs."""
+    if isinstance(trained, Classifier):
+        return recogniser(config, trained, data, provenance)
     chosen = config.sample
     return Bundle(
         model=trained,

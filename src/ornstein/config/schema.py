@@ -10,6 +10,7 @@ from ornstein.config.kinds import (
     Auto,
     Beta,
     Cadence,
+    Choice,
     Count,
     CouplingName,
     EntryName,
@@ -38,6 +39,9 @@ from ornstein.config.options import bind, check_options
 
 if TYPE_CHECKING:
     from ornstein.core import Process, Target
+
+
+KINDS = ("denoiser", "classifier")
 
 
 class Section(BaseModel):
@@ -139,6 +143,11 @@ _GIVEN = frozenset({"shape", "conditions", "entry", "outputs"})  # from data and
 class ModelSettings(Section):
     """What the network predicts, and the forward process."""
 
+    kind: Annotated[str, AfterValidator(Choice(lambda: KINDS))] = Field(
+        default="denoiser",
+        description="What is trained: a denoiser, which makes items, or a classifier of noisy "
+        "items, which guides one (`--task classifier`).",
+    )
     target: TargetName = Field(default="edm", description="What the network predicts.")
     process: ProcessName = Field(
         default="edm", description="Forward process that turns data into noise."

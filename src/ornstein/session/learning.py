@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ornstein.model import Model
 from ornstein.session.work import Work
 from ornstein.training.journal import read_log
 from ornstein.training.panel import Panel, Reading, memorises, readings
@@ -30,6 +31,7 @@ class Learning:
             self._panel = Panel(
                 work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device
             )
+        assert isinstance(work.average, Model)  # a classifier has no panel
         reading = self._panel.read(work.average)
         if memorises(reading) and not self._advised:
             self._advised = True

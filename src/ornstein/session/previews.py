@@ -6,6 +6,9 @@ import time
 
 from PIL import Image
 
+from ornstein.bundle import Recogniser
+from ornstein.model import Classifier
+from ornstein.recognising import accuracies
 from ornstein.session.learning import Learning
 from ornstein.session.work import Work
 from ornstein.viz import film
@@ -44,6 +47,9 @@ class Previews:
         step, folder = work.trainer.done, work.run.folder / "samples"
         bundle = work.bundle()
         work.heldout = work.trainer.heldout_loss(work.average)
+        if isinstance(bundle, Recogniser):
+            self._recognise(bundle.model)
+            return
         levels = self.learning.read().line()
         work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
         try:
@@ -61,6 +67,15 @@ class Previews:
         self._last = time.monotonic() - begun
         self._drawing += self._last
         work.budget.reserve = 1.2 * self._last
+
+    def _recognise(self, classifier: Classifier) -> None:
+        """Measure a classifier, which makes nothing to draw."""
+        work = self.work
+        found = accuracies(classifier, work.data, work.config.sample.seed)
+        entry = {"step": work.trainer.done, "heldout": work.heldout, "accuracy": found}
+        work.journal.append(entry)
+        told = ", ".join(f"{share:.1%} at {rho}" for rho, share in found.items())
+        work.say.note(f"recognised {told} times as much noise as signal")
 
     def film(self) -> None:
         """Join the sample grids over training into a film."""

@@ -10,6 +10,7 @@ from ornstein import build
 from ornstein.config import to_toml
 from ornstein.data import Dataset
 from ornstein.errors import DiskError, OrnsteinError, StoppedEarly
+from ornstein.model import Model
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
 from ornstein.session.averages import Averages
@@ -110,7 +111,7 @@ class Session:
     def _measure(self) -> None:
         """Measure the error of the finished model's x0, if its variance is to follow from it."""
         work = self.work
-        if work.config.model.variance == "analytic":
+        if work.config.model.variance == "analytic" and isinstance(work.average, Model):
             work.trainer.average_to(work.average)
             work.average.uncertainty = build.uncertainty(work.config, work.average, work.data)
 

@@ -9,10 +9,10 @@ import torch
 
 import ornstein
 from ornstein import build
-from ornstein.bundle import Bundle
+from ornstein.bundle import Bundle, Recogniser
 from ornstein.config import Config
 from ornstein.data import Dataset
-from ornstein.model import Model
+from ornstein.model import Classifier, Model
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
 from ornstein.training.budget import Budget
@@ -46,7 +46,7 @@ class Work:
     stop: StopRequest
     budget: Budget
     journal: Journal = field(init=False)
-    average: Model = field(init=False)
+    average: Model | Classifier = field(init=False)
     heldout: float | None = None
 
     def __post_init__(self) -> None:
@@ -63,8 +63,8 @@ class Work:
         """Write a line into the run's events.log."""
         note(self.run.folder, text)
 
-    def bundle(self) -> Bundle:
-        """Return the model as it stands, with averaged weights."""
+    def bundle(self) -> Bundle | Recogniser:
+        """Return the model or the classifier as it stands, with averaged weights."""
         self.trainer.average_to(self.average)
         return build.bundle(self.config, self.average, self.data, self._provenance())
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ornstein.core import generator
 from ornstein.training.coupling import independent
-from ornstein.training.objective import Objective, stratified
+from ornstein.training.objective import Criterion, stratified
 from ornstein.training.ranks import Share
 from ornstein.training.settings import Settings
 from ornstein.training.telling import hidden
@@ -75,7 +75,7 @@ class Batches:
     def __init__(
         self,
         items: Items,
-        objective: Objective,
+        objective: Criterion,
         settings: Settings,
         null: dict[str, Tensor],
         share: Share,

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ornstein.core import generator, key
-from ornstein.model import Conditions, Model
+from ornstein.model import Classifier, Conditions, Model
 from ornstein.training.batches import Batches, Items, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
 from ornstein.training.memory import fitting
-from ornstein.training.objective import Objective, stratified
+from ornstein.training.objective import Criterion, stratified
 from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
 from ornstein.training.settings import Settings
@@ -62,9 +62,9 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Classifier,
         items: Items,
-        objective: Objective,
+        objective: Criterion,
         settings: Settings,
         null: Conditions | None = None,
         device: torch.device | str = "cpu",
@@ -179,7 +179,7 @@ class Trainer:
             )
 
     @torch.no_grad()
-    def heldout_loss(self, model: Model, limit: int = 512) -> float | None:
+    def heldout_loss(self, model: Model | Classifier, limit: int = 512) -> float | None:
         """Loss of ``model`` on held-out items at fixed noise and levels; None without any."""
         pool = torch.as_tensor(self.items.heldout)[:limit]
         if len(pool) == 0:
@@ -226,7 +226,7 @@ class Trainer:
         """The averaged weights by name."""
         return {name: self.ranks.gather(value) for name, value in self.ema.average.items()}
 
-    def average_to(self, model: Model) -> None:
+    def average_to(self, model: Model | Classifier) -> None:
         """Write the averaged weights into a model of the same make."""
         average = self.average()
         with torch.no_grad():

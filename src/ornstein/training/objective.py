@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -187,6 +187,45 @@ def stratified(count: int, generator: torch.Generator) -> Tensor:
     """
     offset = torch.rand(count, dtype=torch.float64, generator=generator)
     return ((torch.arange(count) + offset) / count).clamp(1e-12, 1 - 1e-12)
+
+
+class Criterion(Protocol):
+    """What a trainer minimises: :class:`Objective`, or another loss at noisy levels."""
+
+    @property
+    def process(self) -> Process:
+        """Gives the levels."""
+        ...
+
+    @property
+    def coupling(self) -> Coupling:
+        """Which noise of a batch meets which item."""
+        ...
+
+    @property
+    def times(self) -> Importance | None:
+        """Where levels are met by their losses."""
+        ...
+
+    def choose(self, u: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Map even draws to quantiles of the law and weights of the losses."""
+        ...
+
+    def levels(self, u: Tensor, /) -> Level:
+        """Map quantiles to levels on the variance-preserving scale."""
+        ...
+
+    def loss(
+        self,
+        model: Any,  # noqa: ANN401 - the kind of model that it is for
+        clean: Tensor,
+        eps: Tensor,
+        level: Level,
+        cond: Conditions,
+        /,
+    ) -> Tensor:
+        """Loss of each item, (B,)."""
+        ...
 
 
 @dataclass(frozen=True)

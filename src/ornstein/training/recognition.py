@@ -11,7 +11,7 @@ from torch.nn import functional
 from ornstein.core import Level, Process
 from ornstein.errors import UsageError
 from ornstein.model import Classifier, Conditions
-from ornstein.training.coupling import independent
+from ornstein.training.coupling import Coupling, independent
 from ornstein.training.objective import Law
 from ornstein.training.times import Importance
 
@@ -30,7 +30,7 @@ class Recognition:
     process: Process
     law: Law
     times: Importance | None = None
-    coupling = staticmethod(independent)
+    coupling: Coupling = independent
 
     def choose(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map even draws u, (B,) in (0, 1), to quantiles of the law and weights of the losses."""
@@ -51,4 +51,5 @@ class Recognition:
         if "class" not in cond:
             raise UsageError("a classifier needs data with classes, such as one folder for each.")
         said: Tensor = model(level.mix(clean, eps), level)
-        return functional.nll_loss(said, cond["class"], reduction="none")
+        hidden = said.shape[1]  # the number of a class that was not said
+        return functional.nll_loss(said, cond["class"], reduction="none", ignore_index=hidden)

@@ -1,0 +1,87 @@
+"""A classifier of noisy items as something to train: the same data, session and files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ornstein.bundle import Recogniser
+from ornstein.config import Config
+from ornstein.core import Level, generator
+from ornstein.data import Dataset
+from ornstein.errors import ConfigError
+from ornstein.model import Classifier
+from ornstein.nets.encoder import Encoder
+from ornstein.nets.sizes import SIZES
+from ornstein.training.objective import LAWS
+from ornstein.training.recognition import Recognition
+
+ITEMS = 512  # on which the classifier is measured
+RHOS = (0.0, 0.3, 1.0, 3.0)
+
+
+def classifier(config: Config, data: Dataset) -> Classifier:
+    """Build the untrained classifier; its first weights are a function of the seed alone.
+
+    Raises:
+        ConfigError: the data have no classes, or the settings are for a denoiser.
+    """
+    if not data.classes:
+        raise ConfigError(
+            f"a classifier needs data with classes, such as a folder for each; '{data.name}' has "
+            "none."
+        )
+    if config.net.options:
+        raise ConfigError("a classifier takes no net.options; its size is net.size.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        net = Encoder(data.shape, len(data.classes), **_options(config, data))
+    return Classifier(net)
+
+
+def _options(config: Config, data: Dataset) -> dict[str, Any]:
+    """The way down of the U-Net of that size, or the layers of the MLP."""
+    size = config.net.size or "small"
+    if len(data.shape) == 1:
+        flat = SIZES["mlp"][size]
+        return {"widths": [flat["width"]], "blocks": [flat["layers"]], "attention": []}
+    return {name: SIZES["unet"][size][name] for name in ("widths", "blocks", "attention")}
+
+
+def recognition(config: Config) -> Recognition:
+    """Build what the training of a classifier minimises."""
+    chosen = config.objective
+    law = LAWS[chosen.law](chosen.location, chosen.scale)
+    return Recognition(config.model.make_process(), law)
+
+
+def recogniser(
+    config: Config, trained: Classifier, data: Dataset, provenance: dict[str, Any]
+) -> Recogniser:
+    """Join a trained classifier with all that guiding by it needs."""
+    return Recogniser(
+        trained,
+        data.coding,
+        data.shape,
+        data.classes,
+        weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
+        provenance=provenance,
+    )
+
+
+@torch.no_grad()
+def accuracies(trained: Classifier, data: Dataset, seed: int) -> dict[str, float]:
+    """Share of held-out items that are recognised, by sigma/alpha of the noise on them."""
+    pool = torch.as_tensor(data.heldout if len(data.heldout) else data.train)[:ITEMS]
+    where = next(trained.parameters()).device
+    clean, labels = data.batch(pool), data.label_batch(pool)
+    eps = torch.randn(clean.shape, generator=generator(seed, "recognised"))
+    told: dict[str, float] = {}
+    for rho in RHOS:
+        # At no noise at all the network would see an infinite number; 0.002 is EDM's cleanest.
+        level = Level(torch.tensor(1.0), torch.tensor(max(rho, 0.002)))
+        x = level.mix(clean, eps).to(where)
+        said = torch.cat([trained(part, level).argmax(1).cpu() for part in x.split(128)])
+        told[f"{rho:g}"] = float((said == labels).double().mean())
+    return told
