@@ -122,13 +122,17 @@ def settings(config: Config) -> Settings:
     )
 
 
+def criterion(config: Config, data: Dataset) -> Criterion:
+    """Build what training minimises, of a denoiser or of a classifier."""
+    if recognises(config):
+        return recognition(config)
+    return objective(config, decoder_of(data.coding))
+
+
 def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Trainer:
     """Build a training that has not begun; rank 0 of several leads the others."""
     built, how = model(config, data), replace(settings(config), bins=bins(config, data))
-    what: Criterion
-    what = (
-        recognition(config) if recognises(config) else objective(config, decoder_of(data.coding))
-    )
+    what = criterion(config, data)
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}
     many = isinstance(ranks, Ranks)
     make = Leader if many and ranks.rank == 0 else Trainer

@@ -116,9 +116,12 @@ def _lead(
     planned = (run.folder / "config.toml").is_file()
     settled = _agreed(run, resolved) if planned else resolved.config
     if run.state == "finished" and not dry_run:
+        use = f"Sample it: ornstein sample {run.name}"
+        if build.recognises(settled):
+            use = f"Guide by it: ornstein sample MODEL --guide-by {run.name}"
         say.note(
-            f"run        {run.folder} is finished: {run.record['step']:,} steps. "
-            f"Sample it: ornstein sample {run.name}. Train another: add --name."
+            f"run        {run.folder} is finished: {run.record['step']:,} steps. {use}. Train "
+            "another: add --name."
         )
         return
     data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
@@ -176,7 +179,10 @@ def _agreed(run: Run, asked: Resolved) -> Config:
     kept = run.config
     old, new = kept.flat(), asked.config.flat()
     for key, origin in asked.origins.items():
-        if origin == "default" or origin.startswith("recipe") or old[key] == new[key]:
+        # What is not said follows the run, and so does a recipe, unless it is for another kind
+        # of model.
+        recipe = origin.startswith("recipe") and key != "model.kind"
+        if origin == "default" or recipe or old[key] == new[key]:
             continue
         if key not in FREE:
             raise ConfigError(
@@ -206,9 +212,12 @@ def _introduce(
     if told:
         say.note(f"conditions {', '.join(told)}; choose with --set data.conditions=[...]")
     size = f" {net.size}" if net.size else ""
+    aim = f"predicts {config.model.target}"
+    if build.recognises(config):
+        aim = f"tells the {len(data.classes)} classes of noisy items"
     say.note(
-        f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; predicts "
-        f"{config.model.target}, levels of {config.model.process}"
+        f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; {aim}, levels of "
+        f"{config.model.process}"
     )
     left = left_in_noise(data, config.model.make_process())
     prior, *warning = prior_report(config.model.process, left, data.dims)

@@ -12,6 +12,7 @@ from ornstein.cli.options import (
     SEED,
     Amount,
     bad_option,
+    chosen,
     debug_option,
     json_option,
     quiet_option,
@@ -28,12 +29,16 @@ Examples:
 """
 
 
+TASKS = ("generate", "classifier")
+
+
 @click.command("train", epilog=EXAMPLES)
 @click.argument("source", metavar="DATA")
 @click.argument("settings", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--minutes", type=Amount(0.01, 1e6, whole=False), help="Time budget; default 10.")
 @click.option("--steps", type=Amount(1, 10**9), help="Train so many steps instead.")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
+@click.option("--task", default="generate", show_default=True, help="generate or classifier.")
 @click.option("--preset", help="A recipe: default, ddpm, edm, flow, iddpm.")
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings."
@@ -55,6 +60,7 @@ def command(
     minutes: float | None,
     steps: int | None,
     size: int | None,
+    task: str,
     preset: str | None,
     config: Path | None,
     sets: tuple[str, ...],
@@ -77,6 +83,7 @@ def command(
     """
     settings = (*settings, *sets, *(["data.allow_bad=true"] if allow_bad else []))
     check(minutes, steps, config, settings, name)
+    preset, name = tasked(task, preset, name, source)
     if (nproc or 1) > 1 and "RANK" not in os.environ:
         from ornstein.cli.nproc import start
 
@@ -110,9 +117,30 @@ def command(
     if as_json:
         click.echo(json.dumps({"event": "done", "run": str(run.folder), "state": run.state}))
     elif not quiet and not dry_run:
-        for line in worth_opening(run.folder):
+        for line in worth_opening(run.folder, task):
             click.echo(line)
     return 0
+
+
+def tasked(
+    task: str, preset: str | None, name: str | None, source: str
+) -> tuple[str | None, str | None]:
+    """The recipe and the name of the run that a task stands for.
+
+    Raises:
+        UsageError: there is no such task, or a recipe for another.
+    """
+    chosen("task", task, TASKS)
+    if task != "classifier":
+        return preset, name
+    if preset not in (None, task):
+        raise UsageError(
+            f"--task classifier has a recipe of its own; leave out --preset {preset}."
+        )
+    # Beside the model that it guides, which has the name of the data.
+    from ornstein.run import run_name
+
+    return task, name or f"{run_name(source)}-classifier"
 
 
 def check(
@@ -141,7 +169,7 @@ def check(
         check_name(name)
 
 
-def worth_opening(folder: Path) -> list[str]:
+def worth_opening(folder: Path, task: str = TASKS[0]) -> list[str]:
     """The files of a run that one wants to look at, and what to type next."""
     grids = sorted((folder / "samples").glob("step-*.png"))
     films = sorted((folder / "samples").glob("*.webp"))
@@ -149,4 +177,7 @@ def worth_opening(folder: Path) -> list[str]:
     model = folder / "model.safetensors"
     found += [("model", model)] if model.is_file() else []
     lines = [f"{kind:<10} {path}" for kind, path in found]
-    return [*lines, f"next       ornstein sample {folder.name} -n 64 --film"] if found else []
+    todo = f"{folder.name} -n 64 --film"
+    if task == "classifier":
+        todo = f"MODEL --guide-by {folder.name} --guidance 2"
+    return [*lines, f"next       ornstein sample {todo}"] if found else []

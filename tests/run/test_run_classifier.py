@@ -1,0 +1,100 @@
+"""C9: a classifier of noisy items is trained, kept and resumed as a model is, and guides one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ornstein as orn
+from ornstein.bundle import Recogniser, load, load_any
+from ornstein.cli.app import cli
+from ornstein.cli.faults import guarded
+from ornstein.errors import ConfigError
+
+TINY = {"net.size": "tiny", "batch": 64}
+
+
+def log(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classifier") / "runs"
+    words = ["train", "two-moons", "--steps", "120", "net.size=tiny", "batch=64", "--quiet"]
+    assert guarded(cli, [*words, "--task", "classifier", "--runs", str(folder)]) == 0
+    plain = {**TINY, "data.conditions": []}
+    orn.train("two-moons", name="plain", steps=150, settings=plain, runs=folder)
+    return folder
+
+
+def test_it_learns_the_classes_and_noise_makes_them_harder(runs: Path) -> None:
+    told = log(runs / "two-moons-classifier")[-1]["accuracy"]
+    assert isinstance(told, dict)
+    assert told["0"] > 0.85
+    assert told["0"] > told["1"] > told["3"] > 0.4
+
+
+def test_c9_it_gives_classes_to_a_model_without_any(runs: Path) -> None:
+    judge, plain = load_any(runs / "two-moons-classifier"), load(runs / "plain")
+    assert isinstance(judge, Recogniser)
+    assert (plain.classes, judge.classes) == ((), ("upper", "lower"))
+    led = plain.led(by=judge)
+    upper, lower = (led.sample(200, class_name=name, guidance=2.0) for name in judge.classes)
+    # The upper moon is an arc above its ends, the lower one below.
+    assert upper.items[:, 1].mean() > 0.3 + lower.items[:, 1].mean()
+    free = plain.sample(200).items
+    assert lower.items[:, 1].mean() < free[:, 1].mean() < upper.items[:, 1].mean()
+
+
+def test_the_command_takes_its_classes_and_refuses_to_sample_it(
+    runs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    at = ["--runs", str(runs), "--out", str(tmp_path / "made")]
+    by = ["--guide-by", "two-moons-classifier", "--guidance", "2", "--class", "lower"]
+    assert guarded(cli, ["sample", "plain", "-n", "20", *by, *at]) == 0
+    assert (
+        "by " + load_any(runs / "two-moons-classifier").fingerprint[:8] in capsys.readouterr().out
+    )
+    assert guarded(cli, ["sample", "two-moons-classifier", *at]) == 2
+    assert "makes nothing by itself" in capsys.readouterr().err
+    assert guarded(cli, ["train", "two-moons", "--task", "clasifier"]) == 2
+    assert "Did you mean 'classifier'" in capsys.readouterr().err
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    class Halt(orn.run.Silent):
+        def step(self, info: object) -> None:
+            import os
+            import signal
+
+            if not done and info["step"] >= 10:  # type: ignore[index]
+                done.append(1)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    done: list[int] = []
+    how = {"steps": 24, "preset": "classifier", "settings": {**TINY, "log_every": 1}}
+    whole = orn.train("two-moons", runs=tmp_path / "a", **how)  # type: ignore[arg-type]
+    done.clear()
+    with pytest.raises(orn.errors.StoppedEarly):
+        orn.train("two-moons", runs=tmp_path / "b", progress=Halt(), **how)  # type: ignore[arg-type]
+    again = orn.train("two-moons", runs=tmp_path / "b", **how)  # type: ignore[arg-type]
+    losses = [[row.get("loss") for row in log(run.folder)] for run in (whole, again)]
+    assert losses[0] == losses[1]
+    kept = [load_any(run.folder).fingerprint for run in (whole, again)]
+    assert kept[0] == kept[1]
+
+
+def test_what_a_classifier_cannot_be_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs data with classes"):
+        orn.train("swiss-roll", preset="classifier", steps=2, runs=tmp_path)
+    options = ["net.name=mlp", "net.options={width=8}", "batch=32"]
+    with pytest.raises(ConfigError, match=r"takes no net\.options"):
+        orn.train("two-moons", preset="classifier", steps=2, settings=options, runs=tmp_path)
+    orn.train("two-moons", steps=2, settings=TINY, runs=tmp_path)
+    with pytest.raises(ConfigError, match=r"model\.kind = denoiser, and recipe classifier asks"):
+        orn.train("two-moons", preset="classifier", steps=2, settings=TINY, runs=tmp_path)
+    assert np.isfinite(load(tmp_path / "two-moons").sample(2, steps=2).items).all()
