@@ -7,6 +7,7 @@ from torch import Tensor
 from ornstein.model import Model
 from ornstein.session.work import Work
 from ornstein.training.journal import read_log
+from ornstein.training.objective import Objective
 from ornstein.training.panel import Panel, Reading, memorises, readings
 
 
@@ -27,6 +28,7 @@ class Learning:
         work = self.work
         if self._panel is None:
             trainer, log = work.trainer, read_log(work.journal.path)
+            assert isinstance(trainer.objective, Objective)
             self._advised = any(map(memorises, readings(log)))  # in an earlier sitting
             self._panel = Panel(
                 work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device

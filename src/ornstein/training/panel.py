@@ -19,7 +19,7 @@ from torch import Tensor
 from ornstein.core import Estimate, FiniteData, Level, Principal, generator
 from ornstein.model import Conditions
 from ornstein.training.batches import Items
-from ornstein.training.objective import Criterion
+from ornstein.training.objective import Objective
 
 LEVELS = 12
 LEAST, VALUES = 64, 4096  # items of a part: so many at least, and so many values in all
@@ -108,7 +108,7 @@ class Panel:
     def __init__(
         self,
         items: Items,
-        objective: Criterion,
+        objective: Objective,
         seed: int,
         cond: Callable[[Tensor], Conditions],
         device: torch.device,
