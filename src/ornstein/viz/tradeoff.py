@@ -56,7 +56,7 @@ def draw_tradeoff(found: Sequence[Scale], real: Scale, path: str | Path) -> Path
             fontsize=8,
         )
     curve.plot([real.recall], [real.precision], "*", ms=11, color="tab:green", label="real items")
-    curve.legend(frameon=False, fontsize=8)
+    curve.legend(frameon=False, fontsize=8, loc="lower left")
     dress(curve, "fidelity and diversity, by scale", "recall: how much of the data is covered")
     curve.set_ylabel("precision: how many look real", fontsize=8)
     scales = [one.scale for one in found]
