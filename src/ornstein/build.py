@@ -13,6 +13,7 @@ from ornstein.bundle import Bundle, Recogniser, Sampler
 from ornstein.config import Config
 from ornstein.core import ItemNoise, Uncertainty
 from ornstein.data import Dataset
+from ornstein.data.lowered import noised
 from ornstein.errors import ConfigError
 from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
@@ -131,7 +132,9 @@ def criterion(config: Config, data: Dataset) -> Criterion:
 
 def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Trainer:
     """Build a training that has not begun; rank 0 of several leads the others."""
-    built, how = model(config, data), replace(settings(config), bins=bins(config, data))
+    pictures = noised([condition.declared for condition in data.conditions])
+    built = model(config, data)
+    how = replace(settings(config), bins=bins(config, data), noised=pictures)
     what = criterion(config, data)
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}
     many = isinstance(ranks, Ranks)

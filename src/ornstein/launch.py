@@ -38,6 +38,7 @@ def train(
     steps: int | None = None,
     size: int | tuple[int, int] | None = None,
     seed: int | None = None,
+    upscale: int | None = None,
     runs: str | Path = "runs",
     dry_run: bool = False,
     track: str | None = None,
@@ -58,6 +59,7 @@ def train(
         steps: Train so many steps instead.
         size: Side of the pictures in pixels, or (height, width).
         seed: Where all randomness comes from.
+        upscale: Learn to make items of versions so many times smaller.
         runs: Directory that holds the runs.
         dry_run: Plan and print only.
         track: Somebody else's window that shows the training as well: "tensorboard", "wandb" or
@@ -81,6 +83,7 @@ def train(
     run = Run(Path(runs) / (name or (run_name(str(place)) if place else "array")))
     flags = {
         "data.size": size,
+        "data.upscale": upscale,
         "train.minutes": minutes,
         "train.steps": steps,
         "train.seed": seed,

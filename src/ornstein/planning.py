@@ -87,7 +87,7 @@ def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALON
         # Points cost little, and few of them show no shape.
         config = changed(config, "sample", count=max(1000, config.sample.count))
     if not train.optimizer:
-        chosen = "muon" if config.net.name == "unet" else "adamw"
+        chosen = "adamw" if config.net.name == "mlp" else "muon"
         config = changed(config, "train", optimizer=chosen)
     if not config.net.size and not sized(config):
         config = changed(config, "net", size=_size(config, data, where, seconds, ranks))
@@ -121,9 +121,10 @@ def measure(
 
 
 def _guidance(config: Config, data: Dataset) -> float:
-    """Off where it could not be learned, and for vectors, whose shape it bends visibly."""
+    """Off where it could not be learned or is not needed, and for vectors, which it bends."""
     learned = bool(data.conditions) and config.train.condition_dropout > 0
-    return GUIDANCE if learned and data.kind not in FLAT else 1.0
+    bent = data.kind in FLAT or config.data.upscale is not None
+    return GUIDANCE if learned and not bent else 1.0
 
 
 def _size(

@@ -13,6 +13,7 @@ from ornstein.bundle.parts import Sampler, TunedGrid, choose, fingerprint
 from ornstein.core import PROCESSES, Process
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import CLASS, Declared
+from ornstein.data.lowered import factor_of
 from ornstein.model import Model
 
 
@@ -60,6 +61,11 @@ class Trained:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, empty if there are none."""
         return next((c.names for c in self.conditions if (c.name, c.kind) == (CLASS, "class")), ())
+
+    @property
+    def upscales(self) -> int | None:
+        """How many times larger it makes what it is given; None for a model that is given none."""
+        return factor_of(self.conditions, self.shape)
 
     @property
     def device(self) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,20 +12,35 @@ from torch import Tensor
 from ornstein.bundle.asking import Said, texts
 from ornstein.bundle.guiding import calls
 from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
-from ornstein.core import ItemNoise
+from ornstein.core import ItemNoise, item_normal
 from ornstein.data.conditions import CLASS
+from ornstein.data.lowered import NOISED, noised
 from ornstein.errors import UsageError
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS
 from ornstein.solvers import trace as walk_levels
+from ornstein.training.telling import noisy
 from ornstein.tune import FREE
 
 if TYPE_CHECKING:
     from ornstein.bundle.bundle import Bundle
 
 
-def walk(bundle: Bundle, n: int, *, seed: int, first: int, said: Said, sampler: Sampler) -> Walk:
-    """Prepare a trajectory; see :meth:`ornstein.bundle.Bundle.walk`."""
+def walk(
+    bundle: Bundle,
+    n: int,
+    *,
+    seed: int,
+    first: int,
+    said: Said,
+    sampler: Sampler,
+    each: Mapping[str, Tensor] | None = None,
+) -> Walk:
+    """Prepare a trajectory; see :meth:`ornstein.bundle.Bundle.walk`.
+
+    Besides what is ``said`` of all items, ``each`` holds what is said of each, (n, ...) by name,
+    as a network takes it.
+    """
     if n < 1 or first < 0:
         raise UsageError(f"sampling makes at least one item from item 0 on, not {n} at {first}.")
     bundle.check_guidance(sampler.guidance)
@@ -33,6 +49,8 @@ def walk(bundle: Bundle, n: int, *, seed: int, first: int, said: Said, sampler: 
     rows = n if bundle.device.type != "cpu" else -(-n // ROWS) * ROWS
     noise = ItemNoise(seed, range(first, first + rows))
     cond = bundle.cond(rows, said, first)
+    cond |= {name: filled_up(value, rows) for name, value in (each or {}).items()}
+    cond |= with_noise(cond, noised(bundle.conditions), noise)
     start = noise.start(bundle.shape).to(bundle.device) * float(levels.sigma[0])
     denoise = bundle.denoiser(cond, sampler)
     walked = walk_levels(denoise, start, levels, solver, noise)
@@ -56,6 +74,25 @@ def walk(bundle: Bundle, n: int, *, seed: int, first: int, said: Said, sampler: 
     )
 
 
+def filled_up(values: Tensor, rows: int) -> Tensor:
+    """Values of more rows: those to come, which are cut off again, repeat the last."""
+    return torch.cat([values, values[-1:].expand(rows - len(values), *values.shape[1:])])
+
+
+def with_noise(
+    cond: Mapping[str, Tensor], names: Sequence[str], noise: ItemNoise
+) -> dict[str, Tensor]:
+    """Pictures that are said with as much noise on them as is said; none, where nothing is."""
+    told: dict[str, Tensor] = {}
+    for name in names:
+        if name in cond:
+            share = cond.get(NOISED.format(name), torch.zeros(len(cond[name]), 1))[:, 0]
+            stream = f"on {name}"
+            eps = item_normal(noise.seed, noise.items, cond[name].shape[1:], stream=stream)
+            told |= noisy(name, cond[name], share, eps)
+    return told
+
+
 def sample(
     bundle: Bundle,
     n: int,
@@ -66,8 +103,9 @@ def sample(
     sampler: Sampler,
     batch: int,
     progress: Progress | None,
+    each: Mapping[str, Tensor] | None = None,
 ) -> Samples:
-    """Make items in pieces; see :meth:`ornstein.bundle.Bundle.sample`."""
+    """Make items in pieces; see :meth:`ornstein.bundle.Bundle.sample` and :func:`walk`."""
     if batch < 1:
         raise UsageError(f"a batch holds at least one item, not {batch}.")
     began = time.monotonic()
@@ -76,14 +114,19 @@ def sample(
     labels: list[int | None] = []
     done = 0
     for k, size in enumerate(sizes):
-        way = walk(bundle, size, seed=seed, first=first + k * batch, said=said, sampler=sampler)
+        rows = slice(k * batch, k * batch + size)
+        own = {name: value[rows] for name, value in (each or {}).items()}
+        way = walk(
+            bundle, size, seed=seed, first=first + rows.start, said=said, sampler=sampler, each=own
+        )
         x = way.start
         for step in way.steps:
             x, done = step.x, done + 1
             if progress is not None:
                 progress(done, len(sizes) * sampler.steps)
         ends.append(x.cpu())
-        labels += [None] * size if way.labels is None else way.labels.tolist()
+        told = [None] * size if way.labels is None else way.labels.tolist()
+        labels += [None if label == len(bundle.classes) else label for label in told]
     return Samples(
         items=bundle.coding.labelled(bundle.coding.decode(torch.cat(ends)), labels),
         coding=bundle.coding,

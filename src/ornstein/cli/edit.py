@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ornstein.bundle import Bundle
-    from ornstein.edit import Linear
     from ornstein.editing import Ask, Edited
 
-OPERATORS = ("blur", "grey")
 EDITS = ("mask", "strength", "mix", "invert", "upscale", "operator")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -42,6 +40,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--mix", type=FILE, help="Go from the picture to this one, through their codes.")
 @click.option("--invert", is_flag=True, help="To its code and back; says the error.")
 @click.option("--upscale", type=Amount(2, 64), help="The picture is so many times too small.")
+@click.option(
+    "--noise",
+    type=Amount(0, 1, whole=False),
+    default=0.0,
+    show_default=True,
+    help="With a model trained to upscale: put on what is given, to forgive its faults.",
+)
 @click.option("--operator", help="Undo it: blur (see --width) or grey.")
 @click.option("--width", type=Amount(0.1, 32, whole=False), default=1.0, show_default=True)
 @click.option("--spoil", is_flag=True, help="PICTURE is the original: spoil it first and compare.")
@@ -63,6 +68,7 @@ def command(
     mix: Path | None,
     invert: bool,
     upscale: int | None,
+    noise: float,
     operator: str | None,
     width: float,
     spoil: bool,
@@ -96,6 +102,7 @@ def command(
         raise click.UsageError(f"an edit is one of {listed}; got {got}.")
     from ornstein.cli.impute import fill, many
     from ornstein.cli.places import output_folder
+    from ornstein.cli.restoring import operator_of, restored
     from ornstein.cli.walks import check_names, opened
     from ornstein.editing import Ask
 
@@ -110,16 +117,18 @@ def command(
     kind = chosen[0] if chosen else "mask"
     value = given[kind]
     if kind in ("upscale", "operator"):
-        done = _restored(bundle, picture, _operator(kind, value, width), spoil, ask)
+        done, original = restored(
+            bundle, picture, operator_of(kind, value, width), spoil, ask, noise
+        )
     else:
-        done = _edited(bundle, picture, kind, value, ask)
+        done, original = _edited(bundle, picture, kind, value, ask), None
     # Other settings go to another folder.
     parts = f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}"
     parts += "".join(f"-{name}-{Path(value).name}" for name, value in told.items())
     label = re.sub(r"[^A-Za-z0-9._-]+", "_", parts)[:120]
     folder = output_folder(target, runs, label, out)
     done.samples.save(folder)
-    sheet = _sheet(bundle, done)
+    sheet = _sheet(bundle, done, original)
     files = {"items": folder, **({} if sheet is None else {"sheet": _saved(sheet, folder)})}
     if as_json:
         facts = {"files": {k: str(v) for k, v in files.items()}, "figures": done.figures}
@@ -136,6 +145,7 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     import numpy as np
 
     from ornstein import editing
+    from ornstein.cli.restoring import reach
     from ornstein.data import read_item
 
     item = read_item(picture, bundle.shape, bundle.coding)
@@ -148,59 +158,33 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     other = read_item(Path(str(value)), bundle.shape, bundle.coding)
     if kind == "mix":
         return editing.mix(bundle, item, other, ask)
-    low, high = _range(bundle)
+    low, high = reach(bundle)
     return editing.fill(bundle, item, other.astype(np.float64).mean(0) < (low + high) / 2, ask)
 
 
-def _range(bundle: Bundle) -> tuple[float, float]:
-    """Least and greatest raw value of pictures; of numbers without a range, 0 and 1."""
-    low, high = bundle.coding.low, bundle.coding.high
-    return (0.0, 1.0) if low is None or high is None else (low, high)
+def _sheet(bundle: Bundle, done: Edited, original: np.ndarray | None) -> np.ndarray | None:
+    """What was given, enlarged to the items' size, the versions, and the original if there is one.
 
-
-def _operator(kind: str, value: object, width: float) -> Linear:
-    from ornstein.cli.options import chosen
-    from ornstein.edit import Blur, Grey, Shrink
-
-    if kind == "upscale":
-        return Shrink(int(str(value)))
-    return Blur(width) if chosen("operator", str(value), OPERATORS) == "blur" else Grey()
-
-
-def _restored(bundle: Bundle, picture: Path, operator: Linear, spoil: bool, ask: Ask) -> Edited:
+    A smaller picture is shown as its blocks and enlarged smoothly; None for numbers.
+    """
     import numpy as np
-    import torch
 
-    from ornstein import editing
-    from ornstein.data import read_item
-
-    small = tuple(operator(torch.zeros(1, *bundle.shape)).shape[1:])
-    if not spoil:
-        return editing.restore(bundle, read_item(picture, small, bundle.coding), operator, ask)
-    original = read_item(picture, bundle.shape, bundle.coding)
-    y = operator(torch.as_tensor(original.astype(np.float32))[None])[0].numpy()
-    done = editing.restore(bundle, y, operator, ask)
-    apart = done.samples.items.astype(np.float64) - original
-    rms = float(np.sqrt((apart**2).mean()))
-    if bundle.kind == "image":
-        low, high = _range(bundle)
-        done.figures["PSNR to the original in dB"] = float(20 * np.log10((high - low) / rms))
-    else:
-        done.figures["distance from the original"] = rms
-    return done
-
-
-def _sheet(bundle: Bundle, done: Edited) -> np.ndarray | None:
-    """What was given, enlarged to the items' size, and the versions; None for numbers."""
-    import numpy as np
+    from ornstein.cli.restoring import reach
+    from ornstein.upscaling import bicubic
 
     if bundle.kind != "image":
         return None
     given = np.asarray(done.given, dtype=np.float64)
     factor = bundle.shape[1] // given.shape[1]
-    given = np.repeat(np.repeat(given, factor, 1), factor, 2)
-    given = np.broadcast_to(given, bundle.shape)[None].astype(done.samples.items.dtype)
-    return bundle.coding.show(np.concatenate([given, done.samples.items]))
+    blocks = np.repeat(np.repeat(given, factor, 1), factor, 2)
+    seen = [blocks, bicubic(given[None], factor)[0]] if factor > 1 else [blocks]
+    seen += [] if original is None else [original]
+    low, high = reach(bundle)
+    like = done.samples.items
+    shown = [
+        np.broadcast_to(item, bundle.shape).clip(low, high).astype(like.dtype) for item in seen
+    ]
+    return bundle.coding.show(np.concatenate([shown, like]))
 
 
 def _saved(items: np.ndarray, folder: Path) -> Path:

@@ -40,6 +40,14 @@ FILM_MOMENTS = 60
 @sampler_options
 @condition_options
 @guide_options
+@click.option("--then", "larger", help="Make them larger with this model, trained to upscale.")
+@click.option(
+    "--noise",
+    type=Amount(0, 1, whole=False),
+    default=0.1,
+    show_default=True,
+    help="With --then: put on what is made larger, to forgive its faults.",
+)
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
@@ -53,6 +61,8 @@ def command(
     target: str,
     count: int,
     seed: int,
+    larger: str | None,
+    noise: float,
     film: bool,
     out: Path | None,
     batch: int | None,
@@ -72,8 +82,10 @@ def command(
     check_names(asked())
     from ornstein.cli.places import output_folder
     from ornstein.cli.progress import Count
+    from ornstein.upscaling import cascade, misfit
 
     bundle = opened(target, runs)
+    above = None if larger is None else opened(larger, runs)
     with Count("sampling", shown=not as_json and not quiet) as counted:
         made = bundle.sample(
             count,
@@ -83,10 +95,15 @@ def command(
             batch=batch or 64,
             progress=counted,
         )
-    folder = output_folder(target, runs, label_of(made), out)
+    base, label = made, label_of(made)
+    if above is not None:
+        made, label = cascade(above, base, noise=noise), f"{label}-then-{Path(str(larger)).stem}"
+    folder = output_folder(target, runs, label, out)
     files = {"items": made.save(folder)[0].parent, "grid": made.save_sheet(folder / "grid.png")}
+    if above is not None:
+        files["small"] = base.save_sheet(folder / "small.png")
     if film:
-        files["film"] = write_film(bundle, made, folder / "film.webp")
+        files["film"] = write_film(bundle, base, folder / "film.webp")
     if as_json:
         facts = {
             "files": {kind: str(path) for kind, path in files.items()},
@@ -99,6 +116,10 @@ def command(
     elif not quiet:
         for line in told(made, files):
             click.echo(line)
+        if above is not None:
+            click.echo(
+                f"measured   misfit to the small ones: {misfit(made.items, base.items):.4g}"
+            )
 
 
 def label_of(made: Samples) -> str:
@@ -128,6 +149,7 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     names = {
         "items": f"{noun}, settings inside" if made.kind == "image" else noun,
         "grid": "all on one sheet",
+        "small": "what they were made of, on one sheet",
         "film": "from noise to data",
     }
     total = f"{made.evaluations * len(made):,} evaluations of the network"

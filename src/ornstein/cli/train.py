@@ -26,10 +26,10 @@ Examples:
   ornstein train digits --minutes 2
   ornstein train photos/ --size 64 --minutes 60
   ornstein train ecg --preset flow net.size=small
+  ornstein train photos/ --task upscale --factor 4
 """
 
-
-TASKS = ("generate", "classifier")
+TASKS = ("generate", "classifier", "upscale")
 
 
 @click.command("train", epilog=EXAMPLES)
@@ -38,7 +38,8 @@ TASKS = ("generate", "classifier")
 @click.option("--minutes", type=Amount(0.01, 1e6, whole=False), help="Time budget; default 10.")
 @click.option("--steps", type=Amount(1, 10**9), help="Train so many steps instead.")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
-@click.option("--task", default="generate", show_default=True, help="generate or classifier.")
+@click.option("--task", default="generate", show_default=True, help=f"{', '.join(TASKS)}.")
+@click.option("--factor", type=Amount(2, 64), help="Upscaling: how many times larger.")
 @click.option("--preset", help="A recipe: default, ddpm, edm, flow, iddpm.")
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings."
@@ -61,6 +62,7 @@ def command(
     steps: int | None,
     size: int | None,
     task: str,
+    factor: int | None,
     preset: str | None,
     config: Path | None,
     sets: tuple[str, ...],
@@ -83,7 +85,7 @@ def command(
     """
     settings = (*settings, *sets, *(["data.allow_bad=true"] if allow_bad else []))
     check(minutes, steps, config, settings, name)
-    preset, name = tasked(task, preset, name, source)
+    preset, name = tasked(task, factor, preset, name, source)
     if (nproc or 1) > 1 and "RANK" not in os.environ:
         from ornstein.cli.nproc import start
 
@@ -106,6 +108,7 @@ def command(
                 steps=steps,
                 size=size,
                 seed=seed,
+                upscale=factor,
                 runs=runs,
                 track=track,
                 dry_run=dry_run,
@@ -123,23 +126,30 @@ def command(
 
 
 def tasked(
-    task: str, preset: str | None, name: str | None, source: str
+    task: str, factor: int | None, preset: str | None, name: str | None, source: str
 ) -> tuple[str | None, str | None]:
     """The recipe and the name of the run that a task stands for.
 
     Raises:
-        UsageError: there is no such task, or a recipe for another.
+        UsageError: there is no such task, a recipe for another, or a factor for none.
     """
     chosen("task", task, TASKS)
-    if task != "classifier":
+    if (task == "upscale") != (factor is not None):
+        raise UsageError(
+            "--task upscale and --factor go together: how many times larger are the pictures to "
+            "be? Such as --task upscale --factor 4."
+        )
+    if task == "generate":
         return preset, name
-    if preset not in (None, task):
+    if task == "classifier" and preset not in (None, task):
         raise UsageError(
             f"--task classifier has a recipe of its own; leave out --preset {preset}."
         )
-    # Beside the model that it guides, which has the name of the data.
+    # Beside the model that it serves, which has the name of the data.
     from ornstein.run import run_name
 
+    if task == "upscale":
+        return preset, name or f"{run_name(source)}-x{factor}"
     return task, name or f"{run_name(source)}-classifier"
 
 

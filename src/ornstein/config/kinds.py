@@ -128,6 +128,7 @@ OptimizerName = Annotated[str, AfterValidator(Choice(lambda: ("adamw", "muon")))
 Precision = Annotated[str, AfterValidator(Choice(lambda: ("float32", "bfloat16")))]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Sides = Annotated[tuple[Side, Side], BeforeValidator(pair)]
+Factor = Annotated[int, Field(ge=2, le=64)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -14,6 +14,7 @@ from ornstein.config.kinds import (
     Count,
     CouplingName,
     EntryName,
+    Factor,
     GridName,
     LawName,
     LayoutName,
@@ -52,6 +53,7 @@ class Section(BaseModel):
 
 OPENING = (
     "source", "size", "limit", "columns", "label", "layout", "conditions", "allow_bad",
+    "upscale",
 )  # fmt: skip
 
 
@@ -92,6 +94,11 @@ class DataSettings(Section):
     )
     allow_bad: bool = Field(
         default=False, description="Go on when more than 1 % of the pictures cannot be used."
+    )
+    upscale: Annotated[Factor | None, Auto] = Field(
+        default=None,
+        description="Tell the network of every item a version so many times smaller, and learn "
+        "to make the item of it; auto tells none.",
     )
     flip: bool = Field(default=False, description="Mirror half of the pictures left to right.")
     dequantise: bool = Field(
@@ -262,7 +269,7 @@ class TrainSettings(Section):
     optimizer: Annotated[OptimizerName | None, Auto] = Field(
         default=None,
         description="AdamW, or Muon for the matrices inside the network and AdamW for the rest; "
-        "auto takes Muon for U-Nets.",
+        "auto takes Muon for all but the MLP.",
     )
     matrix_rate: Annotated[float, Field(gt=0, le=10)] = Field(
         default=0.02, description="Peak rate of Muon."

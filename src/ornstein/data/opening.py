@@ -14,6 +14,7 @@ from ornstein.data.conditions import chosen
 from ornstein.data.dataset import Dataset, Source, make_dataset, subset
 from ornstein.data.folder import open_folder
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
+from ornstein.data.lowered import lowered
 from ornstein.data.pixels import resize_items
 from ornstein.data.series import Series, layout_of, open_series
 from ornstein.data.shards import is_sharded
@@ -65,6 +66,7 @@ def open_data(
     layout: str | None = None,
     conditions: Sequence[str] | None = None,
     like: Coding | None = None,
+    upscale: int | None = None,
 ) -> Dataset:
     """Open a data set.
 
@@ -85,6 +87,7 @@ def open_data(
             to tell from its shape.
         conditions: Names of the conditions to keep of those that the data say; None for all.
         like: Coding of a model: a table is read by its columns, and nothing is measured.
+        upscale: Tell of every item a version so many times smaller, see ``data.lowered``.
 
     Raises:
         DataError: nothing there, or nothing that can be used (exit code 65).
@@ -104,7 +107,9 @@ def open_data(
         dataset = replace(dataset, conditions=chosen(dataset.conditions, conditions))
     if target is not None and type(dataset.coding) is Coding:
         dataset = _resized(dataset, target)
-    return dataset if limit is None else subset(dataset, limit)
+    if limit is not None:
+        dataset = subset(dataset, limit)
+    return dataset if upscale is None else lowered(dataset, upscale)
 
 
 def names() -> tuple[str, ...]:

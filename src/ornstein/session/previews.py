@@ -6,11 +6,14 @@ import time
 
 from PIL import Image
 
-from ornstein.bundle import Recogniser
+from ornstein.bundle import Bundle, Recogniser
+from ornstein.data.lowered import smaller
 from ornstein.model import Classifier
 from ornstein.recognising import accuracies
+from ornstein.samples import Samples
 from ornstein.session.learning import Learning
 from ornstein.session.work import Work
+from ornstein.upscaling import upscale
 from ornstein.viz import film
 
 PREVIEW_SHARE = 0.1  # of the time, at most, goes into measuring and sample grids
@@ -53,11 +56,7 @@ class Previews:
         levels = self.learning.read().line()
         work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
         try:
-            made = bundle.sample(
-                work.config.sample.count,
-                seed=work.config.sample.seed,
-                progress=self._unless_stopped,
-            )
+            made = self._made(bundle)
         except _Interrupted:
             return
         folder.mkdir(exist_ok=True)
@@ -76,6 +75,15 @@ class Previews:
         work.journal.append(entry)
         told = ", ".join(f"{share:.1%} at {rho}" for rho, share in found.items())
         work.say.note(f"recognised {told} times as much noise as signal")
+
+    def _made(self, bundle: Bundle) -> Samples:
+        """Samples of the fixed seeds; of a model that upscales, held-out items made anew."""
+        work, how = self.work, self.work.config.sample
+        if bundle.upscales is None:
+            return bundle.sample(how.count, seed=how.seed, progress=self._unless_stopped)
+        pool = work.data.heldout if len(work.data.heldout) else work.data.train
+        small = smaller(work.data.raw(pool[: how.count]), bundle.upscales)
+        return upscale(bundle, small, seed=how.seed, progress=self._unless_stopped)
 
     def film(self) -> None:
         """Join the sample grids over training into a film."""

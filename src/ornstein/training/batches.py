@@ -17,7 +17,7 @@ from ornstein.training.coupling import independent
 from ornstein.training.objective import Criterion, stratified
 from ornstein.training.ranks import Share
 from ornstein.training.settings import Settings
-from ornstein.training.telling import hidden
+from ornstein.training.telling import hidden, noisy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,11 +98,17 @@ class Batches:
         silent = torch.rand(total, generator=source)[made] < s.condition_dropout
         mirrored = torch.rand(total, generator=source)[made] < 0.5
         if s.flip:
-            clean = torch.where(
-                mirrored.reshape(-1, *(1,) * (clean.ndim - 1)), clean.flip(-1), clean
-            )
+            clean = mirrored_in(clean, mirrored)
+            # A picture that lies beside the item goes with it.
+            cond = {n: mirrored_in(v, mirrored) if v.ndim > 2 else v for n, v in cond.items()}
         if s.bins:
             clean = dequantised(clean, s.bins, drawn(torch.rand, shape, made, s.seed, "bin", step))
+        for name in s.noised:
+            like = (total, *cond[name].shape[1:])
+            # Squared, so that half of them are below 1/4: little noise is what is asked for.
+            share = drawn(torch.rand, (total, 1), made, s.seed, name, "share", step)[:, 0].square()
+            eps = drawn(torch.randn, like, made, s.seed, name, "noise", step)
+            cond |= noisy(name, cond[name], share, eps)
         cond = hidden(cond, self.null, silent)
         eps = drawn(torch.randn, shape, made, s.seed, "noise", step)
         eps = self.coupling(clean, eps, cond)
@@ -149,6 +155,11 @@ def drawn(
         for k in range(first, last)
     ]
     return torch.cat(parts)[rows.start - first * block : rows.stop - first * block]
+
+
+def mirrored_in(values: Tensor, which: Tensor) -> Tensor:
+    """Values (B, ..., L), those of some rows (B,) read from the end of the last axis."""
+    return torch.where(which.reshape(-1, *(1,) * (values.ndim - 1)), values.flip(-1), values)
 
 
 def dequantised(clean: Tensor, bins: Sequence[float], even: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class Settings:
         snapshots: Times that two more averages are stored; 0 follows none.
         condition_dropout: Share of the items told nothing, so that guidance is possible.
         flip: Mirror half of the pictures left to right.
+        noised: Names of conditions that are pictures, on which noise is put at a random share; the
+            condition "NAME-noise" tells it.
         bins: Width of a level in each channel, standardised: uniform noise so wide is added to the
             data, which are levels, so that a density is learned (arXiv:1511.01844). () adds none.
         seed: Where all randomness comes from.
@@ -49,6 +51,7 @@ class Settings:
     snapshots: int = 0
     condition_dropout: float = 0.1
     flip: bool = False
+    noised: tuple[str, ...] = ()
     bins: tuple[float, ...] = ()
     seed: int = 0
     precision: str = "float32"

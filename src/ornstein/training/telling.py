@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ornstein.core import Level
+
 
 def hidden(
     cond: Mapping[str, Tensor], null: Mapping[str, Tensor], rows: Tensor
@@ -26,6 +28,21 @@ def hidden(
         name: torch.where(rows.reshape(-1, *(1,) * (value.ndim - 1)), null[name], value)
         for name, value in cond.items()
     }
+
+
+def noisy(name: str, picture: Tensor, share: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    """A picture with noise on it, and what tells how much: noise conditioning augmentation.
+
+    arXiv:2106.15282, section 4.2. The variance of standardised pictures is kept.
+
+    Args:
+        name: Of the condition; the other is called "NAME-noise".
+        picture: (B, C, *space).
+        share: Standard deviation of the noise, from 0 to 1, (B,).
+        eps: Standard noise, like the picture.
+    """
+    level = Level((1 - share.square()).sqrt(), share)
+    return {name: level.mix(picture, eps), f"{name}-noise": share[:, None]}
 
 
 def groups(cond: Mapping[str, Tensor], count: int) -> Tensor:
