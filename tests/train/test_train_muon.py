@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ornstein.core import generator
+from ornstein.nets import UNet
 from ornstein.training.muon import Muon, matrices, orthogonal
 
 
@@ -32,6 +33,17 @@ def test_only_inner_matrices_are_chosen() -> None:
     table = nn.Embedding(64, 64)
     chosen = matrices(nn.ModuleList([net, table]))
     assert [id(p) for p in chosen] == [id(net[2].weight)]
+
+
+@pytest.mark.parametrize("kind", ["class", "tags"])
+def test_a_table_of_names_is_no_matrix_however_many_there_are(kind: str) -> None:
+    net = UNet(
+        (1, 8, 8), {"said": {"kind": kind, "count": 200}}, widths=(16,), blocks=(1,), attention=()
+    )
+    taken = {id(p) for p in matrices(net)}
+    names = {name for name, p in net.named_parameters() if id(p) in taken}
+    assert not [name for name in names if "said" in name]
+    assert "embed.second.weight" in names
 
 
 def test_muon_solves_an_ill_conditioned_least_squares_problem_faster_than_plain_descent() -> None:

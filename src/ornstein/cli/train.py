@@ -40,7 +40,7 @@ TASKS = ("generate", "classifier", "upscale")
 @click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
 @click.option("--task", default="generate", show_default=True, help=f"{', '.join(TASKS)}.")
 @click.option("--factor", type=Amount(2, 64), help="Upscaling: how many times larger.")
-@click.option("--preset", help="A recipe: default, ddpm, edm, flow, iddpm.")
+@click.option("--preset", help="A recipe: default, adm, ddpm, edm, flow, iddpm.")
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings."
 )

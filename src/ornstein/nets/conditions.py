@@ -29,6 +29,8 @@ class Part(nn.Module):
         count: Of classes, tags or numbers.
     """
 
+    is_table = False  # whether its weight is a vector for each name, and no map between spaces
+
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
         self.count = count
@@ -41,6 +43,8 @@ class Part(nn.Module):
 
 class OneOf(Part):
     """One class of several, (B,) int64; the index ``count`` is "not said"."""
+
+    is_table = True
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__(width, count)
@@ -58,6 +62,8 @@ class Tags(Part):
 
     The vector is the sum of those of the labels; cross-attention sees one for each label.
     """
+
+    is_table = True
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__(width, count)

@@ -26,7 +26,12 @@ LEAST_SIDE = 16  # a thinner matrix has too few directions for the step to gain 
 
 def matrices(module: nn.Module) -> list[nn.Parameter]:
     """Parameters that Muon is for: matrices and kernels, neither thin nor tables."""
-    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    tables = {
+        id(p)
+        for m in module.modules()
+        if isinstance(m, nn.Embedding) or getattr(m, "is_table", False)
+        for p in m.parameters(recurse=False)
+    }
     return [
         p
         for p in module.parameters()
