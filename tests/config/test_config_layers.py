@@ -85,7 +85,7 @@ def test_a_new_process_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
 
 
 def test_every_recipe_resolves_and_says_what_it_is() -> None:
-    assert set(RECIPES) == {"default", "ddpm", "edm", "flow", "iddpm", "adm"}
+    assert set(RECIPES) == {"default", "adm", "classifier", "ddpm", "edm", "flow", "iddpm"}
     kinds = {"ddpm": DDPM, "edm": EDM, "flow": Flow, "iddpm": DDPM, "adm": DDPM}
     for name in RECIPES:
         config = resolve(recipe=name).config

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +102,9 @@ def test_r8_the_second_interrupt_is_130(tmp_path: Path) -> None:
         "    print(stop.asked, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT); time.sleep(5); print('still here')\n"
     )
-    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (130, "SIGINT\n")
 
 

@@ -146,7 +146,8 @@ def test_the_law_at_the_end_is_that_of_the_paper_for_every_target(
     for k, target in enumerate(targets(*case)):
         got = law_of(rows[k], start)
         error = gap((*got, points[k]), (*want, path))
-        assert error < 1e-7, type(target).__name__
+        # 32 nodes of Gauss against the adaptive rule of scipy, over steps of a huge ratio.
+        assert error < (1e-6 if solver.startswith("deis-t") else 1e-7), type(target).__name__
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,30 @@ def test_a_time_budget_is_replanned_and_a_step_budget_is_not(
     assert timed.total == 299
 
 
+def test_a_plan_that_a_changed_machine_makes_wrong_is_noticed_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ornstein.training.budget.time.monotonic", lambda: now[0])
+    timed, counted = Budget(100, seconds=100), Budget(100)
+    for budget in (timed, counted):
+        budget.replan(0)
+    now[0] = 4.0
+    assert not timed.astray(60)  # too soon to tell
+    now[0] = 10.0
+    assert not timed.astray(10)  # a second a step, as planned
+    assert not timed.astray(12)
+    assert timed.astray(50)  # would end at 20 s
+    assert timed.astray(5)  # would end at 200 s
+    assert not counted.astray(50)
+    now[0] = 30.0
+    timed.rest(20.0)  # a preview was drawn
+    assert timed.astray(10)  # 90 steps of a second in 70
+    assert not timed.astray(14)
+    now[0] = 97.0
+    assert not timed.astray(94)  # near the end little is wrong
+
+
 def test_a_bound_of_0_on_the_gradient_is_none_and_not_a_standstill() -> None:
     free, wide = trainer(clip=0.0), trainer(clip=1e6)
     assert losses(free, 8) == losses(wide, 8)

@@ -64,6 +64,7 @@ class Previews:
         made.save_sheet(path)
         work.say.saved(path, "grid")
         self._last = time.monotonic() - begun
+        work.budget.rest(self._last)
         self._drawing += self._last
         work.budget.reserve = 1.2 * self._last
 

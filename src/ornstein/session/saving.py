@@ -35,7 +35,10 @@ class Saving:
             self.work.stop.save = False
             return True
         every = self.work.config.train.save_every
-        return step % every == 0 if every else time.monotonic() - self._saved > SAVE_SECONDS
+        if every:
+            return step % every == 0
+        late = time.monotonic() - self._saved > SAVE_SECONDS
+        return late or self.work.budget.astray(step)
 
     def save(self, state: str = "training") -> None:
         """Write a checkpoint, the model file and the run's record.

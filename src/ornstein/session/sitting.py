@@ -96,9 +96,10 @@ class Session:
             if self.averages.due(report.step):
                 self._if_possible(self.averages.store)
             if self.saving.due(report.step):
+                # Before saving, so that what follows the checkpoint follows from it.
+                work.budget.replan(report.step)
                 self._if_possible(self.saving.save)
                 self.alive()
-                work.budget.replan(report.step)
             self._stop_if_asked(report.step)
             if self.previews.due(report.step):
                 self._if_possible(self.previews.draw)

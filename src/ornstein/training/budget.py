@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from statistics import median
 
+JUDGED = 5.0  # seconds after which a pace is believed, and by which a plan may be wrong
+
 
 def pace(step: Callable[[], object], seconds: float = 2.0, most: int = 12) -> float:
     """Measure seconds per call of ``step``, the median after one call to warm up.
@@ -79,6 +81,21 @@ class Budget:
         if self.seconds is not None:
             return max(0.0, self.seconds - self.elapsed)
         return (self.total - done) * per_step
+
+    def astray(self, done: int) -> bool:
+        """Whether the pace since the last plan leads far from the time: the machine changed."""
+        if self.seconds is None or self._mark is None:
+            return False
+        spent, steps = self.elapsed - self._mark[0], done - self._mark[1]
+        if spent < JUDGED or steps < 1:
+            return False
+        left = self.seconds - self.reserve - self.elapsed
+        return abs((self.total - done) * spent / steps - left) > max(JUDGED, left / 4)
+
+    def rest(self, seconds: float) -> None:
+        """Leave time that was not spent on steps out of the pace."""
+        if self._mark is not None:
+            self._mark = (self._mark[0] + seconds, self._mark[1])
 
     def replan(self, done: int) -> None:
         """Measure the pace since the last call and set the total so that the time is kept."""
