@@ -238,6 +238,30 @@ def test_e2_edit_takes_the_model_that_was_trained_for_it_and_compares_with_bicub
     assert "models trained to upscale" in run(capsys, here, noisy, code=2)[1]
 
 
+def test_the_doctor_opens_the_data_as_they_were_trained_on_and_the_judge_refuses(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ornstein.doctor.patient import admit
+
+    patient = admit("above", here, 1.0, here / "above")
+    assert patient.data is not None
+    assert patient.bundle is not None
+    assert not patient.wounds
+    told = [condition.declared for condition in patient.data.conditions]
+    assert {d.name for d in told} == {d.name for d in patient.bundle.conditions}
+    assert "has no samples of its own" in run(capsys, here, "evaluate above", code=2)[1]
+
+
+def test_what_to_type_next_fits_the_task(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = "net.size=tiny batch=16 sample.count=2 --steps 2"
+    for words, then in (
+        ("--name a", "ornstein sample a -n 64 --film"),
+        ("--task upscale --factor 2 --name b", "ornstein edit b PICTURE --upscale 2 --spoil"),
+        ("--task classifier --name c", "ornstein sample MODEL --guide-by c --guidance 2"),
+    ):
+        assert f"next       {then}" in run(capsys, here, f"train digits {words} {quick}")[0]
+
+
 @pytest.mark.parametrize(
     ("words", "fix"),
     [

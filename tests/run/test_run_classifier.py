@@ -35,7 +35,9 @@ def test_it_learns_the_classes_and_noise_makes_them_harder(runs: Path) -> None:
     told = log(runs / "two-moons-classifier")[-1]["accuracy"]
     assert isinstance(told, dict)
     assert told["0"] > 0.85
-    assert told["0"] > told["1"] > told["3"] > 0.4
+    # Noise of three deviations leaves hardly more than a guess of moons half a deviation apart.
+    assert told["0"] > told["1"] > told["3"]
+    assert 0.4 < told["3"] < 0.72
 
 
 def test_c9_it_gives_classes_to_a_model_without_any(runs: Path) -> None:
@@ -63,6 +65,14 @@ def test_the_command_takes_its_classes_and_refuses_to_sample_it(
     assert "makes nothing by itself" in capsys.readouterr().err
     assert guarded(cli, ["train", "two-moons", "--task", "clasifier"]) == 2
     assert "Did you mean 'classifier'" in capsys.readouterr().err
+
+
+def test_the_doctor_and_the_judge_know_that_it_makes_nothing(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ("doctor two-moons-classifier", "evaluate two-moons-classifier"):
+        assert guarded(cli, [*words.split(), "--runs", str(runs)]) == 2
+        assert "is a classifier of noisy items" in capsys.readouterr().err
 
 
 def test_a_stopped_training_goes_on_bit_for_bit(tmp_path: Path) -> None:

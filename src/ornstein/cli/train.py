@@ -29,7 +29,13 @@ Examples:
   ornstein train photos/ --task upscale --factor 4
 """
 
-TASKS = ("generate", "classifier", "upscale")
+# Each task, and what to type when it is done.
+TODO = {
+    "generate": "sample {} -n 64 --film",
+    "classifier": "sample MODEL --guide-by {} --guidance 2",
+    "upscale": "edit {} PICTURE --upscale {} --spoil",
+}
+TASKS = tuple(TODO)
 
 
 @click.command("train", epilog=EXAMPLES)
@@ -120,7 +126,7 @@ def command(
     if as_json:
         click.echo(json.dumps({"event": "done", "run": str(run.folder), "state": run.state}))
     elif not quiet and not dry_run:
-        for line in worth_opening(run.folder, task):
+        for line in worth_opening(run.folder, task, factor):
             click.echo(line)
     return 0
 
@@ -179,7 +185,7 @@ def check(
         check_name(name)
 
 
-def worth_opening(folder: Path, task: str = TASKS[0]) -> list[str]:
+def worth_opening(folder: Path, task: str = TASKS[0], factor: int | None = None) -> list[str]:
     """The files of a run that one wants to look at, and what to type next."""
     grids = sorted((folder / "samples").glob("step-*.png"))
     films = sorted((folder / "samples").glob("*.webp"))
@@ -187,7 +193,5 @@ def worth_opening(folder: Path, task: str = TASKS[0]) -> list[str]:
     model = folder / "model.safetensors"
     found += [("model", model)] if model.is_file() else []
     lines = [f"{kind:<10} {path}" for kind, path in found]
-    todo = f"{folder.name} -n 64 --film"
-    if task == "classifier":
-        todo = f"MODEL --guide-by {folder.name} --guidance 2"
-    return [*lines, f"next       ornstein sample {todo}"] if found else []
+    todo = TODO[task].format(folder.name, factor)
+    return [*lines, f"next       ornstein {todo}"] if found else []

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from ornstein import build
-from ornstein.bundle import Bundle, load
+from ornstein.bundle import Bundle, Recogniser, load_any
 from ornstein.config import Config
 from ornstein.data import Dataset, open_data
 from ornstein.data.conditions import CLASS
-from ornstein.errors import OrnsteinError
+from ornstein.errors import OrnsteinError, UsageError
 from ornstein.run import Run
 from ornstein.training.checkpoint import Checkpoint, load_latest
 from ornstein.training.panel import Reading, readings
@@ -135,20 +135,36 @@ def admit(
     if folder is None and not (target.endswith(".safetensors") and Path(target).is_file()):
         return Patient(target, open_data(target, size=size), seconds=seconds)
     if folder is None:
-        return Patient(target, bundle=load(target, runs).to(build.device()), seconds=seconds)
+        bundle = _denoiser(load_any(target, runs), target)
+        return Patient(target, bundle=bundle, seconds=seconds)
     patient = Patient(target, run=Run(folder), seconds=seconds)
     assert patient.config is not None
-    of = patient.config.data
     try:
-        patient.data = open_data(of.source, size=of.size, limit=of.limit)
+        patient.data = open_data(**patient.config.data.opening())
     except OrnsteinError as error:
         patient.wounds.append(_wound("the data of the run", error))
-    try:
-        if (folder / "model.safetensors").exists():
-            patient.bundle = load(folder, runs).to(build.device())
-    except OrnsteinError as error:
-        patient.wounds.append(_wound("the model of the run", error))
+    if (folder / "model.safetensors").exists():
+        try:
+            found = load_any(folder, runs)
+        except OrnsteinError as error:
+            patient.wounds.append(_wound("the model of the run", error))
+        else:
+            patient.bundle = _denoiser(found, target)
     return patient
+
+
+def _denoiser(found: Bundle | Recogniser, name: str) -> Bundle:
+    """Take a model that makes items to where models are tried.
+
+    Raises:
+        UsageError: it is a classifier, of which the checks know nothing.
+    """
+    if isinstance(found, Recogniser):
+        raise UsageError(
+            f"{name} is a classifier of noisy items, and the checks are those of models that make "
+            "items; how well it recognises is in its log.jsonl."
+        )
+    return found.to(build.device())
 
 
 def _wound(what: str, error: OrnsteinError) -> Finding:

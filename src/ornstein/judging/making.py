@@ -118,8 +118,14 @@ def check_fit(bundle: Bundle, data: Dataset) -> None:
     """Refuse to judge a model against data of another kind.
 
     Raises:
-        UsageError: kind or shape differ.
+        UsageError: kind or shape differ, or the model only enlarges.
     """
+    if bundle.upscales is not None:
+        raise UsageError(
+            "this model makes large items of small ones and has no samples of its own to judge; "
+            "compare with originals: ornstein edit MODEL PICTURE --upscale "
+            f"{bundle.upscales} --spoil"
+        )
     if data.kind != bundle.kind or data.shape != tuple(bundle.shape):
         raise UsageError(
             f"the model makes {bundle.kind} items of {'x'.join(map(str, bundle.shape))} and "

@@ -44,29 +44,35 @@ class Previews:
         return share > before
 
     def draw(self) -> None:
-        """Measure loss and errors by level and draw the fixed seeds, with averaged weights."""
+        """Measure the averaged weights and show what they do."""
         begun = time.monotonic()
         work = self.work
-        step, folder = work.trainer.done, work.run.folder / "samples"
         bundle = work.bundle()
         work.heldout = work.trainer.heldout_loss(work.average)
         if isinstance(bundle, Recogniser):
             self._recognise(bundle.model)
+        elif not self._drawn(bundle):
             return
+        self._last = time.monotonic() - begun
+        work.budget.rest(self._last)
+        self._drawing += self._last
+        work.budget.reserve = 1.2 * self._last
+
+    def _drawn(self, bundle: Bundle) -> bool:
+        """Measure errors by level and draw the fixed seeds; whether nobody cut it short."""
+        work = self.work
+        step, folder = work.trainer.done, work.run.folder / "samples"
         levels = self.learning.read().line()
         work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
         try:
             made = self._made(bundle)
         except _Interrupted:
-            return
+            return False
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{step:09d}.png"
         made.save_sheet(path)
         work.say.saved(path, "grid")
-        self._last = time.monotonic() - begun
-        work.budget.rest(self._last)
-        self._drawing += self._last
-        work.budget.reserve = 1.2 * self._last
+        return True
 
     def _recognise(self, classifier: Classifier) -> None:
         """Measure a classifier, which makes nothing to draw."""
