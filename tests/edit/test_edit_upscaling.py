@@ -260,6 +260,9 @@ def test_what_to_type_next_fits_the_task(here: Path, capsys: pytest.CaptureFixtu
         ("--task classifier --name c", "ornstein sample MODEL --guide-by c --guidance 2"),
     ):
         assert f"next       {then}" in run(capsys, here, f"train digits {words} {quick}")[0]
+    listed = run(capsys, here, "leaderboard")[0]
+    assert "ornstein evaluate a" in listed
+    assert not any(f"evaluate {name}" in listed for name in ("above", "b\n", "c\n"))
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,12 @@ Examples:
 """
 
 # Each task, and what to type when it is done.
-TODO = {
+AFTERWARDS = {
     "generate": "sample {} -n 64 --film",
     "classifier": "sample MODEL --guide-by {} --guidance 2",
     "upscale": "edit {} PICTURE --upscale {} --spoil",
 }
-TASKS = tuple(TODO)
+TASKS = tuple(AFTERWARDS)
 
 
 @click.command("train", epilog=EXAMPLES)
@@ -193,5 +193,5 @@ def worth_opening(folder: Path, task: str = TASKS[0], factor: int | None = None)
     model = folder / "model.safetensors"
     found += [("model", model)] if model.is_file() else []
     lines = [f"{kind:<10} {path}" for kind, path in found]
-    todo = TODO[task].format(folder.name, factor)
+    todo = AFTERWARDS[task].format(folder.name, factor)
     return [*lines, f"next       ornstein {todo}"] if found else []

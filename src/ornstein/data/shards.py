@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,8 +89,12 @@ class Shards:
         chosen = range(len(self))[index] if isinstance(index, slice) else index
         return self.take(np.asarray(chosen, dtype=np.int64))
 
-    def take(self, indices: np.ndarray, axis: int = 0, **_: Any) -> np.ndarray:  # noqa: ANN401 - numpy.take passes its own
+    def take(
+        self, indices: np.ndarray, axis: int = 0, out: None = None, mode: str = "raise"
+    ) -> np.ndarray:
         """Decode pictures, (B, C, H, W); for one that is damaged the next sound one stands in.
+
+        The arguments are those of numpy.take.
 
         Raises:
             DataError: more than 1 % and more than 3 of those that the index knows are damaged.

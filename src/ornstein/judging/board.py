@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ornstein.errors import UsageError, near
+from ornstein.errors import OrnsteinError, UsageError, near
 from ornstein.evaluate import METRICS, Number, Quality, Row, Stamp
 from ornstein.judging.records import Kept, measurements
+from ornstein.run import Run
 
 SHOWN = ("frechet_train", "kernel_train", "precision", "recall", "coverage")
 
@@ -66,7 +67,7 @@ def board(runs: Path, metric: str = SHOWN[0], free: Iterable[str] = ()) -> Board
             f"unknown metric '{metric}'.{near(metric, METRICS)} It is one of: "
             f"{', '.join(METRICS)}."
         )
-    folders = [path.parent for path in sorted(runs.glob("*/config.toml"))]
+    folders = [path.parent for path in sorted(runs.glob("*/config.toml")) if _makes(path.parent)]
     found = {folder.name: measurements(folder / "eval") for folder in folders}
     free = tuple(free)
     _check(free, list(found.values()))
@@ -95,6 +96,15 @@ def board(runs: Path, metric: str = SHOWN[0], free: Iterable[str] = ()) -> Board
             if not any(metric in each.quality.rows for each in kept)
         },
     )
+
+
+def _makes(folder: Path) -> bool:
+    """Whether a run is of a model that makes items by itself, as far as can be told."""
+    try:
+        config = Run(folder).config
+    except OrnsteinError:
+        return True
+    return config.model.kind == "denoiser" and config.data.upscale is None
 
 
 def _check(free: Sequence[str], found: Sequence[list[Kept]]) -> None:
