@@ -1,7 +1,8 @@
 """Networks trained by others on photographs, where their packages are installed.
 
-Their features see what photographs need; small grey pictures they see poorly. Their files are
-read without running what a pickle asks for, and nothing is fetched.
+Their features see what photographs need; small grey pictures they see poorly. Nothing is fetched.
+EfficientNet's file is a known one and is read without running its pickle; Inception's is read by
+torch-fidelity, where a user has put both.
 """
 
 from __future__ import annotations
