@@ -305,7 +305,7 @@ def test_any_name_is_read_in_the_same_order_on_every_run(tmp_path: Path) -> None
     first, second = open_data(tmp_path), open_data(tmp_path)
     assert len(first) == len(names) + 1
     assert first.fingerprint == second.fingerprint
-    assert first.names == second.names
+    assert list(first.names) == list(second.names)
     assert "bad\\xff.png" in first.names
     assert "new\\nline.png" in first.names
 
@@ -322,7 +322,7 @@ def test_links_loops_and_second_names_end_with_each_file_once(tmp_path: Path) ->
     (root / "c").symlink_to(outside)
     os.mkfifo(root / "pipe.png")
     data = open_data(root)
-    assert data.names == ("a/1.png", "b/2.png", "c/3.png")
+    assert list(data.names) == ["a/1.png", "b/2.png", "c/3.png"]
     assert {r.path: r.reason for r in data.refused} == {
         "0-link.png": "another name of a file already read",
         "a/same.png": "another name of a file already read",
@@ -394,10 +394,10 @@ def test_the_cache_gives_the_same_set_without_decoding_and_notices_a_change(
     calls: list[int] = []
     first = open_data(tmp_path, progress=lambda done, total: calls.append(done))
     assert calls[-1] == 301
-    second = open_data(tmp_path, progress=lambda done, total: calls.append(-1))
-    assert -1 not in calls
+    second = open_data(tmp_path, progress=lambda done, total: calls.append(-total))
+    assert min(calls) == 0
     assert first.fingerprint == second.fingerprint
-    assert first.names == second.names
+    assert list(first.names) == list(second.names)
     assert first.shape == (1, 12, 10)
     np.testing.assert_array_equal(second.items[7, 0], noise(channels=1))
     fill(tmp_path, {"1/1.png": rgb()})
@@ -444,7 +444,7 @@ def test_a_disk_that_fills_up_moves_the_pictures_into_memory(
             return super().write(data)  # type: ignore[arg-type]
 
     monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path.parent / "another"))
-    monkeypatch.setattr(cache.Path, "open", lambda self, mode: Full(self, mode))
+    monkeypatch.setattr(cache.Path, "open", lambda self, mode, buffering: Full(self, mode))
     assert open_data(tmp_path).fingerprint == whole.fingerprint
     assert list((tmp_path.parent / "another").iterdir()) == []
 

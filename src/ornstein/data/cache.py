@@ -1,26 +1,29 @@
-"""Decoded pictures kept on disk: a memory-mapped .npy and a manifest, keyed by the file list.
+"""Decoded pictures kept on disk: a memory-mapped .npy and what is known of them, by file list.
 
 Training reads this file only, so pictures that are changed or removed meanwhile do no harm.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ornstein.data.listing import Listing
 from ornstein.data.pixels import Size
-from ornstein.data.walk import Found
+from ornstein.errors import DataError
 
-FORMAT = 1  # to be raised when decoding changes
+FORMAT = 2  # to be raised when decoding changes
 ENVIRONMENT = "ORNSTEIN_CACHE"
+DAY = 86_400.0  # seconds
 _HEADER = 128  # bytes kept free for the .npy header, which needs the count at the end
 
 
@@ -36,24 +39,21 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def key_of(root: str, files: Sequence[Found], size: Size | None) -> str:
-    """Hash of the folder, the size asked for, and every file's name, length and time."""
-    digest = hashlib.sha256(repr((FORMAT, os.path.realpath(root), size)).encode())
-    for file in files:
-        digest.update(file.relative + f"\0{file.size}\0{file.changed}\n".encode())
-    return digest.hexdigest()[:32]
+def recall(folder: Path, key: str, listing: Listing) -> tuple[np.ndarray, list[str]] | None:
+    """Memory map of the pictures of ``key``, and notes on them; None when absent or damaged.
 
-
-def recall(folder: Path, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
-    """Memory map and manifest of ``key``, or None when absent or damaged."""
+    The listing knows from then on which files they are.
+    """
     place = folder / key
     try:
         manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
         items = np.load(place / "items.npy", mmap_mode="r", allow_pickle=False)
         whole = items.shape == tuple(manifest["shape"]) and items.dtype == np.uint8
+        notes = [str(note) for note in manifest["notes"]]
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return (items, manifest) if whole and manifest.get("format") == FORMAT else None
+    whole = whole and manifest.get("format") == FORMAT
+    return (items, notes) if whole and listing.recall(place, len(items)) else None
 
 
 def keep_facts(place: Path, facts: dict[str, Any], arrays: Sequence[str]) -> None:
@@ -91,47 +91,73 @@ class Store:
         self.place: Path | None = None
         self.file: IO[bytes] | None = None
         if folder is not None:
+            _sweep(folder)
             try:
                 self.place = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
-                self.file = (self.place / "items.npy").open("wb")  # closed in keep
-                self.file.write(b"\0" * _HEADER)
+                self.file = _started(self.place / "items.npy")
             except OSError:
                 self.discard()
 
     def add(self, pictures: np.ndarray) -> None:
         """Append pictures (B, C, H, W)."""
-        self.count += len(pictures)
-        if self.file is not None and self.place is not None:
+        if self.file is not None:
             try:
-                self.file.write(np.ascontiguousarray(pictures).data)
-                return
-            except OSError:  # disk full: what is already written moves into memory
-                self.file.close()
-                shape = (self.count - len(pictures), *pictures.shape[1:])
-                raw = np.fromfile(self.place / "items.npy", np.uint8, offset=_HEADER)
-                self.blocks.append(raw[: int(np.prod(shape))].reshape(shape))
-                self.discard()
-        self.blocks.append(pictures)
+                _write(self.file, pictures)
+            except OSError:  # disk full
+                self._into_memory(pictures.shape[1:])
+        if self.file is None:
+            self.blocks.append(pictures)
+        self.count += len(pictures)
 
     def drop_colour(self, size: Size) -> None:
         """Keep one channel of three: all pictures turned out to be grey."""
+        if self.file is not None and self.place is not None:
+            self.file.close()
+            wide, narrow = self.place / "items.npy", self.place / "grey.npy"
+            colour = np.memmap(wide, np.uint8, "r", _HEADER, (self.count, 3, *size))
+            try:
+                self.file = _started(narrow)
+                for start in range(0, self.count, 4096):
+                    _write(self.file, colour[start : start + 4096, :1])
+                narrow.replace(wide)
+            except OSError:
+                self._into_memory((3, *size))
         self.blocks = [block[:, :1] for block in self.blocks]
-        if self.file is None or self.place is None or self.count == 0:
-            return
-        self.file.close()
-        wide, narrow = self.place / "items.npy", self.place / "grey.npy"
-        colour = np.memmap(wide, np.uint8, "r", _HEADER, (self.count, 3, *size))
-        self.file = narrow.open("wb")  # closed in keep
-        self.file.write(b"\0" * _HEADER)
-        for start in range(0, self.count, 4096):
-            self.file.write(np.ascontiguousarray(colour[start : start + 4096, :1]).data)
-        narrow.replace(wide)
 
-    def keep(self, key: str, item: tuple[int, ...], manifest: dict[str, Any]) -> np.ndarray:
+    def _into_memory(self, item: tuple[int, ...]) -> None:
+        """Move what is already written into memory, and go on there."""
+        if self.place is not None:
+            values = self.count * int(np.prod(item))
+            raw = np.fromfile(self.place / "items.npy", np.uint8, values, offset=_HEADER)
+            self.blocks = [raw.reshape(self.count, *item)]
+        self.discard()
+
+    def keep(
+        self, key: str, item: tuple[int, ...], notes: list[str], listing: Listing
+    ) -> np.ndarray:
         """The pictures as one array: the cached map, or memory where there is no cache."""
-        shape = (self.count, *item)
+        try:
+            kept = self._written(key, item, notes, listing)
+        except OSError:  # disk full
+            self._into_memory(item)
+            kept = None
+        if kept is None:
+            listing.keep(None)
+            empty = np.empty((0, *item), np.uint8)
+            kept = np.concatenate([*self.blocks, empty])
+        return kept
+
+    def _written(
+        self, key: str, item: tuple[int, ...], notes: list[str], listing: Listing
+    ) -> np.ndarray | None:
+        """Finish the file aside and give it its name; None where there is none.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         if self.file is None or self.place is None:
-            return np.concatenate(self.blocks) if self.blocks else np.empty(shape, np.uint8)
+            return None
+        shape = (self.count, *item)
         with self.file as file:
             file.seek(0)
             head = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -140,19 +166,22 @@ class Store:
                 raise RuntimeError("the header of a .npy file is not 128 bytes long")
             file.flush()
             os.fsync(file.fileno())
-        full = {**manifest, "format": FORMAT, "shape": list(shape)}
-        (self.place / "manifest.json").write_text(json.dumps(full), encoding="utf-8")
+        listing.keep(self.place)
+        manifest = json.dumps({"notes": notes, "format": FORMAT, "shape": list(shape)})
+        (self.place / "manifest.json").write_text(manifest, encoding="utf-8")
         final = self.place.parent / key
         try:
             self.place.rename(final)
         except OSError:  # another process was faster, or an old damaged entry is in the way
-            if (kept := recall(final.parent, key)) is not None:
+            if (kept := recall(final.parent, key, listing)) is not None:
                 self.discard()
                 return kept[0]
             shutil.rmtree(final, ignore_errors=True)
             self.place.rename(final)
         self.place = None
-        return np.asarray(np.load(final / "items.npy", mmap_mode="r", allow_pickle=False))
+        if (found := recall(final.parent, key, listing)) is None:
+            raise DataError(f"'{final}' vanished while it was read; leave the cache alone.")
+        return found[0]
 
     def discard(self) -> None:
         """Close and remove the file aside."""
@@ -161,3 +190,28 @@ class Store:
         if self.place is not None:
             shutil.rmtree(self.place, ignore_errors=True)
         self.file, self.place = None, None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes left: directories aside that nobody wrote into for a day."""
+    for left in folder.glob("new-*"):
+        with contextlib.suppress(OSError):
+            if (
+                time.time() - max(file.stat().st_mtime for file in (left, *left.glob("*.npy")))
+                > DAY
+            ):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _started(path: Path) -> IO[bytes]:
+    """A file of items with room for its header; unbuffered: errors come as they occur."""
+    file = path.open("wb", buffering=0)
+    file.write(b"\0" * _HEADER)
+    return file
+
+
+def _write(file: IO[bytes], pictures: np.ndarray) -> None:
+    """Write all of it; a disk that fills up may take a part first."""
+    rest = np.ascontiguousarray(pictures).data.cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]

@@ -66,9 +66,9 @@ class Dataset:
     heldout: np.ndarray
     coding: Coding
     source: Source
-    refused: tuple[Refused, ...] = ()
+    refused: Sequence[Refused] = ()
     captions: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     notes: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
@@ -165,9 +165,9 @@ def make_dataset(
     classes: tuple[str, ...] = (),
     heldout: np.ndarray | None = None,
     coding: Coding | None = None,
-    refused: tuple[Refused, ...] = (),
+    refused: Sequence[Refused] = (),
     captions: tuple[str, ...] = (),
-    names: tuple[str, ...] = (),
+    names: Sequence[str] = (),
     notes: tuple[str, ...] = (),
     conditions: Sequence[Condition] = (),
 ) -> Dataset:
@@ -198,7 +198,9 @@ def make_dataset(
     if twice:
         raise DataError(f"'{name}' says '{twice[0]}' twice; give one of them another name.")
     held = split(items) if heldout is None else np.sort(heldout.astype(np.int64))
-    train = np.setdiff1d(np.arange(len(items), dtype=np.int64), held, assume_unique=True)
+    kept = np.ones(len(items), dtype=bool)
+    kept[held] = False
+    train = np.flatnonzero(kept)
     return Dataset(
         name=name,
         kind=kind,

@@ -110,7 +110,9 @@ def head(file: Found) -> Head | Bad:
     if isinstance(picture, Bad):
         return picture
     with picture:
-        turned = _orientation(picture)
+        # A PNG may tell its rotation behind its pixels, which are not worth reading for it here.
+        told = picture.format != "PNG" or "exif" in picture.info
+        turned = _orientation(picture) if told else 1
         height, width = picture.height, picture.width
         if turned >= 5:
             height, width = width, height

@@ -2,80 +2,83 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Sequence
-from statistics import median
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 import numpy as np
 
-from ornstein.data.decode import Bad, Head
+from ornstein.data.listing import Listing
 from ornstein.data.pixels import Size
 from ornstein.data.walk import shown
 
 TOP = "(top)"
+# Which pictures a note counts, and what it says of them.
+NOTED = {
+    "rotated": "turned upright by EXIF",
+    "animated": "animated: only the first frame is used",
+    "mode IN ('RGBA', 'LA', 'PA', 'La', 'RGBa')": "put on white",
+    "mode = 'CMYK'": "converted from CMYK",
+    "mode = 'F' OR mode GLOB 'I*'": "scaled from deep grey to 8 bits",
+    "height * {width} != width * {height}": "cropped at the centre to fit the shape",
+    "height < {height} OR width < {width}": "enlarged",
+}
 
 
-def facts_of(
-    heads: dict[bytes, Head],
-    used: list[bytes],
-    bad: dict[bytes, Bad],
-    target: Size,
-    asked: Size | None,
-) -> dict[str, Any]:
-    """What the manifest holds: files used (hex of their path), files refused, and the notes."""
-    seen = [heads[path] for path in used]
-    return {
-        "used": [path.hex() for path in used],
-        "refused": [[shown(p), bad[p].reason, bad[p].counts] for p in sorted(bad)],
-        "notes": _notes(seen, target, asked) if seen else [],
-    }
-
-
-def _notes(heads: Sequence[Head], target: Size, asked: Size | None) -> list[str]:
-    sides = [min(h.height, h.width) for h in heads]
-    low, high = min(sides), max(max(h.height, h.width) for h in heads)
-    middle = f"{int(median(h.width for h in heads))}x{int(median(h.height for h in heads))}"
+def notes_of(listing: Listing, target: Size, asked: Size | None) -> list[str]:
+    """What was done to the pictures whose headers were looked at, a sentence each."""
+    low, high = listing.ask(
+        "SELECT min(min(height, width)), max(max(height, width)) FROM looked"
+    ).fetchone()
+    middle = "x".join(str(int(median(listing, side))) for side in ("width", "height"))
     chosen = "" if asked else ", chosen from the pictures; size= changes it"
+    modes = listing.ask("SELECT mode, count(*) FROM looked GROUP BY mode ORDER BY 2 DESC, 1")
     notes = [
-        f"Sizes {low}-{high} px, median {middle}; brought to {target[1]}x{target[0]}{chosen}."
+        f"Sizes {low}-{high} px, median {middle}; brought to {target[1]}x{target[0]}{chosen}.",
+        "Modes: " + ", ".join(f"{mode} {count:,}" for mode, count in modes) + ".",
     ]
-    modes = Counter(h.mode for h in heads)
-    notes.append("Modes: " + ", ".join(f"{m} {n:,}" for m, n in modes.most_common()) + ".")
-    cropped = sum(h.height * target[1] != h.width * target[0] for h in heads)
-    larger = sum(h.height < target[0] or h.width < target[1] for h in heads)
-    deep = sum(h.mode == "F" or h.mode.startswith("I") for h in heads)
-    for count, text in (
-        (sum(h.rotated for h in heads), "turned upright by EXIF"),
-        (sum(h.animated for h in heads), "animated: only the first frame is used"),
-        (sum(h.mode in ("RGBA", "LA", "PA", "La", "RGBa") for h in heads), "put on white"),
-        (modes["CMYK"], "converted from CMYK"),
-        (deep, "scaled from deep grey to 8 bits"),
-        (cropped, "cropped at the centre to fit the shape"),
-        (larger, "enlarged"),
-    ):
-        if count:
-            notes.append(f"{count:,} {text}.")
-    return notes
+    sums = ", ".join(f"sum({which})" for which in NOTED).format(height=target[0], width=target[1])
+    counts = listing.ask(f"SELECT {sums} FROM looked").fetchone()  # noqa: S608 - words of ours
+    said = zip(counts, NOTED.values(), strict=True)
+    return notes + [f"{count:,} {text}." for count, text in said if count]
+
+
+def median(listing: Listing, value: str) -> float:
+    """Median of a value, such as a column, over the pictures looked at."""
+    count = listing.one("SELECT count(*) FROM looked")
+    query = f"SELECT {value} AS v FROM looked ORDER BY v LIMIT ? OFFSET ?"  # noqa: S608 - ours
+    middle = listing.ask(query, 2 - count % 2, (count - 1) // 2)
+    return float(np.mean([v for (v,) in middle]))
 
 
 def classes_of(paths: Sequence[bytes]) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
-    """Label of each picture, class names, and a note where labels were not made."""
-    parts = [path.split(os.sep.encode())[:-1] for path in paths]
-    while parts and all(parts_of and parts_of[0] == parts[0][0] for parts_of in parts):
-        parts = [parts_of[1:] for parts_of in parts]  # the only sub-folder is no class
-    firsts = [shown(parts_of[0]) if parts_of else TOP for parts_of in parts]
-    names = sorted(set(firsts))
+    """Label of each picture, class names, and a note where labels were not made.
+
+    The paths are sorted, so what the first and the last have in common all have.
+    """
+    ends = zip(*(path.split(b"/")[:-1] for path in (paths[0], paths[-1])), strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))  # is no class
+    found: dict[str, int] = {}
+    firsts = (_first(path, shared) for path in paths)
+    index = np.fromiter(
+        (found.setdefault(name, len(found)) for name in firsts), np.int64, len(paths)
+    )
+    names = sorted(found)
     if len(names) < 2:
         return None, (), []
     if len(names) * 2 > len(paths):
         return None, (), [f"{len(names):,} sub-folders hold {len(paths):,} pictures: no classes."]
-    index = {name: i for i, name in enumerate(names)}
-    return np.array([index[first] for first in firsts], dtype=np.int64), tuple(names), []
+    place = {name: k for k, name in enumerate(names)}
+    return np.array([place[name] for name in found])[index], tuple(names), []
 
 
-def tally(reasons: Sequence[str]) -> str:
+def _first(path: bytes, skipped: int) -> str:
+    """Name of the class: of the first folder of a path that not all others share."""
+    parts = path.split(b"/", skipped + 1)
+    return shown(parts[skipped]) if len(parts) > skipped + 1 else TOP
+
+
+def tally(reasons: Iterable[str]) -> str:
     """Reasons counted, the most frequent first: "9 truncated, 4 not a picture"."""
     counted = Counter(reason.split(" (")[0] for reason in reasons)
     ordered = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))

@@ -15,29 +15,30 @@ Every file is tried by its content, whatever its name. Each is decoded once, int
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 
-from ornstein.data.cache import Store, cache_folder, key_of, recall
+from ornstein.data.cache import FORMAT, Store, cache_folder, recall
 from ornstein.data.conditions import CLASS, Condition, labelled
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
-from ornstein.data.decode import GREY_MODES, Bad, Head, decode, head, quiet
-from ornstein.data.facts import classes_of, facts_of, tally
+from ornstein.data.decode import GREY_MODES, Bad, decode, head, quiet
+from ornstein.data.facts import classes_of, median, notes_of, tally
+from ornstein.data.listing import Listing
 from ornstein.data.metadata import Metadata, read_metadata
 from ornstein.data.pixels import Size
-from ornstein.data.walk import Found, Passed, shown, walk
+from ornstein.data.walk import shown
 from ornstein.errors import DataError
 
 LARGEST_DEFAULT = 64
 CACHE_FROM = 256  # fewer files are decoded again each time
-_BLOCK = 256
 _WORKERS = min(8, os.cpu_count() or 1)
 Progress = Callable[[int, int], None]
+"""Told how many pictures are decoded, of how many; what it raises ends the opening."""
 
 
 def open_folder(
@@ -51,41 +52,43 @@ def open_folder(
     Raises:
         DataError: nothing there can be used, or too many files cannot.
     """
+    try:
+        return _open(root, size, allow_bad, progress, "")
+    except sqlite3.OperationalError:  # no room for temporary files: the listing is in memory
+        return _open(root, size, allow_bad, progress, ":memory:")
+
+
+def _open(
+    root: Path, size: Size | None, allow_bad: bool, progress: Progress | None, place: str
+) -> Dataset:
     single = root.is_file()
     if single:
-        status = root.stat()
-        name = os.fsencode(root.name)
-        files = [Found(str(root.parent), name, status.st_size, status.st_mtime_ns)]
-        passed: list[Passed] = []
+        listing = Listing.of(str(root.parent), [os.fsencode(root.name)], place)
     else:
-        files, passed = walk(str(root))
-    table = None if single else read_metadata(root, files)
+        listing = Listing.below(str(root), place, partial(progress or _nobody, 0, 0))
+    table = None if single else read_metadata(root, listing)
     if table is not None:
         aside = {table.path.name.encode(), *(file.relative for file in table.aside.values())}
-        files = [file for file in files if file.relative not in aside - set(table.rows)]
-    items, facts = _read(root, files, size, progress)
-    refused = [(name, reason, counts) for name, reason, counts in facts["refused"]]
-    if not facts["used"]:
-        raise DataError(_nothing(root, refused, passed, single))
-    check_bad(root, facts["used"], refused, allow_bad)
-    used = [bytes.fromhex(path) for path in facts["used"]]
-    conditions, note = _conditions(root, table, used)
-    left = [Refused(name, reason) for name, reason, _ in refused]
-    left += [Refused(shown(p.relative), p.reason) for p in passed]
+        listing.drop(aside - set(table.rows))
+    items, notes = _read(listing, size, progress)
+    if not len(items):
+        raise DataError(_nothing(root, listing.left_out, single))
+    check_bad(root, len(items), listing.bad, allow_bad)
+    conditions, more = _conditions(root, table, listing.used)
     return make_dataset(
         root.stem if single else (root.resolve().name or "pictures"),
         "image",
         items,
         conditions=conditions,
         source=Source(f"pictures in {shown(os.fsencode(root))}"),
-        refused=tuple(left),
-        names=tuple(map(shown, used)),
-        notes=(*facts["notes"], *note),
+        refused=listing.left_out,
+        names=listing.names,
+        notes=(*notes, *more),
     )
 
 
 def _conditions(
-    root: Path, table: Metadata | None, used: list[bytes]
+    root: Path, table: Metadata | None, used: Sequence[bytes]
 ) -> tuple[list[Condition], list[str]]:
     """The sub-folders as classes, and what the table beside the pictures says."""
     labels, classes, notes = classes_of(used)
@@ -93,9 +96,10 @@ def _conditions(
     if table is not None:
         pictures: dict[str, np.ndarray] = {}
         for column in table.columns_of_pictures():
-            by_path = {table.aside[cell].relative: table.aside[cell] for cell in column}
-            items, facts = _read(root, [by_path[path] for path in sorted(by_path)], None, None)
-            place = {bytes.fromhex(path): k for k, path in enumerate(facts["used"])}
+            paths = {table.aside[cell].relative for cell in column}
+            listing = Listing.of(str(root), paths)
+            items, _ = _read(listing, None, None)
+            place = {path: k for k, path in enumerate(listing.used)}
             found = {cell: place.get(table.aside[cell].relative) for cell in column}
             pictures.update({cell: items[k] for cell, k in found.items() if k is not None})
         told, more = table.conditions(used, pictures)
@@ -106,36 +110,33 @@ def _conditions(
 
 
 def _read(
-    root: Path, files: Sequence[Found], size: Size | None, progress: Progress | None
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Decoded pictures, and the facts about them: from the cache, or decoded now."""
-    folder = cache_folder() if len(files) >= CACHE_FROM else None
-    key = key_of(str(root), files, size)
-    kept = None if folder is None else recall(folder, key)
+    listing: Listing, size: Size | None, progress: Progress | None
+) -> tuple[np.ndarray, list[str]]:
+    """Decoded pictures, and notes about them: from the cache, or decoded now."""
+    folder = cache_folder() if len(listing) >= CACHE_FROM else None
+    key = listing.key(size, FORMAT)
+    kept = None if folder is None else recall(folder, key, listing)
     if kept is not None:
         return kept
+    progress, total = progress or _nobody, len(listing)
     with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
-        heads: dict[bytes, Head] = {}
-        bad: dict[bytes, Bad] = {}
-        alike: dict[Head, Head] = {}  # of a million pictures most have the same few headers
-        for start in range(0, len(files), _BLOCK):
-            part = files[start : start + _BLOCK]
-            for file, got in zip(part, pool.map(head, part), strict=True):
-                if isinstance(got, Head):
-                    heads[file.relative] = alike.setdefault(got, got)
-                else:
-                    bad[file.relative] = got
-        target = size or default_size(list(heads.values()))
-        channels = 1 if all(_is_grey(h.mode) for h in heads.values()) else 3
-        good = [f for f in files if f.relative in heads]
+        listing.ask("BEGIN")
+        for part in listing.blocks():
+            progress(0, total)
+            for file, found in zip(part, pool.map(head, part), strict=True):
+                listing.note(file, found)
+        target = size or _size(listing)
+        modes = listing.ask("SELECT DISTINCT mode FROM looked")
+        channels = 1 if all(_is_grey(mode) for (mode,) in modes) else 3
         store = Store(folder)
         try:
-            used, coloured = _decode_all(pool, good, (channels, *target), store, bad, progress)
-            if channels == 3 and not coloured and used:
+            coloured = _decode_all(pool, listing, (channels, *target), store, progress)
+            listing.ask("COMMIT")
+            if channels == 3 and not coloured and store.count:
                 channels = 1
                 store.drop_colour(target)
-            facts = facts_of(heads, used, bad, target, size)
-            return store.keep(key, (channels, *target), facts), facts
+            notes = notes_of(listing, target, size) if store.count else []
+            return store.keep(key, (channels, *target), notes, listing), notes
         except BaseException:
             store.discard()
             raise
@@ -143,86 +144,95 @@ def _read(
 
 def _decode_all(
     pool: ThreadPoolExecutor,
-    files: Sequence[Found],
+    listing: Listing,
     shape: tuple[int, int, int],
     store: Store,
-    bad: dict[bytes, Bad],
-    progress: Progress | None,
-) -> tuple[list[bytes], bool]:
-    """Decode into the store, block by block; returns the files used and whether any has colour.
+    progress: Progress,
+) -> bool:
+    """Decode into the store, block by block; returns whether any picture has colour.
 
-    Files that fail are added to ``bad``.
+    Files that fail are refused.
     """
-    used: list[bytes] = []
-    coloured = False
-    for start in range(0, len(files), _BLOCK):
-        part = files[start : start + _BLOCK]
+    coloured, done, total = False, 0, len(listing)
+    for part in listing.blocks():
         block = []
         for file, got in zip(part, pool.map(lambda f: decode(f, shape[1:]), part), strict=True):
             if isinstance(got, Bad):
-                bad[file.relative] = got
+                listing.note(file, got)
                 continue
             coloured = coloured or len(got) == 3
             block.append(np.broadcast_to(got, shape))
-            used.append(file.relative)
         if block:
             store.add(np.stack(block))
-        if progress is not None:
-            progress(start + len(part), len(files))
-    return used, coloured
+        done += len(part)
+        progress(done, total)
+    return coloured
+
+
+def _nobody(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def _is_grey(mode: str) -> bool:
     return mode in GREY_MODES or mode.startswith("I;16")
 
 
-def default_size(heads: Sequence[Head]) -> Size:
-    """Size chosen from the pictures: the size of all if one and small, else a square."""
-    sizes = {(h.height, h.width) for h in heads}
-    if len(sizes) == 1 and max(next(iter(sizes))) <= LARGEST_DEFAULT:
-        return next(iter(sizes))
-    if not sizes:
-        return (LARGEST_DEFAULT, LARGEST_DEFAULT)
-    short = min(LARGEST_DEFAULT, int(median(min(h.height, h.width) for h in heads)))
+def _size(listing: Listing) -> Size:
+    sizes = listing.ask("SELECT DISTINCT height, width FROM looked LIMIT 2").fetchall()
+    return default_size(sizes, median(listing, "min(height, width)") if sizes else 0)
+
+
+def default_size(sizes: Sequence[Size], short: float) -> Size:
+    """Size chosen from the pictures: the size of all if one and small, else a square.
+
+    Args:
+        sizes: Those that there are; of many, two are enough.
+        short: Median of the short sides.
+    """
+    if len(sizes) == 1 and max(sizes[0]) <= LARGEST_DEFAULT:
+        return sizes[0]
+    short = min(LARGEST_DEFAULT, int(short)) if sizes else LARGEST_DEFAULT
     side = short // 8 * 8 or short
     return (side, side)
 
 
-def _nothing(
-    root: Path, refused: list[tuple[str, str, bool]], passed: list[Passed], single: bool
-) -> str:
+def _nothing(root: Path, left: Sequence[Refused], single: bool) -> str:
     place = shown(os.fsencode(root))
     if single:
         return (
-            f"'{place}' cannot be used: {refused[0][1]}; give a picture, a folder of pictures, "
+            f"'{place}' cannot be used: {left[0].reason}; give a picture, a folder of pictures, "
             "an .npy or an .npz file."
         )
-    reasons = [reason for _, reason, _ in refused] + [p.reason for p in passed]
-    if not reasons:
+    if not left:
         return f"'{place}' has no pictures: the folder is empty; put pictures into it."
-    arrays = [name for name, _, _ in refused if name.endswith((".npy", ".npz"))]
-    fix = f"to train on an array name the file: {place}/{arrays[0]}" if arrays else ""
-    fix = fix or "use PNG, JPEG, WebP, GIF, BMP, TIFF or PPM pictures of at least 4 px"
+    arrays = (file.path for file in left if file.path.endswith((".npy", ".npz")))
+    array = next(arrays, None)
+    fix = "use PNG, JPEG, WebP, GIF, BMP, TIFF or PPM pictures of at least 4 px"
+    fix = fix if array is None else f"to train on an array name the file: {place}/{array}"
     return (
-        f"'{place}' has no pictures that can be used: looked at {len(reasons):,} files, "
-        f"{tally(reasons)}; {fix}."
+        f"'{place}' has no pictures that can be used: looked at {len(left):,} files, "
+        f"{tally(file.reason for file in left)}; {fix}."
     )
 
 
-def check_bad(
-    root: Path, used: Sequence[object], refused: list[tuple[str, str, bool]], allow_bad: bool
-) -> None:
+def check_bad(root: Path, used: int, bad: Sequence[Refused], allow_bad: bool) -> None:
     """Refuse a set of which too much cannot be used.
+
+    Args:
+        root: Where it is.
+        used: Number of pictures that can be used.
+        bad: Those that cannot.
+        allow_bad: Go on with any number of them.
 
     Raises:
         DataError: more than 1 % and more than three pictures are bad.
     """
-    bad = [(name, reason) for name, reason, counts in refused if counts]
-    if allow_bad or len(bad) <= 3 or len(bad) <= 0.01 * (len(bad) + len(used)):
+    total = len(bad) + used
+    if allow_bad or len(bad) <= 3 or len(bad) <= 0.01 * total:
         return
-    first = ", ".join(f"'{name}'" for name, _ in bad[:3])
+    first = ", ".join(f"'{file.path}'" for file in bad[:3])
     raise DataError(
-        f"'{shown(os.fsencode(root))}': {len(bad):,} of {len(bad) + len(used):,} pictures cannot "
-        f"be used ({tally([reason for _, reason in bad])}), the first {first}; remove them, or go "
+        f"'{shown(os.fsencode(root))}': {len(bad):,} of {total:,} pictures cannot "
+        f"be used ({tally(file.reason for file in bad)}), the first {first}; remove them, or go "
         "on without them with --allow-bad (allow_bad=True)."
     )

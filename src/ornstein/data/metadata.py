@@ -18,6 +18,7 @@ import numpy as np
 
 from ornstein.data.conditions import Condition
 from ornstein.data.decode import PICTURE_ENDINGS
+from ornstein.data.listing import Listing
 from ornstein.data.tables import read_text
 from ornstein.data.tables.reading import missing
 from ornstein.data.typed import Cell, drawn, typed
@@ -82,7 +83,7 @@ class Metadata:
         return bool(told) and all(isinstance(cell, str) and cell in self.aside for cell in told)
 
 
-def read_metadata(root: Path, files: Sequence[Found]) -> Metadata | None:
+def read_metadata(root: Path, files: Listing) -> Metadata | None:
     """The table beside the pictures of a folder, or None where there is none.
 
     Raises:
@@ -96,7 +97,6 @@ def read_metadata(root: Path, files: Sequence[Found]) -> Metadata | None:
         raise DataError(f"'{root}' holds {names}; leave one of them.")
     path = there[0]
     lines = _lines(path) if path.suffix == ".csv" else _objects(path)
-    known = {file.relative: file for file in files}
     rows: dict[bytes, int] = {}
     cells: dict[str, dict[bytes, Cell]] = {}
     for number, row in lines:
@@ -106,8 +106,8 @@ def read_metadata(root: Path, files: Sequence[Found]) -> Metadata | None:
                 f"'{path}' line {number} has no '{KEY}'; that column names the picture."
             )
         place = os.fsencode(os.path.normpath(name))
-        if place not in known:
-            hint = near(name, [shown(file.relative) for file in files])
+        if files.get(place) is None:
+            hint = near(name, [shown(file.relative) for file in next(files.blocks(), [])])
             raise DataError(f"'{path}' line {number}: there is no file '{name}' beside it.{hint}")
         if place in rows:
             raise DataError(f"'{path}' lines {rows[place]} and {number} both say '{name}'.")
@@ -115,7 +115,7 @@ def read_metadata(root: Path, files: Sequence[Found]) -> Metadata | None:
         for column, cell in row.items():
             if column != KEY:
                 cells.setdefault(column, {})[place] = cell
-    return Metadata(path, rows, cells, _aside(path, rows, cells, known))
+    return Metadata(path, rows, cells, _aside(path, rows, cells, files))
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, Cell]]]:
@@ -159,7 +159,7 @@ def _aside(
     path: Path,
     rows: Mapping[bytes, int],
     cells: Mapping[str, Mapping[bytes, Cell]],
-    known: Mapping[bytes, Found],
+    known: Listing,
 ) -> dict[str, Found]:
     """Files that columns of nothing but picture names point to.
 

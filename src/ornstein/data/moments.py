@@ -9,9 +9,11 @@ import numpy as np
 _CHUNK_BYTES = 1 << 24
 
 
-def chunks(items: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The items at ``indices`` in order, in pieces of about 16 MB, so that a memmap stays one."""
-    size = max(1, int(_CHUNK_BYTES // max(1, items[:1].nbytes)))
+def chunks(
+    items: np.ndarray, indices: np.ndarray | range, most: int = _CHUNK_BYTES
+) -> Iterator[np.ndarray]:
+    """The items at ``indices`` in order, in pieces of some bytes, so that a memmap stays one."""
+    size = max(1, int(most // max(1, items[:1].nbytes)))
     for start in range(0, len(indices), size):
         yield np.take(items, indices[start : start + size], axis=0)
 
@@ -22,7 +24,7 @@ def moments_of_bytes(
     """Mean and deviation of each channel of 8-bit items, counted exactly in integers."""
     channels = items.shape[1]
     counts = np.zeros((channels, 256), dtype=np.int64)
-    for part in chunks(items, train):
+    for part in chunks(items, train, 1 << 18):  # bincount makes eight bytes of one
         for c in range(channels):
             counts[c] += np.bincount(part[:, c].ravel(), minlength=256)
     values = np.arange(256, dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from ornstein.data.sources import SOURCES, open_penguins, places
 from ornstein.data.tables import Table, open_table, read_text
 from ornstein.data.tar_index import open_shards
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
+from ornstein.data.walk import names_below
 from ornstein.errors import DataError, UsageError, near
 
 Progress = Callable[[int, int], None]
@@ -197,8 +199,9 @@ def _length(size: tuple[int, int] | None) -> int | None:
 
 def _sounds(path: Path) -> bool:
     """Whether most files of a folder are .wav files."""
-    files = [name.lower() for name in (str(file) for file in path.rglob("*")) if "." in name]
-    return 2 * sum(name.endswith(".wav") for name in files) > len(files)
+    names = (name.lower() for name in names_below(path) if "." in name)
+    count = Counter(name.endswith(".wav") for name in names)
+    return count[True] > count[False]
 
 
 def _exists(path: Path) -> bool:

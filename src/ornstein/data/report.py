@@ -28,7 +28,7 @@ def report(dataset: Dataset) -> list[str]:
         *dataset.notes,
     ]
     if dataset.refused:
-        reasons = tally([r.reason for r in dataset.refused])
+        reasons = tally(r.reason for r in dataset.refused)
         lines.append(f"{len(dataset.refused):,} files left out: {reasons}")
     same, close = duplicates(dataset)
     if same or close:

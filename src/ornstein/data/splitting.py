@@ -9,6 +9,7 @@ from ornstein.data.moments import chunks
 HELDOUT_SHARE = 0.05
 HELDOUT_MOST = 10_000
 HELDOUT_FROM = 20  # smaller sets hold nothing out
+_PIECE = 1 << 18  # bytes hashed at a time
 
 
 def split(items: np.ndarray) -> np.ndarray:
@@ -27,7 +28,9 @@ def held_out(keys: np.ndarray) -> np.ndarray:
     if n < HELDOUT_FROM:
         return np.empty(0, dtype=np.int64)
     count = min(max(1, round(HELDOUT_SHARE * n)), HELDOUT_MOST)
-    order = np.argsort(keys, kind="stable")
+    # The least keys alone are sorted, with all copies of the last of them.
+    least = np.flatnonzero(keys <= np.partition(keys, count)[count])
+    order = least[np.argsort(keys[least], kind="stable")]
     ranked = keys[order]
     cut = count
     while cut > 0 and ranked[cut - 1] == ranked[cut]:  # never between two copies
@@ -49,7 +52,7 @@ def content_keys(items: np.ndarray) -> np.ndarray:
     ) | np.uint64(1)
     keys = np.empty(len(items), dtype=np.uint64)
     start = 0
-    for part in chunks(items, np.arange(len(items))):
+    for part in chunks(items, range(len(items)), _PIECE):
         rows = np.zeros((len(part), words * 8), dtype=np.uint8)
         little = part.astype(part.dtype.newbyteorder("<"), copy=False)
         rows[:, :size] = np.ascontiguousarray(little).view(np.uint8).reshape(len(part), size)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -83,7 +84,9 @@ def index(
     with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
         first = list(pool.map(lambda place: head(_file(archives, place)), found[:JUDGED]))
         heads = [h for h in first if isinstance(h, Head)]
-        target = size or default_size(heads)
+        sides = [min(h.height, h.width) for h in heads]
+        sizes = list({(h.height, h.width) for h in heads})
+        target = size or default_size(sizes, median(sides or [0]))
         grey = all(h.mode in GREY_MODES or h.mode.startswith("I;16") for h in heads)
         items = Shards(archives, found, 1 if grey and heads else 3, target, "")
         looks = []
@@ -97,13 +100,13 @@ def index(
                 progress(block.stop, len(found))
     good = np.concatenate([look.good for look in looks]) if looks else np.empty(0, bool)
     if not good.any():
-        why = f" ({tally([reason for _, reason in refused])})" if refused else ""
+        why = f" ({tally(reason for _, reason in refused)})" if refused else ""
         raise DataError(
             f"'{shown(os.fsencode(root))}' has no pictures that can be used in its "
             f"{len(archives):,} .tar files{why}; pack them, uncompressed, as 000000.jpg beside "
             "000000.cls."
         )
-    check_bad(root, range(int(good.sum())), [(*pair, True) for pair in refused], allow_bad)
+    check_bad(root, int(good.sum()), [Refused(*pair) for pair in refused], allow_bad)
     sums = np.concatenate([look.sums for look in looks])[good]
     heldout = held_out(np.concatenate([look.keys for look in looks])[good])
     labels = found["c"][good].astype(np.int64)

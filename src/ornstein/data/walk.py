@@ -1,27 +1,52 @@
-"""The files of a folder in one fixed order: links followed, loops ended, each file once."""
+"""The files of a folder: links followed, loops ended, each file once.
+
+What is found goes into a database on disk (see ``ornstein.data.listing``) as it is found, and so
+do the folders and links still to be looked at: a million files take the memory of ten.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import sqlite3
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-SYSTEM_NAMES = ("thumbs.db", "desktop.ini", "__macosx")
+SYSTEM_NAMES = (b"thumbs.db", b"desktop.ini", b"__macosx")
+
+# ``node`` is what a file is known by, whatever it is called; ``far`` is the number of links on
+# the way to it. Both numbers of a node, and times, may have 64 bits; SQLite's have a sign.
+TABLES = """
+CREATE TABLE files (path BLOB PRIMARY KEY, size, changed, node, far) WITHOUT ROWID;
+CREATE TABLE links (far, path BLOB, PRIMARY KEY (far, path)) WITHOUT ROWID;
+CREATE TABLE waiting (path BLOB);
+CREATE TABLE entered (node PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE passed (path BLOB, reason);
+"""
+# What is reached through links comes after what lies in the tree itself, so a link never takes a
+# file away from its own folder.
+AGAIN = """
+CREATE TABLE again AS SELECT path FROM (
+    SELECT path, row_number() OVER (PARTITION BY node ORDER BY far, path) AS k FROM files
+) WHERE k > 1;
+INSERT INTO passed SELECT path, 'another name of a file already read' FROM again;
+DELETE FROM files WHERE path IN (SELECT path FROM again);
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A regular file: the root, path below the root as bytes, size and time of change.
+    """A regular file: the root, path below the root as bytes, and size.
 
-    One that lies in an archive has its bytes in ``data``. There may be millions of these.
+    One that lies in an archive has its bytes in ``data``.
     """
 
     root: str
     relative: bytes
     size: int
-    changed: int
     data: bytes | None = None
 
     @property
@@ -36,98 +61,106 @@ class Found:
 
 def packed(archive: Path, data: bytes) -> Found:
     """A file whose bytes came out of an archive."""
-    return Found(str(archive.parent), os.fsencode(archive.name), len(data), 0, data)
+    return Found(str(archive.parent), os.fsencode(archive.name), len(data), data)
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """Something in the folder that is not a file to read, and why."""
-
-    relative: bytes
-    reason: str
-
-
-def walk(root: str) -> tuple[list[Found], list[Passed]]:
-    """Regular files under ``root``, sorted by the bytes of their relative path.
+def walk(root: str, into: sqlite3.Connection, met: Callable[[], None] = lambda: None) -> None:
+    """Put the regular files under ``root`` into ``files``, all else into ``passed``, with why.
 
     Directories and files are known by device and inode, so a loop of links ends and a file with
-    several names counts once, under its first name. What is reached through links comes after
-    what lies in the tree itself, so a link never takes a file away from its own folder.
+    several names counts once, under its first name.
+
+    Args:
+        root: The folder.
+        into: A database with TABLES.
+        met: Called for everything that is met; what it raises ends the walk.
     """
-    found: list[Found] = []
-    passed: list[Passed] = []
-    links: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    _directory(root, root, found, passed, links, seen)
-    while links:  # in the order found; a linked folder may hold links of its own
-        link = links.pop(0)
+    into.execute("BEGIN")
+    into.execute("INSERT INTO links VALUES (0, x'')")  # the root, and then links, nearest first
+    top, place = os.fsencode(root), (-1, b"")
+    following = "SELECT * FROM links WHERE (far, path) > (?, ?) ORDER BY far, path LIMIT 1"
+    while (place := into.execute(following, place).fetchone()) is not None:
+        far, link = place
         try:
-            status = Path(link).stat()
+            status = os.stat(os.path.join(top, link))  # noqa: PTH116, PTH118 - of any bytes
         except OSError:
-            passed.append(Passed(_below(root, link), "broken link"))
+            _pass(into, link, "broken link")
             continue
         if stat.S_ISDIR(status.st_mode):
-            _directory(root, link, found, passed, links, seen)
+            _folders(into, top, link, far, met)
         else:
-            _file(root, link, status, found, passed, seen)
-    return sorted(found, key=lambda f: f.relative), sorted(passed, key=lambda p: p.relative)
+            _file(into, link, status, far)
+    into.execute("COMMIT")
+    into.executescript(AGAIN)
 
 
-def _directory(
-    root: str,
-    start: str,
-    found: list[Found],
-    passed: list[Passed],
-    links: list[str],
-    seen: set[tuple[int, int]],
+def _folders(
+    into: sqlite3.Connection, top: bytes, start: bytes, far: int, met: Callable[[], None]
 ) -> None:
     """Collect below ``start`` without entering links; a list and no recursion, for deep trees."""
-    waiting = [start]
-    while waiting:
-        folder = waiting.pop()
+    into.execute("INSERT INTO waiting VALUES (?)", (start,))
+    while last := into.execute("SELECT rowid, path FROM waiting ORDER BY rowid DESC").fetchone():
+        row, folder = last
+        into.execute("DELETE FROM waiting WHERE rowid = ?", (row,))
+        place = os.path.join(top, folder)  # noqa: PTH118 - of any bytes
         try:
-            status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda e: os.fsencode(e.name))
+            node = _node(os.stat(place))  # noqa: PTH116
+            if into.execute("INSERT OR IGNORE INTO entered VALUES (?)", (node,)).rowcount:
+                with os.scandir(place) as entries:
+                    for entry in entries:
+                        met()
+                        _entry(into, folder, entry, far)
         except OSError:
-            passed.append(Passed(_below(root, folder), "folder cannot be read"))
-            continue
-        below = []
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES:
-                passed.append(Passed(_below(root, entry.path), "hidden or system file"))
-            elif entry.is_symlink():
-                links.append(entry.path)
-            elif entry.is_dir(follow_symlinks=False):
-                below.append(entry.path)
-            else:
-                _file(root, entry.path, entry.stat(follow_symlinks=False), found, passed, seen)
-        waiting.extend(reversed(below))
+            _pass(into, folder, "folder cannot be read")
 
 
-def _file(
-    root: str,
-    path: str,
-    status: os.stat_result,
-    found: list[Found],
-    passed: list[Passed],
-    seen: set[tuple[int, int]],
-) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        passed.append(Passed(_below(root, path), "not a regular file"))
-    elif (status.st_dev, status.st_ino) in seen:
-        passed.append(Passed(_below(root, path), "another name of a file already read"))
+def _entry(into: sqlite3.Connection, folder: bytes, entry: os.DirEntry[bytes], far: int) -> None:
+    name = entry.name
+    path = folder + b"/" + name if folder else name
+    if name.startswith(b".") or name.lower() in SYSTEM_NAMES:
+        _pass(into, path, "hidden or system file")
+    elif entry.is_symlink():
+        into.execute("INSERT INTO links VALUES (?, ?)", (far + 1, path))
+    elif entry.is_dir(follow_symlinks=False):
+        into.execute("INSERT INTO waiting VALUES (?)", (path,))
     else:
-        seen.add((status.st_dev, status.st_ino))
-        below = _below(root, path)
-        found.append(Found(root, below, status.st_size, status.st_mtime_ns))
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            _pass(into, path, "removed while reading")
+            return
+        _file(into, path, status, far)
 
 
-def _below(root: str, path: str) -> bytes:
-    return os.fsencode(os.path.relpath(path, root))
+def _file(into: sqlite3.Connection, path: bytes, status: os.stat_result, far: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        _pass(into, path, "not a regular file")
+        return
+    row = (path, status.st_size, str(status.st_mtime_ns), _node(status), far)
+    into.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _pass(into: sqlite3.Connection, path: bytes, reason: str) -> None:
+    into.execute("INSERT INTO passed VALUES (?, ?)", (path or b".", reason))
+
+
+def _node(status: os.stat_result) -> str:
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def names_below(folder: Path) -> Iterator[str]:
+    """Names of the files below a folder, in no order; links are not entered, nothing is kept."""
+    with ExitStack() as stack, suppress(OSError):
+        open_ones = [stack.enter_context(os.scandir(folder))]
+        while open_ones:
+            entry = next(open_ones[-1], None)
+            if entry is None:
+                open_ones.pop().close()
+            elif entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    open_ones.append(stack.enter_context(os.scandir(entry.path)))
+            else:
+                yield entry.name
 
 
 def shown(path: bytes) -> str:
