@@ -1,0 +1,22 @@
+"""Diffusion beside the other families of generative models: same data, same time, same judge."""
+
+from ornstein.comparing.comparison import Comparison, Protocol, compare, done
+from ornstein.comparing.families import FAMILIES, Family
+from ornstein.comparing.family import Budget, Fit, Fitted, Spent, Task
+from ornstein.comparing.measuring import Part, samples
+
+__all__ = [
+    "FAMILIES",
+    "Budget",
+    "Comparison",
+    "Family",
+    "Fit",
+    "Fitted",
+    "Part",
+    "Protocol",
+    "Spent",
+    "Task",
+    "compare",
+    "done",
+    "samples",
+]

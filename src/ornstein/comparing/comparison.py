@@ -1,0 +1,191 @@
+"""All families with all seeds: trained in turn, kept part by part, put into one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ornstein.comparing.columns import COLUMNS, Column, floor_of, told
+from ornstein.comparing.families import FAMILIES, check_needs
+from ornstein.comparing.family import Budget, Task
+from ornstein.comparing.measuring import Part, keep, kept, measured
+from ornstein.data import Dataset
+from ornstein.errors import StoppedEarly, UsageError
+from ornstein.evaluate import Reference
+from ornstein.training.disk import make_folder, write_atomically
+
+RULES = "compare-1"  # recipes and measures; a change of them makes a new name
+Told = Callable[[Part, int, int], None]
+"""Called with (part, parts done, parts in all)."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the parts of one comparison share.
+
+    Attributes:
+        data: Name of the data.
+        reference: Their fingerprint.
+        seconds: Of each training; None for steps.
+        steps: Of each training; None for seconds.
+        n: Samples of each model.
+        judge: Features and their digest.
+        rules: Version of recipes and measures.
+    """
+
+    data: str
+    reference: str
+    seconds: float | None
+    steps: int | None
+    n: int
+    judge: str
+    rules: str = RULES
+
+    @classmethod
+    def of(cls, data: Dataset, budget: Budget, n: int, judge: Reference) -> Protocol:
+        """Gather it."""
+        named = f"{judge.features.name} {judge.features.digest}"
+        return cls(data.name, data.fingerprint, budget.seconds, budget.steps, n, named)
+
+    def hold(self, folder: Path) -> None:
+        """Write it into the folder of a comparison, or find it there.
+
+        Raises:
+            UsageError: the folder holds a comparison by another protocol.
+        """
+        path, mine = folder / "protocol.json", asdict(self)
+        if path.is_file():
+            other = json.loads(path.read_text("utf-8"))
+            unlike = [
+                f"{k} {other.get(k)} and not {v}" for k, v in mine.items() if other.get(k) != v
+            ]
+            if unlike:
+                raise UsageError(
+                    f"{folder} holds a comparison with {'; '.join(unlike)}. Put this one "
+                    "elsewhere: --out OTHER"
+                )
+        make_folder(folder)
+        write_atomically(path, json.dumps(mine, indent=1).encode())
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Parts that were measured alike.
+
+    Attributes:
+        protocol: How.
+        families: Keys of FAMILIES, in the order of the table.
+        parts: All that were trained.
+        floor: Numbers of real held-out items, by name of the column.
+        unit: Of a likelihood: "bits" of levels, "nats" of the density of real numbers.
+    """
+
+    protocol: Protocol
+    families: tuple[str, ...]
+    parts: tuple[Part, ...]
+    floor: Mapping[str, float]
+    unit: str
+
+    def of(self, family: str) -> list[Part]:
+        """The parts of one family."""
+        return [part for part in self.parts if part.family == family]
+
+    def columns(self) -> dict[str, Column]:
+        """The columns that say something of these data."""
+        return {
+            name: column._replace(title=column.title.format(unit=self.unit))
+            for name, column in COLUMNS.items()
+            if any(column.of(part) is not None for part in self.parts)
+            and (name != "matched" or name in self.floor)
+        }
+
+    def cells(self) -> list[list[str]]:
+        """The table as text: a head, a line for each family, and the floor of real data."""
+        columns = self.columns()
+        lines = [["", "family", "seeds", *(column.title for column in columns.values())]]
+        for family in self.families:
+            parts = self.of(family)
+            good = sum(part.trouble is None for part in parts)
+            numbers = [told(column, parts) for column in columns.values()]
+            lines.append(["", FAMILIES[family].title, f"{good}/{len(parts)}", *numbers])
+        real = [f"{self.floor[k]:.4g}" if k in self.floor else "" for k in columns]
+        return [*lines, ["", "real data", "", *real]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        columns = self.columns()
+        return {
+            "protocol": asdict(self.protocol),
+            "unit": self.unit,
+            "families": {
+                family: {
+                    "likelihood": FAMILIES[family].likelihood,
+                    "diverged": {p.seed: p.trouble for p in self.of(family) if p.trouble},
+                    **{k: [c.of(part) for part in self.of(family)] for k, c in columns.items()},
+                }
+                for family in self.families
+            },
+            "real": dict(self.floor),
+        }
+
+
+def done(task: Task, families: Sequence[str], seeds: int) -> int:
+    """How many parts of a comparison are kept already."""
+    folder = task.folder / "parts"
+    return sum(kept(name, seed, folder) is not None for name in families for seed in range(seeds))
+
+
+def compare(
+    task: Task,
+    budget: Budget,
+    reference: Reference,
+    *,
+    families: Sequence[str] = tuple(FAMILIES),
+    seeds: int = 5,
+    n: int = 1000,
+    say: Told | None = None,
+) -> Comparison:
+    """Train every family with every seed within the same budget, and measure all alike.
+
+    The families take turns seed by seed, so that a machine that changes its pace does not favour
+    one. What is done is kept in the folder of the task, and is not done again.
+
+    Args:
+        task: The data, and the folder.
+        budget: Of each training.
+        reference: The data, read by the judge.
+        families: Keys of FAMILIES.
+        seeds: How many, from 0 on.
+        n: Samples of each model.
+        say: Told of each part that is done.
+
+    Raises:
+        StoppedEarly: somebody asked to stop; the same call goes on.
+        UsageError: the folder holds another comparison, or a library is missing.
+    """
+    check_needs(families)
+    Protocol.of(task.data, budget, n, reference).hold(task.folder)
+    wanted = [(family, seed) for seed in range(seeds) for family in families]
+    parts: list[Part] = []
+    folder = task.folder / "parts"
+    for family, seed in wanted:
+        part = kept(family, seed, folder)
+        if part is None:
+            try:
+                part, items = measured(family, task, budget, reference, n=n, seed=seed)
+            except StoppedEarly as stop:
+                raise StoppedEarly(
+                    f"stopped in {family}, seed {seed}: {len(parts)} of {len(wanted)} parts are "
+                    "done and kept. The same command goes on from there."
+                ) from stop
+            keep(part, items, task.data.kind, folder)
+            if say is not None:
+                say(part, len(parts) + 1, len(wanted))
+        parts.append(part)
+    unit = "nats" if task.data.coding.step is None else "bits"
+    floor = floor_of(parts, reference)
+    protocol = Protocol.of(task.data, budget, n, reference)
+    return Comparison(protocol, tuple(families), tuple(parts), floor, unit)

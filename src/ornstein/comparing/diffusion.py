@@ -1,0 +1,55 @@
+"""Diffusion as anybody trains it: ``ornstein.train`` with its own defaults, in a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ornstein.bundle import Bundle
+from ornstein.comparing.family import Budget, Spent, Task
+from ornstein.launch import train
+from ornstein.likelihood import bounded, likelihood
+
+BLIND = {"data.conditions": "[]"}  # as the other families, it is told nothing of the items
+
+
+@dataclass(frozen=True, eq=False)
+class Diffusion:
+    """A trained model with the way of sampling that it was planned with.
+
+    Attributes:
+        bundle: The model.
+        spent: What the training took, with planning, previews and saving.
+    """
+
+    bundle: Bundle
+    spent: Spent
+
+    @property
+    def evaluations(self) -> int:
+        return self.bundle.walk(1).evaluations
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        return self.bundle.sample(n, seed=seed, batch=256).items
+
+    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+        """By the probability flow of real numbers; of levels the bound by the chain.
+
+        A model that saw levels as they are has no density between them.
+        """
+        by = likelihood if self.bundle.coding.step is None else bounded
+        return by(self.bundle, raw, seed=seed).items
+
+
+def fit_diffusion(task: Task, budget: Budget, seed: int) -> Diffusion:
+    """Train a run in the folder of the task, or go on with it."""
+    run = train(
+        task.source, name=f"diffusion-{seed}", settings=BLIND, size=task.size, seed=seed,
+        minutes=None if budget.seconds is None else budget.seconds / 60, steps=budget.steps,
+        runs=task.folder,
+    )  # fmt: skip
+    bundle, record = run.bundle(), run.record
+    weights = sum(p.numel() for p in bundle.model.parameters())
+    return Diffusion(bundle, Spent(weights, int(record["step"]), float(record["seconds"])))

@@ -1,0 +1,101 @@
+"""A normalising flow: neural splines (arXiv:1906.04032) of the library zuko.
+
+Of few dimensions it is autoregressive, each value given all before it; of many it is a chain of
+couplings, each half given the other, so that a sample takes two passes and not one for each value.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ornstein import build
+from ornstein.comparing.family import Budget, Spent, Task
+from ornstein.comparing.playing import Player, play
+from ornstein.core import key
+from ornstein.data import Dataset
+from ornstein.likelihood.fitting import between_levels
+from ornstein.training.batches import dequantised
+
+FEW = 16  # dimensions up to which it is autoregressive
+RATES = {"image": 1e-3, "series": 1e-3, "vector": 1e-3, "table": 1e-3}
+TRANSFORMS, HIDDEN, BINS = 5, (256, 256), 8
+DRAWS = 8  # of the noise between levels, averaged before the logarithm
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """A trained flow.
+
+    Attributes:
+        net: zuko's lazy distribution of flattened standardised items.
+        data: Whose coding leads back to raw units.
+        spent: What the training took.
+        evaluations: Passes through all its networks for one sample.
+    """
+
+    net: nn.Module
+    data: Dataset
+    spent: Spent
+    evaluations: int
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(seed, "flow"))
+            sizes = [min(256, n - first) for first in range(0, n, 256)]
+            made = torch.cat([self.net().sample((size,)) for size in sizes])
+        return self.data.coding.decode(made.reshape(n, *self.data.shape))
+
+    @torch.no_grad()
+    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+        """Exact for real numbers; of levels the mean density of the noise between them."""
+        coding, many = self.data.coding, len(raw)
+        scale = -self.data.dims / len(coding.std) * sum(math.log(s) for s in coding.std)
+        items = torch.as_tensor(raw)
+        draws = 1 if coding.step is None else DRAWS
+        found = []
+        for draw in range(draws):
+            numbers = range(draw * many, (draw + 1) * many)
+            x = items if coding.step is None else between_levels(items, coding.step, numbers, seed)
+            found.append(self._log_prob(coding.encode(x.double())))
+        mean = torch.stack(found).logsumexp(0) - math.log(draws)
+        return mean + scale + self.data.dims * math.log(coding.step or 1.0)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        where = next(self.net.parameters()).device
+        parts = [self.net().log_prob(part.to(where)) for part in x.flatten(1).split(256)]
+        return torch.cat(parts).double().cpu()
+
+
+def fit_flow(task: Task, budget: Budget, seed: int) -> Flow:
+    """Train a flow on the likelihood itself."""
+    data, passes = task.data, task.data.dims if task.data.dims <= FEW else 2
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "flow"))
+        net = _spline(data.dims, passes).to(build.device())
+    step = data.coding.step
+    bins = None if step is None else [step / std for std in data.coding.std]
+
+    def loss(x: Tensor) -> Tensor:
+        if bins is not None:
+            x = dequantised(x, bins, torch.rand_like(x))
+        nats: Tensor = -net().log_prob(x.flatten(1)).mean() / data.dims
+        return nats
+
+    player = Player(net, loss, RATES[data.kind], clip=1.0)
+    return Flow(net, data, play([player], net, task, budget, seed), passes)
+
+
+def _spline(dims: int, passes: int) -> nn.Module:
+    from zuko.flows import NSF
+
+    net: nn.Module = NSF(
+        dims, transforms=TRANSFORMS, bins=BINS, passes=passes, hidden_features=HIDDEN,
+        randperm=dims > FEW,
+    )  # fmt: skip
+    return net

@@ -1,0 +1,94 @@
+"""The training of one or more players, each of which moves its own weights to lower its own loss.
+
+A flow and a VAE are one player, a GAN is two. The rate rises, stays and falls to zero over the
+share of the budget, and the weights are averaged, as in the house's own training.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ornstein.comparing.family import Budget, Spent, Task
+from ornstein.core import key
+from ornstein.errors import DivergedError
+from ornstein.planning import BATCH
+from ornstein.training.ema import PowerEMA
+
+WARMUP, DECAY = 0.02, 0.4  # shares of the budget
+EMA = 0.1  # relative width
+
+
+@dataclass(frozen=True, eq=False)
+class Player:
+    """One of those that are trained.
+
+    Attributes:
+        module: Whose weights it moves.
+        loss: Of a batch of standardised items (B, *shape); less is better for this player.
+        rate: Peak learning rate of Adam.
+        betas: Of Adam.
+        clip: Greatest norm of the gradient.
+    """
+
+    module: nn.Module
+    loss: Callable[[Tensor], Tensor]
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = math.inf
+
+
+def play(
+    players: Sequence[Player], kept: nn.Module, task: Task, budget: Budget, seed: int
+) -> Spent:
+    """Let the players take turns until the budget is spent; ``kept`` ends with averaged weights.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        StoppedEarly: somebody asked to stop.
+    """
+    began, done, ema = time.monotonic(), 0, PowerEMA(kept, EMA)
+    train, where = torch.as_tensor(task.data.train), next(kept.parameters()).device
+    optimizers = [
+        torch.optim.Adam(player.module.parameters(), player.rate, player.betas)
+        for player in players
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "play"))
+        for share in budget.shares():
+            chosen = train[torch.randint(len(train), (BATCH[task.data.kind],))]
+            batch = task.data.batch(chosen).to(where)
+            for player, optimizer in zip(players, optimizers, strict=True):
+                _turn(player, optimizer, batch, rate_share(share), done)
+            done += 1
+            ema.update(kept, done)
+    ema.copy_to(kept)
+    kept.eval()
+    weights = sum(p.numel() for player in players for p in player.module.parameters())
+    return Spent(weights, done, time.monotonic() - began)
+
+
+def rate_share(share: float) -> float:
+    """Share of the peak rate where this share of the budget is spent."""
+    return min(1.0, (share + 1e-3) / WARMUP, (1 - share) / DECAY)
+
+
+def _turn(
+    player: Player, optimizer: torch.optim.Optimizer, batch: Tensor, share: float, done: int
+) -> None:
+    """One step of one player; the gradient is that of its own weights alone."""
+    weights = list(player.module.parameters())
+    loss = player.loss(batch)
+    if not math.isfinite(value := float(loss.detach())):
+        raise DivergedError(f"the loss is {value:g} after {done:,} steps.")
+    for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        weight.grad = slope
+    nn.utils.clip_grad_norm_(weights, player.clip)
+    for group in optimizer.param_groups:
+        group["lr"] = share * player.rate
+    optimizer.step()

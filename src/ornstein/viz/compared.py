@@ -1,0 +1,69 @@
+"""Families of models side by side: samples of each, and every number seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from ornstein.errors import UsageError
+from ornstein.viz.schedule import dress, new_figure
+
+
+class Panel(NamedTuple):
+    """One number of all families.
+
+    Attributes:
+        title: What it is.
+        values: Of each family, one for each seed; empty where a family has none.
+        real: The same of real items, if it has a meaning for them.
+        scale: "linear", which starts at 0, or "log".
+    """
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    real: float | None = None
+    scale: str = "linear"
+
+
+def draw_comparison(
+    sheets: Mapping[str, Image.Image], panels: Sequence[Panel], path: str | Path
+) -> Path:
+    """Draw a sheet of samples for each family, and below them a dot for each seed.
+
+    Args:
+        sheets: Title to picture, real items among them.
+        panels: Numbers.
+        path: Where to write; the suffix names the format (.png, .svg, .pdf).
+
+    Raises:
+        UsageError: matplotlib is not installed, or there is nothing to draw.
+    """
+    if not sheets or not panels:
+        raise UsageError("there is nothing to draw: no family has samples.")
+    figure = new_figure((12.5, 6.2))
+    above, below = (figure.add_subfigure(place) for place in figure.add_gridspec(2, 1))
+    for axis, (title, sheet) in zip(above.subplots(1, len(sheets)), sheets.items(), strict=True):
+        axis.imshow(sheet, interpolation="none")
+        axis.set_axis_off()
+        axis.set_title(title, fontsize=9)
+    for axis, panel in zip(below.subplots(1, len(panels)), panels, strict=True):
+        for place, values in enumerate(panel.values.values()):
+            axis.plot([place] * len(values), values, "o", ms=5, alpha=0.6, color=f"C{place}")
+        if panel.real is not None:
+            axis.axhline(panel.real, color="tab:green", linewidth=1, linestyle="--")
+        dress(axis, panel.title, "")
+        axis.set_yscale(panel.scale)
+        if (
+            panel.scale == "linear"
+            and min((min(v) for v in panel.values.values() if v), default=0) >= 0
+        ):
+            axis.set_ylim(bottom=0)
+        axis.set_xticks(range(len(panel.values)), list(panel.values), fontsize=8)
+        axis.set_xlim(-0.5, len(panel.values) - 0.5)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
