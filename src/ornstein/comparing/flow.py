@@ -1,7 +1,9 @@
-"""A normalising flow: neural splines (arXiv:1906.04032) of the library zuko.
+"""A normalising flow of the library zuko: neural splines (arXiv:1906.04032) where they are cheap.
 
 Of few dimensions it is autoregressive, each value given all before it; of many it is a chain of
 couplings, each half given the other, so that a sample takes two passes and not one for each value.
+A spline asks 23 numbers of its network for each value: of very many dimensions the couplings are
+affine (arXiv:1605.08803), which ask two.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from ornstein.data import Dataset
 from ornstein.likelihood.fitting import between_levels
 from ornstein.training.batches import dequantised
 
-FEW = 16  # dimensions up to which it is autoregressive
+FEW, MANY = 16, 256  # dimensions up to which it is autoregressive, and up to which of splines
 RATES = {"image": 1e-3, "series": 1e-3, "vector": 1e-3, "table": 1e-3}
-TRANSFORMS, HIDDEN, BINS = 5, (256, 256), 8
+TRANSFORMS, HIDDEN = 5, (128, 128)
 DRAWS = 8  # of the noise between levels, averaged before the logarithm
 
 
@@ -77,7 +79,7 @@ def fit_flow(task: Task, budget: Budget, seed: int) -> Flow:
     data, passes = task.data, task.data.dims if task.data.dims <= FEW else 2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "flow"))
-        net = _spline(data.dims, passes).to(build.device())
+        net = _flow(data.dims, passes).to(build.device())
     step = data.coding.step
     bins = None if step is None else [step / std for std in data.coding.std]
 
@@ -91,11 +93,11 @@ def fit_flow(task: Task, budget: Budget, seed: int) -> Flow:
     return Flow(net, data, play([player], net, task, budget, seed), passes)
 
 
-def _spline(dims: int, passes: int) -> nn.Module:
-    from zuko.flows import NSF
+def _flow(dims: int, passes: int) -> nn.Module:
+    from zuko.flows import MAF, NSF
 
-    net: nn.Module = NSF(
-        dims, transforms=TRANSFORMS, bins=BINS, passes=passes, hidden_features=HIDDEN,
-        randperm=dims > FEW,
-    )  # fmt: skip
+    make = NSF if dims <= MANY else MAF
+    net: nn.Module = make(
+        dims, transforms=TRANSFORMS, passes=passes, hidden_features=HIDDEN, randperm=dims > FEW
+    )
     return net

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ornstein.nets.layers import CONVOLUTIONS, convolution, silent
 
-BASE = 32  # channels at full size; twice as many at each half of it
+BASE = 16  # channels at full size; twice as many at each half of it
 WIDEST = 128
 HIDDEN, LAYERS = 256, 3  # of items without space
 SLOPE = 0.2

@@ -1,0 +1,235 @@
+"""Comparing: what is planted is reported, what is done stays done, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from ornstein.cli.app import cli
+from ornstein.cli.faults import guarded
+from ornstein.comparing import FAMILIES, Budget, Comparison, Family, Part, Spent, Task, compare
+from ornstein.comparing import families as families_module
+from ornstein.data import Dataset, open_data
+from ornstein.errors import DivergedError, StoppedEarly, UsageError
+from ornstein.evaluate import Reference, reference_of
+
+CLOCKED = ("ms/sample", "seconds")  # columns that a clock gives
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return open_data("gaussians:2000")
+
+
+@pytest.fixture(scope="module")
+def reference(data: Dataset) -> Reference:
+    return reference_of(data)
+
+
+class Planted:
+    """A model that answers with chosen training items."""
+
+    spent = Spent(1, 1, 0.0)
+    evaluations = 1
+
+    def __init__(self, items: np.ndarray) -> None:
+        self.items = items
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        picked = self.items[rng.integers(len(self.items), size=n)]
+        noise = 1e-3 * rng.normal(size=picked.shape)
+        return (picked + noise).astype(np.float32)
+
+    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+        return None
+
+
+def honest(task: Task, budget: Budget, seed: int) -> Planted:
+    return Planted(task.data.raw(task.data.train))
+
+
+def collapsed(task: Task, budget: Budget, seed: int) -> Planted:
+    """One of eight modes."""
+    items = task.data.raw(task.data.train)
+    return Planted(items[np.linalg.norm(items - [2.0, 0.0], axis=1) < 0.4])
+
+
+def breaking(task: Task, budget: Budget, seed: int) -> Planted:
+    if seed == 1:
+        raise DivergedError("the loss is nan after 7 steps.")
+    return honest(task, budget, seed)
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fit in (honest, collapsed, breaking):
+        monkeypatch.setitem(FAMILIES, fit.__name__, Family(fit.__name__, "none", fit))
+
+
+def column(found: Comparison, family: str, name: str) -> list[float]:
+    return list(found.to_json()["families"][family][name])
+
+
+@pytest.mark.usefixtures("planted")
+def test_d12_a_collapsed_generator_is_reported_as_precise_and_of_low_recall(
+    data: Dataset, reference: Reference, tmp_path: Path
+) -> None:
+    names = ("honest", "collapsed")
+    found = compare(
+        Task("gaussians:2000", data, tmp_path), Budget(steps=1), reference,
+        families=names, seeds=2, n=400,
+    )  # fmt: skip
+    assert max(column(found, "collapsed", "recall")) < 0.2
+    assert min(column(found, "collapsed", "precision")) > 0.8
+    assert min(column(found, "honest", "recall")) > 0.8
+    assert found.floor["recall"] > 0.8
+    assert min(column(found, "collapsed", "frechet")) > 20 * max(
+        column(found, "honest", "frechet")
+    )
+
+
+@pytest.mark.usefixtures("planted")
+def test_seeds_that_diverge_are_counted_and_leave_the_numbers_of_the_others(
+    data: Dataset, reference: Reference, tmp_path: Path
+) -> None:
+    task = Task("gaussians:2000", data, tmp_path)
+    found = compare(task, Budget(steps=1), reference, families=("breaking",), seeds=3, n=200)
+    (_, line, _) = found.cells()
+    assert line[1:3] == ["breaking", "2/3"]
+    facts = found.to_json()["families"]["breaking"]
+    assert facts["diverged"] == {1: "the loss is nan after 7 steps."}
+    assert facts["recall"][1] is None
+    again = compare(task, Budget(steps=1), reference, families=("breaking",), seeds=3, n=200)
+    assert again.cells() == found.cells()
+
+
+def unclocked(found: Comparison) -> list[list[str]]:
+    lines = found.cells()
+    places = [k for k, title in enumerate(lines[0]) if title not in CLOCKED]
+    return [[line[k] for k in places] for line in lines]
+
+
+def test_what_was_interrupted_goes_on_to_the_same_table(
+    data: Dataset, reference: Reference, tmp_path: Path
+) -> None:
+    def run(folder: str, say: Callable[[Part, int, int], None] | None = None) -> Comparison:
+        task = Task("gaussians:2000", data, tmp_path / folder)
+        return compare(
+            task, Budget(steps=3), reference, families=("gan", "vae"), seeds=2, n=60, say=say
+        )
+
+    def interrupt(part: Part, ready: int, total: int) -> None:
+        assert total == 4
+        if ready == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", interrupt)
+    torn = tmp_path / "stopped" / "parts" / "gan-0.json"
+    torn.write_text(torn.read_text()[:300])
+    told: list[tuple[str, int]] = []
+    gone_on = run("stopped", lambda part, ready, total: told.append((part.family, part.seed)))
+    assert told == [("gan", 0), ("vae", 1)]
+    assert unclocked(gone_on) == unclocked(run("whole"))
+
+
+def test_a_stop_says_what_is_kept(
+    data: Dataset, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(task: Task, budget: Budget, seed: int) -> Planted:
+        raise StoppedEarly("stopped in the middle of a training.")
+
+    monkeypatch.setitem(FAMILIES, "gan", Family("GAN", "none", stopping))
+    with pytest.raises(StoppedEarly, match=r"stopped in gan, seed 0: 1 of 2 parts are done"):
+        compare(
+            Task("gaussians:2000", data, tmp_path), Budget(steps=1), reference,
+            families=("vae", "gan"), seeds=1, n=60,
+        )  # fmt: skip
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_folder_holds_comparisons_of_one_protocol_only(
+    data: Dataset, reference: Reference, tmp_path: Path
+) -> None:
+    task = Task("gaussians:2000", data, tmp_path)
+    compare(task, Budget(steps=1), reference, families=("honest",), seeds=1, n=60)
+    compare(task, Budget(steps=1), reference, families=("honest", "collapsed"), seeds=2, n=60)
+    with pytest.raises(UsageError, match=r"n 60 and not 70\. Put this one elsewhere: --out"):
+        compare(task, Budget(steps=1), reference, families=("honest",), seeds=1, n=70)
+
+
+def test_a_missing_library_is_one_sentence_before_anything_is_spent(
+    data: Dataset, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(families_module, "find_spec", lambda name: None)
+    task = Task("gaussians:2000", data, tmp_path / "new")
+    with pytest.raises(
+        UsageError, match=r"^the family 'flow' needs the library zuko: pip install"
+    ):
+        compare(task, Budget(steps=1), reference)
+    assert not task.folder.exists()
+
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Say:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = guarded(cli, ["compare", *words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_d12_the_command_compares_all_four_and_goes_on_where_it_was(
+    say: Say, tmp_path: Path
+) -> None:
+    words = ("gaussians:400", "--steps", "2", "-n", "50")
+    code, out, err = say(*words, "gan", "vae", "--seeds", "1")
+    assert (code, err) == (0, "")
+    assert "1 seeds x 2 families x 2 steps" in out
+    code, out, err = say(*words, "--seeds", "1")
+    assert (code, err) == (0, "")
+    assert "2 of 4 are done" in out
+    assert "gan        seed 0" not in out
+    folder = tmp_path / "gaussians-400-compare"
+    assert (folder / "compare.png").read_bytes()[:4] == b"\x89PNG"
+    assert "| VAE | 1/1 |" in (folder / "compare.md").read_text()
+    assert not (folder / "diffusion-0" / "classes").exists()
+    code, out, _ = say(*words, "--seeds", "1", "--json")
+    facts = json.loads(out)
+    assert list(facts["families"]) == ["gan", "vae", "flow", "diffusion"]
+    assert facts["families"]["gan"]["likelihood"] == [None]
+    assert facts["families"]["diffusion"]["steps"] == [2]
+    assert all(facts["families"][name]["likelihood"][0] < 0 for name in ("vae", "flow"))
+    from ornstein.bundle import load
+
+    assert load(folder / "diffusion-0").classes == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("digits", "gans"), "unknown family 'gans'. Did you mean 'gan'?"),
+        (("digits", "--minutes", "1", "--steps", "2"), "give --minutes or --steps, not both"),
+        (("digits", "--seeds", "0"), "'0' is no whole number from 1"),
+        (("nothing-here",), "neither a path that exists nor a known data set"),
+    ],
+)
+def test_wrong_words_are_one_sentence(say: Say, words: tuple[str, ...], says: str) -> None:
+    code, _, err = say(*words)
+    assert code in (2, 65)
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
