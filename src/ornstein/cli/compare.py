@@ -123,15 +123,11 @@ def announced(task: Task, names: tuple[str, ...], seeds: int, budget: Budget) ->
 def _tell(part: Part, ready: int, total: int) -> None:
     """A line for each part that is done."""
     head = f"{ready:>3}/{total}  {part.family:<10} seed {part.seed}"
-    if part.quality is None or part.spent is None:
+    if part.trouble is not None:
         click.echo(f"{head}  diverged: {part.trouble}")
         return
-    rows = part.quality.rows
-    click.echo(
-        f"{head}  Fréchet {rows['frechet_train'].value:.4g}, precision "
-        f"{rows['precision'].value:.3f}, recall {rows['recall'].value:.3f}; "
-        f"{part.spent.steps:,} steps in {part.spent.seconds:.1f} s"
-    )
+    shown = "Fréchet {frechet:.4g}, precision {precision:.3f}, recall {recall:.3f}"
+    click.echo(f"{head}  {shown}; {{steps:,}} steps in {{seconds:.1f}} s".format(**part.numbers))
 
 
 def write(found: Comparison, task: Task) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ornstein.comparing.columns import COLUMNS, Column, floor_of, told
+from ornstein.comparing.columns import COLUMNS, values
 from ornstein.comparing.families import FAMILIES, check_needs
 from ornstein.comparing.family import Budget, Task
 from ornstein.comparing.measuring import Part, keep, kept, measured
@@ -79,56 +79,48 @@ class Comparison:
         protocol: How.
         families: Keys of FAMILIES, in the order of the table.
         parts: All that were trained.
-        floor: Numbers of real held-out items, by name of the column.
         unit: Of a likelihood: "bits" of levels, "nats" of the density of real numbers.
     """
 
     protocol: Protocol
     families: tuple[str, ...]
     parts: tuple[Part, ...]
-    floor: Mapping[str, float]
     unit: str
 
     def of(self, family: str) -> list[Part]:
         """The parts of one family."""
         return [part for part in self.parts if part.family == family]
 
-    def columns(self) -> dict[str, Column]:
-        """The columns that say something of these data."""
-        return {
-            name: column._replace(title=column.title.format(unit=self.unit))
-            for name, column in COLUMNS.items()
-            if any(column.of(part) is not None for part in self.parts)
-            and (name != "matched" or name in self.floor)
-        }
+    @property
+    def floor(self) -> Mapping[str, float]:
+        """Numbers of real held-out items in the place of samples, by name of the column."""
+        return next((part.floor for part in self.parts if part.floor), {})
+
+    def titles(self) -> dict[str, str]:
+        """Heads of the columns that say something of these data, by name."""
+        known = {name for part in self.parts for name in part.numbers}
+        return {k: c.title.format(unit=self.unit) for k, c in COLUMNS.items() if k in known}
 
     def cells(self) -> list[list[str]]:
         """The table as text: a head, a line for each family, and the floor of real data."""
-        columns = self.columns()
-        lines = [["", "family", "seeds", *(column.title for column in columns.values())]]
+        titles = self.titles()
+        lines = [["", "family", "seeds", *titles.values()]]
         for family in self.families:
             parts = self.of(family)
             good = sum(part.trouble is None for part in parts)
-            numbers = [told(column, parts) for column in columns.values()]
-            lines.append(["", FAMILIES[family].title, f"{good}/{len(parts)}", *numbers])
-        real = [f"{self.floor[k]:.4g}" if k in self.floor else "" for k in columns]
+            found = {name: values(name, parts) for name in titles}
+            told = [COLUMNS[k].told(each) if each else "–" for k, each in found.items()]
+            lines.append(["", FAMILIES[family].title, f"{good}/{len(parts)}", *told])
+        real = [f"{self.floor[name]:.4g}" if name in self.floor else "" for name in titles]
         return [*lines, ["", "real data", "", *real]]
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values."""
-        columns = self.columns()
         return {
             "protocol": asdict(self.protocol),
             "unit": self.unit,
-            "families": {
-                family: {
-                    "likelihood": FAMILIES[family].likelihood,
-                    "diverged": {p.seed: p.trouble for p in self.of(family) if p.trouble},
-                    **{k: [c.of(part) for part in self.of(family)] for k, c in columns.items()},
-                }
-                for family in self.families
-            },
-            "real": dict(self.floor),
+            "likelihood": {name: FAMILIES[name].likelihood for name in self.families},
+            "parts": [asdict(part) for part in self.parts],
         }
 
 
@@ -167,7 +159,8 @@ def compare(
         UsageError: the folder holds another comparison, or a library is missing.
     """
     check_needs(families)
-    Protocol.of(task.data, budget, n, reference).hold(task.folder)
+    protocol = Protocol.of(task.data, budget, n, reference)
+    protocol.hold(task.folder)
     wanted = [(family, seed) for seed in range(seeds) for family in families]
     parts: list[Part] = []
     folder = task.folder / "parts"
@@ -186,6 +179,4 @@ def compare(
                 say(part, len(parts) + 1, len(wanted))
         parts.append(part)
     unit = "nats" if task.data.coding.step is None else "bits"
-    floor = floor_of(parts, reference)
-    protocol = Protocol.of(task.data, budget, n, reference)
-    return Comparison(protocol, tuple(families), tuple(parts), floor, unit)
+    return Comparison(protocol, tuple(families), tuple(parts), unit)

@@ -9,17 +9,14 @@ affine (arXiv:1605.08803), which ask two.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ornstein import build
-from ornstein.comparing.family import Budget, Spent, Task
-from ornstein.comparing.playing import Player, play
-from ornstein.core import key
-from ornstein.data import Dataset
+from ornstein.comparing.family import Budget, Task
+from ornstein.comparing.playing import PIECE, Played, Player, built, play
 from ornstein.likelihood.fitting import between_levels
 from ornstein.training.batches import dequantised
 
@@ -29,29 +26,12 @@ TRANSFORMS, HIDDEN = 5, (128, 128)
 DRAWS = 8  # of the noise between levels, averaged before the logarithm
 
 
-@dataclass(frozen=True, eq=False)
-class Flow:
-    """A trained flow.
+class Flow(Played):
+    """A trained flow; ``net`` is zuko's lazy distribution of flattened standardised items."""
 
-    Attributes:
-        net: zuko's lazy distribution of flattened standardised items.
-        data: Whose coding leads back to raw units.
-        spent: What the training took.
-        evaluations: Passes through all its networks for one sample.
-    """
-
-    net: nn.Module
-    data: Dataset
-    spent: Spent
-    evaluations: int
-
-    @torch.no_grad()
-    def sample(self, n: int, seed: int) -> np.ndarray:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(seed, "flow"))
-            sizes = [min(256, n - first) for first in range(0, n, 256)]
-            made = torch.cat([self.net().sample((size,)) for size in sizes])
-        return self.data.coding.decode(made.reshape(n, *self.data.shape))
+    def draw(self, n: int) -> Tensor:
+        made: Tensor = self.net().sample((n,))
+        return made
 
     @torch.no_grad()
     def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
@@ -69,17 +49,16 @@ class Flow:
         return mean + scale + self.data.dims * math.log(coding.step or 1.0)
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        where = next(self.net.parameters()).device
-        parts = [self.net().log_prob(part.to(where)) for part in x.flatten(1).split(256)]
+        parts = [
+            self.net().log_prob(part.to(build.device())) for part in x.flatten(1).split(PIECE)
+        ]
         return torch.cat(parts).double().cpu()
 
 
 def fit_flow(task: Task, budget: Budget, seed: int) -> Flow:
     """Train a flow on the likelihood itself."""
     data, passes = task.data, task.data.dims if task.data.dims <= FEW else 2
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "flow"))
-        net = _flow(data.dims, passes).to(build.device())
+    net = built(lambda: _flow(data.dims, passes), seed)
     step = data.coding.step
     bins = None if step is None else [step / std for std in data.coding.std]
 

@@ -8,20 +8,16 @@ the articles' GAN need not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ornstein import build
-from ornstein.comparing.family import Budget, Spent, Task
+from ornstein.comparing.family import Budget, Task
 from ornstein.comparing.nets import narrowing, widening
-from ornstein.comparing.playing import Player, play
-from ornstein.core import key
-from ornstein.data import Dataset
+from ornstein.comparing.playing import Played, Player, built, play
 
 LATENT = 64
 RATES = {"image": 5e-4, "series": 5e-4, "vector": 1e-3, "table": 1e-3}
@@ -40,40 +36,19 @@ def penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return slope.square().flatten(1).sum(1)
 
 
-@dataclass(frozen=True, eq=False)
-class Gan:
-    """A trained generator.
+class Gan(Played):
+    """A trained generator; its law has no density that could be told."""
 
-    Attributes:
-        generator: From noise (B, LATENT) to standardised items.
-        data: Whose coding leads back to raw units.
-        spent: What the training took, of the critic too.
-    """
-
-    generator: nn.Module
-    data: Dataset
-    spent: Spent
-    evaluations: int = 1
-
-    @torch.no_grad()
-    def sample(self, n: int, seed: int) -> np.ndarray:
-        noise = torch.randn(n, LATENT, generator=torch.Generator().manual_seed(key(seed, "gan")))
-        where = next(self.generator.parameters()).device
-        made = [self.generator(part.to(where)) for part in noise.split(256)]
-        return self.data.coding.decode(torch.cat(made))
-
-    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
-        """None: the law of a generator has no density that could be told."""
-        return None
+    def draw(self, n: int) -> Tensor:
+        made: Tensor = self.net(torch.randn(n, LATENT, device=build.device()))
+        return made
 
 
 def fit_gan(task: Task, budget: Budget, seed: int) -> Gan:
     """Train a generator against its critic."""
     shape, rate = task.data.shape, RATES[task.data.kind]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "gan"))
-        generator = widening(LATENT, shape).to(build.device())
-        critic = narrowing(shape, 1).to(build.device())
+    generator = built(lambda: widening(LATENT, shape), seed)
+    critic = built(lambda: narrowing(shape, 1), seed)
 
     def made(real: Tensor) -> Tensor:
         out: Tensor = generator(torch.randn(len(real), LATENT, device=real.device))

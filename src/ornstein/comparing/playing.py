@@ -1,27 +1,76 @@
-"""The training of one or more players, each of which moves its own weights to lower its own loss.
+"""What GAN, VAE and flow share: how they are built, trained and asked for samples.
 
-A flow and a VAE are one player, a GAN is two. The rate rises, stays and falls to zero over the
-share of the budget, and the weights are averaged, as in the house's own training.
+A training is a game of one or more players, each of which moves its own weights to lower its own
+loss: a flow and a VAE are one player, a GAN is two. The rate rises, stays and falls to zero over
+the budget, and the weights are averaged, as in the house's own training.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ornstein import build
 from ornstein.comparing.family import Budget, Spent, Task
 from ornstein.core import key
+from ornstein.data import Dataset
 from ornstein.errors import DivergedError
 from ornstein.planning import BATCH
 from ornstein.training.ema import PowerEMA
 
 WARMUP, DECAY = 0.02, 0.4  # shares of the budget
 EMA = 0.1  # relative width
+PIECE = 256  # samples made together
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def built(make: Callable[[], Net], seed: int) -> Net:
+    """A network on the fastest device, its first weights a function of the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "build"))
+        return make().to(build.device())
+
+
+@dataclass(frozen=True, eq=False)
+class Played(ABC):
+    """A trained model of any of them.
+
+    Attributes:
+        net: What makes items.
+        data: Whose coding leads back to raw units.
+        spent: What the training took.
+        evaluations: Passes through the network for one sample.
+    """
+
+    net: nn.Module
+    data: Dataset
+    spent: Spent
+    evaluations: int = 1
+
+    @abstractmethod
+    def draw(self, n: int) -> Tensor:
+        """New standardised items, from torch's global generator."""
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """New items in raw units, (n, *shape)."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(seed, "sample"))
+            made = [self.draw(min(PIECE, n - first)) for first in range(0, n, PIECE)]
+        return self.data.coding.decode(torch.cat(made).reshape(n, *self.data.shape))
+
+    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+        """None; who has a likelihood says it."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)

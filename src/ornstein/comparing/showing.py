@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ornstein.comparing.columns import values
 from ornstein.comparing.comparison import Comparison
 from ornstein.comparing.families import FAMILIES
 from ornstein.comparing.measuring import samples
@@ -42,20 +42,18 @@ def draw(found: Comparison, data: Dataset, folder: Path) -> Path:
 
 
 def _panels(found: Comparison) -> list[Panel]:
-    columns = found.columns()
-    gone = "frechet" if "matched" in columns else "matched"  # the one with a floor is drawn
+    titles = found.titles()
+    gone = "frechet" if "matched" in titles else ""  # the one with a floor is drawn
     return [
-        Panel(columns[name].title, {
-            FAMILIES[family].title: [
-                value
-                for value in map(columns[name].of, found.of(family))
-                if value is not None and math.isfinite(value)
-            ]
-            for family in found.families
-        }, found.floor.get(name), scale)
+        Panel(
+            titles[name],
+            {FAMILIES[family].title: values(name, found.of(family)) for family in found.families},
+            found.floor.get(name),
+            scale,
+        )
         for name, scale in PANELS.items()
-        if name in columns and name != gone
-    ]  # fmt: skip
+        if name in titles and name != gone
+    ]
 
 
 def _sheet(items: np.ndarray, data: Dataset) -> Image.Image:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ornstein import build
 from ornstein.bound import decoder_of
-from ornstein.comparing.family import Budget, Spent, Task
+from ornstein.comparing.family import Budget, Task
 from ornstein.comparing.nets import narrowing, widening
-from ornstein.comparing.playing import Player, play
+from ornstein.comparing.playing import Played, Player, built, play
 from ornstein.core import key
 from ornstein.data import Dataset
 
@@ -65,50 +65,34 @@ class Autoencoder(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Vae:
-    """A trained autoencoder.
-
-    Attributes:
-        net: Its two halves.
-        data: Whose coding leads back to raw units.
-        spent: What the training took.
-    """
+class Vae(Played):
+    """A trained autoencoder; ``net`` is its two halves."""
 
     net: Autoencoder
-    data: Dataset
-    spent: Spent
-    evaluations: int = 1
 
-    @torch.no_grad()
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int) -> Tensor:
         """Means of the decoder where items have space, as is the custom, else draws from it."""
-        draw = torch.Generator().manual_seed(key(seed, "vae"))
-        where = next(self.net.parameters()).device
-        made = []
-        for z in torch.randn(n, LATENT[self.data.kind], generator=draw).split(256):
-            mean, variance = (part.cpu() for part in self.net.decoded(z.to(where)))
-            if len(self.data.shape) == 1:
-                mean = mean + variance.sqrt() * torch.randn(mean.shape, generator=draw)
-            made.append(mean)
-        return self.data.coding.decode(torch.cat(made))
+        z = torch.randn(n, LATENT[self.data.kind], device=build.device())
+        mean, variance = self.net.decoded(z)
+        if len(self.data.shape) > 1:
+            return mean
+        return mean + variance.sqrt() * torch.randn_like(mean)
 
     @torch.no_grad()
     def log_density(self, raw: np.ndarray, seed: int, draws: int = DRAWS) -> Tensor | None:
         """A lower bound, importance-weighted."""
-        where, found = next(self.net.parameters()).device, []
+        found = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(seed, "vae weights"))
             for part in self.data.coding.encode(raw).split(16):
-                weights = self.net.weights(part.to(where), draws)
+                weights = self.net.weights(part.to(build.device()), draws)
                 found.append(weights.logsumexp(1).cpu() - math.log(draws))
         return torch.cat(found)
 
 
 def fit_vae(task: Task, budget: Budget, seed: int) -> Vae:
     """Train an autoencoder on its bound."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "vae"))
-        net = Autoencoder(task.data).to(build.device())
+    net = built(lambda: Autoencoder(task.data), seed)
 
     def loss(x: Tensor) -> Tensor:
         return -net.weights(x).mean() / task.data.dims

@@ -44,7 +44,8 @@ def draw_comparison(
     if not sheets or not panels:
         raise UsageError("there is nothing to draw: no family has samples.")
     figure = new_figure((12.5, 6.2))
-    above, below = (figure.add_subfigure(place) for place in figure.add_gridspec(2, 1))
+    grid = figure.add_gridspec(2, 1)
+    above, below = (figure.add_subfigure(grid[row]) for row in range(2))
     for axis, (title, sheet) in zip(above.subplots(1, len(sheets)), sheets.items(), strict=True):
         axis.imshow(sheet, interpolation="none")
         axis.set_axis_off()
