@@ -101,6 +101,35 @@ def times(steps: int, marks: int, draws: int, out: Path) -> None:
     click.echo(measure(steps, marks, draws, out))
 
 
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--upscaler", type=click.Path(path_type=Path), help="A model trained to upscale.")
+@click.option("--task", "tasks", multiple=True, help="middle, lower, scattered, x4; default all.")
+@click.option("--method", "methods", multiple=True, help="As of ornstein edit; default all.")
+@click.option("-n", default=64, show_default=True, help="Held-out pictures.")
+@click.option("--versions", default=3, show_default=True, help="Of each picture.")
+@click.option("--steps", type=int, help="Steps of the sampler; default its own.")
+@click.option("--out", type=OUT, default=Path("runs/benchmark-edit"), show_default=True)
+def edit(
+    run: Path,
+    upscaler: Path | None,
+    tasks: tuple[str, ...],
+    methods: tuple[str, ...],
+    n: int,
+    versions: int,
+    steps: int | None,
+    out: Path,
+) -> None:
+    """Holes filled and small pictures enlarged, held out, by every method."""
+    from benchmarks.editing import TASKS, compare
+    from ornstein.editing import METHODS
+
+    for line in compare(
+        run, upscaler, tasks or TASKS, methods or METHODS, n, versions, steps, out
+    ):
+        click.echo(line)
+
+
 if __name__ == "__main__":
     try:
         main()

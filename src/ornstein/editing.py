@@ -86,8 +86,8 @@ def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited
     seen = np.broadcast_to(np.asarray(seen, dtype=bool), item.shape).copy()
     if seen.all() or not seen.any():
         raise UsageError(
-            f"the mask leaves {'nothing' if seen.all() else 'all'} of the item to be made; mark "
-            "what is to be made anew in white, and what is to stay in black."
+            f"{'nothing' if seen.all() else 'all'} of the item is to be made anew; mark that part "
+            "of it in white in the mask, or as NaN in an .npy, and leave the rest."
         )
     bench = Workbench(bundle, ask)
     mask = torch.as_tensor(seen).to(bench.device)
@@ -114,23 +114,37 @@ def restore(bundle: Bundle, y: np.ndarray, operator: Linear, ask: Ask, std: floa
         std: Standard deviation of the noise in y, in raw units.
     """
     bench = Workbench(bundle, ask)
+    value = np.asarray(y, dtype=np.float32)[None]
+    x = bench.drawn(posed(bench, value, operator, std), None)
+    made = bench.samples(x, {"edit": "restore", "method": ask.method})
+    gap = operator(torch.as_tensor(made.items.astype(np.float32))) - torch.as_tensor(value)
+    return Edited(made, y, {"misfit to what was given": float(gap.square().mean().sqrt())})
+
+
+def posed(bench: Workbench, y: np.ndarray, operator: Linear, std: float = 0.0) -> Measurement:
+    """A measurement in raw units as the network's units have it.
+
+    Args:
+        bench: Of the model.
+        y: What was measured of one item, or of each row, (1 or rows, ...).
+        operator: Acts on batches in raw units.
+        std: Standard deviation of the noise in y, in raw units.
+
+    Raises:
+        UsageError: y has another shape than the operator makes.
+    """
+    bundle = bench.bundle
     mean, scale = (bench.column(values) for values in (bundle.coding.mean, bundle.coding.std))
     offset = operator(mean.expand(1, *bundle.shape))
-    value = torch.as_tensor(y, dtype=torch.float32, device=bench.device)[None]
-    if value.shape != offset.shape:
+    value = torch.as_tensor(y, dtype=torch.float32, device=bench.device)
+    if value.shape[1:] != offset.shape[1:]:
         raise UsageError(
             f"the measurement has shape {tuple(value.shape[1:])}, but the operator makes "
             f"{tuple(offset.shape[1:])} of an item of this model; resize it."
         )
     unit = float(np.mean(bundle.coding.std))  # the posterior's noise is one number
-    known = Measurement(
-        lambda x0: operator(x0 * scale) / unit, (value - offset) / unit, std / unit
-    )
-    known = Measurement(known.operator, known.y.expand(bench.rows, *known.y.shape[1:]), known.std)
-    x = bench.drawn(known, None)
-    made = bench.samples(x, {"edit": "restore", "method": ask.method})
-    gap = operator(torch.as_tensor(made.items.astype(np.float32))) - value.cpu()
-    return Edited(made, y, {"misfit to what was given": float(gap.square().mean().sqrt())})
+    known = ((value - offset) / unit).expand(bench.rows, *offset.shape[1:])
+    return Measurement(lambda x0: operator(x0 * scale) / unit, known, std / unit)
 
 
 def vary(bundle: Bundle, item: np.ndarray, strength: float, ask: Ask) -> Edited:

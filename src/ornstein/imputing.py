@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ornstein.bundle import Bundle
+from ornstein.bundle.asking import joined
 from ornstein.core import ItemNoise
 from ornstein.data.conditions import CLASS
 from ornstein.data.tables import Table
@@ -56,6 +57,7 @@ def impute(
     """
     began, gaps = time.monotonic(), np.isnan(items)
     if isinstance(bundle.coding, Table):
+        _check_class(bundle.coding, ask)
         gaps &= ~np.array(
             [column.name not in bundle.coding.header for column in bundle.coding.columns]
         )
@@ -112,6 +114,19 @@ def impute_long(
     if progress is not None:
         progress(most, most)
     return Imputed(draws, gaps, time.monotonic() - began)
+
+
+def _check_class(coding: Table, ask: Ask) -> None:
+    """Refuse a class that is said of rows which say their own.
+
+    Raises:
+        UsageError: that it is.
+    """
+    if coding.label is not None and joined(ask.cond, ask.class_name):
+        raise UsageError(
+            f"each row says its class itself, in column '{coding.columns[coding.label].name}'; "
+            "leave --class and --cond out, and change that column instead."
+        )
 
 
 def _pieces(indices: np.ndarray) -> list[np.ndarray]:

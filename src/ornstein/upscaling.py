@@ -93,7 +93,12 @@ def versions(bundle: Bundle, small: np.ndarray, ask: Ask, noise: float = 0.0) ->
 
 
 def cascade(
-    bundle: Bundle, base: Samples, *, noise: float = 0.1, progress: Progress | None = None
+    bundle: Bundle,
+    base: Samples,
+    *,
+    noise: float = 0.1,
+    sampler: Sampler | None = None,
+    progress: Progress | None = None,
 ) -> Samples:
     """Make the samples of another model larger: a cascade, as ADM-U of arXiv:2105.05233.
 
@@ -101,6 +106,7 @@ def cascade(
         bundle: A model trained to upscale.
         base: Samples of the sizes it was trained on.
         noise: As in :func:`upscale`; a little of it hides what is odd about samples.
+        sampler: The way to go; default the model's own.
         progress: Called with steps done and steps in all.
 
     Raises:
@@ -112,6 +118,7 @@ def cascade(
         seed=key(base.seed, "cascade"),  # not the noise that the base was made of
         noise=noise,
         labels=base.labels,
+        sampler=sampler,
         progress=progress,
     )
     told = {**made.settings, "seed": base.seed, "noise": noise, "base": base.settings}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ from ornstein.edit import (
     pseudo_inverse,
     slerp,
 )
-from ornstein.edit.operators import adjoint
+from ornstein.edit.operators import adjoint, solve
 from ornstein.errors import UsageError
 from ornstein.solvers import DDIM, Ancestral, sample
 
@@ -157,6 +159,29 @@ def test_operators_equal_their_matrices_and_the_inverse_that_numpy_finds(
     if not isinstance(operator, Blur):  # whose smallest singular values are noise to anybody
         found = pseudo_inverse(operator, y, x).flatten(1).numpy()  # type: ignore[arg-type]
         assert np.allclose(found, y.flatten(1).numpy() @ np.linalg.pinv(whole).T, atol=1e-8)
+
+
+def test_no_stride_is_wild_where_the_system_is_no_covariance() -> None:
+    """A quarter turn and 1e-4 of symmetry, whose curvature along any direction is 1e-4."""
+    system = torch.tensor([[1e-4, 1.0], [-1.0, 1e-4]], dtype=torch.float64)
+    right = torch.tensor([[1.0, 0.0], [0.6, -0.8]], dtype=torch.float64)
+    for most in (1, 2, 3):
+        free, bounded = (
+            solve(lambda x: x @ system.T, right, most=most, reach=reach) for reach in (math.inf, 2)
+        )
+        # A stride of twice the residual leaves at most three times as much of it.
+        left = (right - bounded @ system.T).norm(dim=1)
+        assert (left <= 3**most * (1 + 1e-9)).all()
+        assert free.norm(dim=1).min() > 1e3
+
+
+def test_conjugate_gradients_find_what_numpy_finds_in_as_many_products_as_dimensions() -> None:
+    rng = np.random.default_rng(3)
+    root = rng.normal(size=(5, 5))
+    system, right = root @ root.T + 0.1 * np.eye(5), rng.normal(size=(4, 5))
+    matrix = torch.tensor(system)
+    found = solve(lambda x: x @ matrix, torch.tensor(right), rtol=1e-12, most=5).numpy()
+    assert np.abs(found - np.linalg.solve(system, right.T).T).max() < 1e-6
 
 
 def test_operators_are_what_their_names_say() -> None:

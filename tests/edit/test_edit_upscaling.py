@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ornstein.bundle import Bundle, Sampler
+from ornstein.bundle.walking import sample
 from ornstein.core import TARGETS
 from ornstein.data import make_dataset, open_data
 from ornstein.data.coding import Coding
@@ -97,6 +99,30 @@ def test_e2_samples_follow_the_law_of_items_given_their_small_version(share: flo
     assert apart.var(0).numpy() == pytest.approx(1, rel=0.15)
     if share == 0:
         assert misfit(made, low) < 0.01
+
+
+class Rough(Posterior):
+    """The same, with an error of 1 in every number of x0."""
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
+        return super().forward(x, noise, cond) + 1
+
+
+def test_what_is_given_without_noise_is_kept_whatever_the_network_says() -> None:
+    """The error of pairs' sums goes, that of their differences, which low does not see, stays."""
+    good = exact()
+    bad = replace(good, model=Model(Rough(), TARGETS["x0"]()))
+    low = np.tile(np.array([[[5.0, 3.0, -1.0]]], dtype=np.float32), (16, 1, 1))
+    assert misfit(upscale(bad, low, seed=4).items, low) < 1e-5
+    # With noise on what is given it is no longer known, and the network is to be believed.
+    assert misfit(upscale(bad, low, seed=4, noise=0.05).items, low) > 1
+    each = {"low": torch.zeros(32, 1, 3), "low-noise": torch.tensor([[0.0], [0.5]] * 16)}
+    mixed = sample(
+        bad, 32, seed=1, first=0, said={}, sampler=bad.how(), batch=32, progress=None, each=each
+    )
+    off = smaller(mixed.items, FACTOR) - 3
+    assert np.abs(off[::2]).max() < 1e-4
+    assert np.abs(off[1::2]).mean() > 0.5
 
 
 def test_item_k_is_the_same_for_any_number_of_items_and_any_batch() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ornstein.bundle import load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.data import open_data
@@ -134,3 +135,47 @@ def test_made_rows_are_checked_beside_held_out_ones(
     assert table["made"]["columns"] < table["even"]["columns"] < 1
     assert 0 < table["floor"]["columns"] < 0.3
     assert table["closest"]["copies"] == 0
+
+
+@pytest.fixture(scope="module")
+def labelled(home: Path) -> Path:
+    """The folder, with a run whose class is the town: mostly Ulm, hardly ever Rom."""
+    towns = ["Ulm"] * 130 + ["Bonn"] * 60 + ["Rom"] * 10
+    order = np.random.default_rng(1).permutation(200)
+    rows = [f"{k % 37},{k % 11},{towns[k]}" for k in order]
+    (home / "towns.csv").write_text("\n".join(["a,b,town", *rows]) + "\n")
+    small = ["--set", "data.label=town", "net.name=mlp", "net.options={width=16}"]
+    words = ["train", str(home / "towns.csv"), *small, "--steps", "20", "--name", "towns"]
+    assert run([*words, "--runs", str(home), "--quiet"]) == 0
+    return home
+
+
+def test_samples_have_each_class_as_often_as_the_data_unless_one_is_asked_for(
+    labelled: Path,
+) -> None:
+    bundle, data = load(labelled / "towns"), open_data(labelled / "towns.csv", label="town")
+    assert data.labels is not None
+    shares = np.bincount(data.labels[data.train]) / len(data.train)
+    for first, n in ((0, 300), (1000, 300), (5, 40)):
+        made = bundle.sample(n, first=first, steps=1)
+        counts = [made.labels.count(name) for name in bundle.classes]
+        assert np.abs(np.array(counts) - n * shares).max() < 3
+        assert [bundle.classes[int(c)] for c in made.items[:, 2]] == list(made.labels)
+    again = bundle.sample(40, first=5, steps=1, batch=7)
+    assert again.labels == made.labels
+    assert set(bundle.sample(20, class_name="Rom", steps=1).labels) == {"Rom"}
+
+
+def test_a_class_that_the_rows_say_themselves_is_not_said_again(
+    labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (labelled / "holes.csv").write_text("a,b,town\n3,,Bonn\n,4,Ulm\n")
+    words = ["edit", str(labelled / "towns"), str(labelled / "holes.csv"), "--quiet"]
+    assert run([*words, "-n", "1", "--out", str(labelled / "holes")]) == 0
+    (path,) = (labelled / "holes").glob("*.csv")
+    assert [row.split(",")[2] for row in path.read_text().split()[1:]] == ["Bonn", "Ulm"]
+    for more in (["--class", "Rom"], ["--cond", "class=Rom"]):
+        assert run([*words, *more]) == 2
+        said = capsys.readouterr().err
+        assert "each row says its class itself, in column 'town'" in said
+        assert said.count("\n") == 1

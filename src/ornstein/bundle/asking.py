@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ornstein.data import read_item
@@ -73,6 +74,19 @@ def heard(conditions: Sequence[Declared], said: Said) -> dict[str, Heard]:
         for name, value in said.items()
         if value is not None
     }
+
+
+def turns(numbers: Tensor, shares: Sequence[float]) -> Tensor:
+    """Class of each item by its number, (n,): in turn where all shares are equal, else by them.
+
+    Multiples of the golden ratio fill the unit interval evenly from any number on, so that of n
+    items every class has its share to within a few, whatever n is.
+    """
+    if len(set(shares)) <= 1:
+        return numbers % len(shares)
+    places = numbers.double() * ((5**0.5 - 1) / 2) % 1
+    ends = torch.tensor(shares, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(ends, places * ends[-1], right=True)
 
 
 def _unknown(name: str, value: object, known: Mapping[str, Declared]) -> UsageError:

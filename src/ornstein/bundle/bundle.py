@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ornstein.bundle.asking import Said, heard, joined
+from ornstein.bundle.asking import Said, heard, joined, turns
 from ornstein.bundle.guiding import Leads, guided, led
 from ornstein.bundle.parts import Progress, Sampler, TunedGrid, Walk, choose
 from ornstein.bundle.recogniser import Recogniser
@@ -134,7 +134,8 @@ class Bundle(Trained):
     def cond(self, n: int, said: Said | None = None, first: int | None = 0) -> dict[str, Tensor]:
         """Return the conditions of items first..first+n-1, (n, ...) each, by name.
 
-        What is not said is left out. Where no class is said, item k has class k mod C; a class of
+        What is not said is left out. Where no class is said, item k of pictures has class k mod C,
+        and rows of a table have each class as often as the data; see :func:`turns`. A class of
         None or "" is not said on purpose.
 
         Args:
@@ -150,7 +151,8 @@ class Bundle(Trained):
         told = {name: found.value for name, found in heard(self.conditions, asked).items()}
         cond = {name: value.expand(n, *value.shape[1:]) for name, value in told.items()}
         if self.classes and CLASS not in asked and first is not None:
-            cond[CLASS] = torch.arange(first, first + n) % len(self.classes)
+            numbers = torch.arange(first, first + n)
+            cond[CLASS] = turns(numbers, self.coding.shares or (1,) * len(self.classes))
         return cond
 
     def null(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -215,7 +217,7 @@ class Bundle(Trained):
             n: Number of items.
             seed: Where the noise comes from.
             first: Number of the first item.
-            class_name: Class of all items; default each in turn.
+            class_name: Class of all items; default each in turn, see :meth:`cond`.
             cond: What else is said of all items, see :meth:`cond`; default nothing.
             sampler: The way to go, see :meth:`how`.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ornstein.bundle.agreeing import agreeing
 from ornstein.bundle.asking import Said, texts
 from ornstein.bundle.guiding import calls
 from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
@@ -52,7 +53,7 @@ def walk(
     cond |= {name: filled_up(value, rows) for name, value in (each or {}).items()}
     cond |= with_noise(cond, noised(bundle.conditions), noise)
     start = noise.start(bundle.shape).to(bundle.device) * float(levels.sigma[0])
-    denoise = bundle.denoiser(cond, sampler)
+    denoise = agreeing(bundle, bundle.denoiser(cond, sampler), cond)
     walked = walk_levels(denoise, start, levels, solver, noise)
     named, words = texts(bundle.conditions, said)
     return Walk(

@@ -187,9 +187,19 @@ def announced(plan: Plan, against: str | None) -> list[str]:
         f"judge      {features.name} {features.digest}{sure}",
         f"samples    {plan.n:,} by {way.solver}, {way.steps} steps, guidance {way.guidance:g}, "
         f"seed {plan.seed}" + (f"; as many by {against}" if against else ""),
+        *_told(plan),
         f"cost       about {duration(twice * plan.seconds)} for the samples"
         + (held if plan.likelihood else ""),
     ]
+
+
+def _told(plan: Plan) -> list[str]:
+    """What the samples are told, where that is more than a class."""
+    names = ", ".join(condition.name for condition in plan.told)
+    if names:
+        return [f"told       each sample what a held-out item says: {names}"]
+    beyond = [c.name for c in plan.bundle.conditions if c.name != "class"]
+    return [f"told       nothing: the data do not say {', '.join(beyond)}"] if beyond else []
 
 
 def _measured(

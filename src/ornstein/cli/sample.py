@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +24,7 @@ from ornstein.cli.options import (
     said,
     sampler_options,
 )
+from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -41,6 +43,9 @@ FILM_MOMENTS = 60
 @condition_options
 @guide_options
 @click.option("--then", "larger", help="Make them larger with this model, trained to upscale.")
+@click.option(
+    "--then-steps", type=Amount(1, 10_000), help="Steps of that model; --steps are the first's."
+)
 @click.option(
     "--noise",
     type=Amount(0, 1, whole=False),
@@ -62,6 +67,7 @@ def command(
     count: int,
     seed: int,
     larger: str | None,
+    then_steps: int | None,
     noise: float,
     film: bool,
     out: Path | None,
@@ -74,8 +80,8 @@ def command(
 
     Item k of a seed is the same in any batch and for any number of items. Written are the items,
     each picture with its settings inside, one sheet of all, and with --film the way they came
-    about. What is not given is as the model's maker chose it; classes take turns, and of other
-    conditions nothing is said.
+    about. What is not given is as the model's maker chose it; classes take turns, rows of a
+    table have them as often as the data, and of other conditions nothing is said.
     """
     from ornstein.cli.walks import check_names, opened
 
@@ -95,9 +101,13 @@ def command(
             batch=batch or 64,
             progress=counted,
         )
+    if above is None and then_steps is not None:
+        raise UsageError("--then-steps are of the model that makes them larger: --then MODEL.")
     base, label = made, label_of(made)
     if above is not None:
-        made, label = cascade(above, base, noise=noise), f"{label}-then-{Path(str(larger)).stem}"
+        way = above.how(steps=then_steps)
+        made = cascade(above, base, noise=noise, sampler=way)
+        label += f"-then-{Path(str(larger)).stem}" + (f"-{then_steps}" if then_steps else "")
     folder = output_folder(target, runs, label, out)
     files = {"items": made.save(folder)[0].parent, "grid": made.save_sheet(folder / "grid.png")}
     if above is not None:
@@ -117,6 +127,8 @@ def command(
         for line in told(made, files):
             click.echo(line)
         if above is not None:
+            # What was asked of the way is the first model's, so that is told too.
+            click.echo(f"first      {way_of(base.settings)}; the other's steps: --then-steps")
             click.echo(
                 f"measured   misfit to the small ones: {misfit(made.items, base.items):.4g}"
             )
@@ -140,6 +152,15 @@ def said_of(value: object) -> str:
     return "+".join(map(said_of, value)) if isinstance(value, list) else str(value or "nothing")
 
 
+def way_of(by: Mapping[str, Any]) -> str:
+    """How samples of these settings came about."""
+    how = f"{by['solver']}, {by['steps']} steps on {by['schedule']} ({by['grid']} grid)"
+    how += f", guidance {by['guidance']:g}" if by["guidance"] != 1 else ""
+    how += f" ({led_text(by)})" if led_text(by) else ""
+    asked_for = ", ".join(f"{name} {said_of(value)}" for name, value in by.get("cond", {}).items())
+    return how + (f", given {asked_for}" if asked_for else "")
+
+
 def told(made: Samples, files: dict[str, Path]) -> list[str]:
     """What was made, at what cost, and where it is."""
     from ornstein.cli.progress import duration
@@ -154,13 +175,8 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
     }
     total = f"{made.evaluations * len(made):,} evaluations of the network"
     seconds = duration(made.seconds) if made.seconds >= 10 else f"{made.seconds:.1f} s"
-    how = f"{by['solver']}, {by['steps']} steps on {by['schedule']} ({by['grid']} grid)"
-    how += f", guidance {by['guidance']:g}" if by["guidance"] != 1 else ""
-    how += f" ({led_text(by)})" if led_text(by) else ""
-    asked_for = ", ".join(f"{name} {said_of(value)}" for name, value in by.get("cond", {}).items())
-    how += f", given {asked_for}" if asked_for else ""
     return [
-        f"made       {len(made):,} {noun} from seed {made.seed}: {how}",
+        f"made       {len(made):,} {noun} from seed {made.seed}: {way_of(by)}",
         f"cost       {made.evaluations} evaluations each, {total}, {seconds}",
         *(f"{kind:<10} {path}   ({names[kind]})" for kind, path in files.items()),
     ]

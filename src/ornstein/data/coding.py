@@ -81,6 +81,11 @@ class Coding:
         return NOUNS[self.kind]
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """How often items have each class, where samples are to have them as often; else none."""
+        return ()
+
+    @property
     def is_uint8(self) -> bool:
         """Whether raw values are the 256 levels of an 8-bit picture."""
         return (self.low, self.high, self.levels) == (0, 255, 256)

@@ -25,10 +25,14 @@ def read_item(path: str | Path, shape: tuple[int, ...], coding: Coding) -> np.nd
         DataError: it cannot be read, or has another shape.
     """
     path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no file '{path}'; give the path of a picture or an .npy.")
     if path.suffix.lower() == ".npy":
         return _numbers(path, shape)
+    if coding.kind == "table":
+        raise DataError(f"'{path}': this model makes rows; give a .csv with empty cells.")
     if coding.kind != "image":
-        raise DataError(f"'{path}': for data of kind '{coding.kind}' give an .npy of {shape}.")
+        raise DataError(f"'{path}': this model makes {coding.noun}; give an .npy of {shape}.")
     from ornstein.data.opening import open_data
 
     found = open_data(str(path), size=(shape[1], shape[2])).items[0]

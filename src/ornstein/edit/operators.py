@@ -7,6 +7,7 @@ gradients, so an operator of one's own is one function.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -104,7 +105,9 @@ def adjoint(operator: Linear, like: Tensor) -> Linear:
     return transpose
 
 
-def solve(system: Linear, right: Tensor, rtol: float = 1e-5, most: int = 100) -> Tensor:
+def solve(
+    system: Linear, right: Tensor, rtol: float = 1e-5, most: int = 100, reach: float = math.inf
+) -> Tensor:
     """Solve system(v) = right by conjugate gradients, each item for itself.
 
     Args:
@@ -112,6 +115,8 @@ def solve(system: Linear, right: Tensor, rtol: float = 1e-5, most: int = 100) ->
         right: Right-hand side, (B, *E); where the system is singular, within its range.
         rtol: Stop when every residual is so small relative to its right-hand side.
         most: Stop after so many products.
+        reach: No stride changes the residual by more than so many times its size. The curvature
+            of a system that is not what it should be may be about 0, and a stride divides by it.
     """
     v, residual = torch.zeros_like(right), right
     direction, size = residual, _dot(residual, residual)
@@ -122,8 +127,9 @@ def solve(system: Linear, right: Tensor, rtol: float = 1e-5, most: int = 100) ->
             break
         product = system(direction)
         along = _dot(direction, product)
+        longest = reach * (size / _dot(product, product)).sqrt()
         # An item that has arrived, or whose direction the system does not see, stands still.
-        stride = torch.where(going & (along > 0), size / along, 0)
+        stride = torch.where(going & (along > 0), torch.minimum(size / along, longest), 0)
         v, residual = v + stride * direction, residual - stride * product
         before, size = size, _dot(residual, residual)
         direction = residual + torch.where(going, size / before, 0) * direction

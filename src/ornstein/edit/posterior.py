@@ -10,6 +10,7 @@ exact for Gaussian data when C = V. The methods differ in C alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,9 +44,10 @@ def projected(denoise: Denoiser, known: Measurement) -> Denoiser:
     """
 
     def answer(x: Tensor, level: Level) -> Estimate:
-        x0 = denoise(x, level).x0
-        gap = known.y.to(x0) - known.operator(x0)
-        return from_x0(x0 + pseudo_inverse(known.operator, gap, x0), x, level)
+        said = denoise(x, level)
+        gap = known.y.to(x) - known.operator(said.x0)
+        found = from_x0(said.x0 + pseudo_inverse(known.operator, gap, x), x, level)
+        return found._replace(spread=said.spread, variance=said.variance)
 
     return answer
 
@@ -67,14 +69,15 @@ def moment_matched(denoise: Denoiser, known: Measurement, products: int = 2) -> 
     """Posterior by C = V, the denoiser's own covariance (MMPS, arXiv:2405.13712, section 3).
 
     Exact for Gaussian data, given as many products as the measurement has dimensions. The V of a
-    network is no covariance to the last digit; few products keep clear of what is wrong in it.
+    network is no covariance to the last digit: few products keep clear of what is wrong in it,
+    and strides are bounded, without which samples of a short training run away.
 
     Args:
         denoise: The denoiser.
         known: The measurement.
         products: Products of the conjugate gradients, each a backward pass.
     """
-    return _posterior(denoise, known, lambda level, x, V: V, products)
+    return _posterior(denoise, known, lambda level, x, V: V, products, _REACH)
 
 
 POSTERIORS: dict[str, Callable[[Denoiser, Measurement], Denoiser]] = {
@@ -87,12 +90,17 @@ POSTERIORS: dict[str, Callable[[Denoiser, Measurement], Denoiser]] = {
 # conjugate gradients would need more digits than float32 has.
 _FLOOR = 1e-3
 
+# No stride towards a measurement changes what is left of it by more than so many times. 2 and 4
+# keep heart beats from running away, and take nothing from pictures enlarged four times.
+_REACH = 2.0
+
 
 def _posterior(
     denoise: Denoiser,
     known: Measurement,
     covariance: Callable[[Level, Tensor, Linear], Linear],
     products: int = 100,
+    reach: float = math.inf,
 ) -> Denoiser:
     def answer(x: Tensor, level: Level) -> Estimate:
         x0, V = _moments(denoise, x, level)
@@ -102,7 +110,8 @@ def _posterior(
         noise = spread(
             (known.std**2 + (_FLOOR * level.sigma / level.norm) ** 2).expand(len(x)), known.y
         )
-        v = solve(lambda v: A(C(back(v))) + noise * v, known.y.to(x0) - A(x0), most=products)
+        gap = known.y.to(x0) - A(x0)
+        v = solve(lambda v: A(C(back(v))) + noise * v, gap, most=products, reach=reach)
         return from_x0(x0 + V(back(v)), x, level)
 
     return answer

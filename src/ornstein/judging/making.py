@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ornstein.bundle import Bundle, Sampler
+from ornstein.bundle.walking import sample
 from ornstein.data import Dataset
+from ornstein.data.conditions import CLASS, Condition, as_known
 from ornstein.errors import StoppedEarly, UsageError
 from ornstein.evaluate import Reference
 from ornstein.training.disk import make_folder, remove, write_atomically
@@ -67,6 +69,17 @@ class Plan:
         """Whether samples are asked for by the classes of the data."""
         known = self.data.labels is not None and bool(self.bundle.classes)
         return known and self.bundle.classes == self.data.classes
+
+    @property
+    def told(self) -> tuple[Condition, ...]:
+        """What every sample is told of a held-out item's, where that is more than its class."""
+        known = as_known(self.data.conditions, self.bundle.conditions)
+        return known if any(condition.name != CLASS for condition in known) else ()
+
+    def tellers(self, first: int, size: int) -> np.ndarray:
+        """The held-out items whose conditions samples first..first+size-1 are told."""
+        index = self.reference.heldout.index
+        return index[np.arange(first, first + size) % len(index)]
 
     def other_way(self, sampler: Sampler) -> Plan:
         """The same samples made in another way."""
@@ -164,7 +177,7 @@ class Piece(NamedTuple):
 
 def pieces_of(plan: Plan) -> Iterator[Piece]:
     """The samples in pieces; classes in the shares that they have in the training data."""
-    if not plan.classed or plan.data.labels is None:
+    if plan.told or not plan.classed or plan.data.labels is None:
         for first in range(0, plan.n, plan.batch):
             yield Piece(None, first, min(plan.batch, plan.n - first))
         return
@@ -222,16 +235,29 @@ def samples_of(plan: Plan, folder: Path | None = None, progress: Progress | None
     if done > kept:
         _keep(folder, key, parts)
     asked = [np.full(piece.size, piece.label) for piece in pieces if piece.label is not None]
+    if plan.told and plan.classed and plan.data.labels is not None:
+        asked = [plan.data.labels[plan.tellers(0, plan.n)]]
     way = plan.bundle.walk(1, seed=plan.seed, sampler=plan.sampler)
     return Made(
         np.concatenate(parts),
         np.concatenate(asked) if asked else None,
-        {**way.settings, "evaluations": way.evaluations},
+        {**way.settings, **_said(plan), "evaluations": way.evaluations},
         time.monotonic() - began,
     )
 
 
+def _said(plan: Plan) -> dict[str, Any]:
+    return {"told": [condition.name for condition in plan.told]} if plan.told else {}
+
+
 def _make(plan: Plan, piece: Piece) -> np.ndarray:
+    if plan.told:
+        index = plan.tellers(piece.first, piece.size)
+        each = {condition.name: condition.batch(index) for condition in plan.told}
+        return sample(
+            plan.bundle, piece.size, seed=plan.seed, first=piece.first, said={},
+            sampler=plan.sampler, batch=plan.batch, progress=None, each=each,
+        ).items  # fmt: skip
     name = None if piece.label is None else plan.data.classes[piece.label]
     way = {key: value for key, value in vars(plan.sampler).items() if value is not None}
     made = plan.bundle.sample(
@@ -242,7 +268,7 @@ def _make(plan: Plan, piece: Piece) -> np.ndarray:
 
 def _key(plan: Plan) -> str:
     way = {**plan.sampler.settings, "n": plan.n, "seed": plan.seed, "batch": plan.batch}
-    way |= plan.bundle.leads.settings
+    way |= {**plan.bundle.leads.settings, **_said(plan)}
     return json.dumps({**way, "model": plan.bundle.fingerprint, "data": plan.data.fingerprint})
 
 

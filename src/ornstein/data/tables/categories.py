@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,17 +79,38 @@ class Category(Column):
 
 @dataclass(frozen=True)
 class Label(Category):
-    """The class of each row: a condition of the network, and none of its codes."""
+    """The class of each row: a condition of the network, and none of its codes.
+
+    Attributes:
+        shares: Of the training rows, that have each class; none in files of older versions.
+    """
+
+    shares: tuple[float, ...] = ()
 
     @property
     def width(self) -> int:
         return 0
+
+    def measured(self, values: np.ndarray, train: np.ndarray) -> Label:
+        counts = np.bincount(train.astype(np.int64), minlength=len(self.names))
+        return replace(self, shares=tuple((counts / max(counts.sum(), 1)).tolist()))
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         return np.zeros((len(values), 0))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         return np.full(len(codes), math.nan)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "shares": list(self.shares)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Label:
+        names = tuple(map(str, fields["names"]))
+        shares = tuple(map(float, fields.get("shares", ())))
+        if shares and (len(shares) != len(names) or min(shares) < 0 or not sum(shares) > 0):
+            raise ValueError("as many shares as names, none below 0")
+        return cls(**{**fields, "names": names, "shares": shares})
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ class Table(Coding):
         return next(found, None)
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        return next((c.shares for c in self.columns if isinstance(c, Label)), ())
+
+    @property
     def learned(self) -> list[int]:
         """Places of the columns that differ from row to row and are not left out."""
         return [
