@@ -10,6 +10,7 @@ import click
 from ornstein.errors import OrnsteinError
 
 OUT = click.Path(path_type=Path, file_okay=False)
+PEER_PYTHON = Path("peers/bin/python")
 
 
 @click.group()
@@ -21,7 +22,7 @@ def main() -> None:
 @click.option("--minutes", default=10.0, show_default=True, help="Training time of each.")
 @click.option("--data", default="fashion-mnist", show_default=True)
 @click.option("--peers", default="", help="Comma-separated: diffusers,lucidrains.")
-@click.option("--peer-python", type=click.Path(path_type=Path), default=Path("peers/bin/python"))
+@click.option("--peer-python", type=click.Path(path_type=Path), default=PEER_PYTHON)
 @click.option("-n", default=10_000, show_default=True, help="Samples of ornstein.")
 @click.option("--peer-n", default=2_000, show_default=True, help="Samples of each peer.")
 @click.option("--steps", type=int, help="Steps of ornstein's sampler; default its own.")
@@ -50,6 +51,51 @@ def quality(
         click.echo(report(open_data(data), out, ("ornstein", *names)))
         return
     click.echo(compete(Ask(data, minutes, out, seed), names, peer_python, n, peer_n, steps))
+
+
+def _racing(task: str) -> click.Command:
+    """The command that races the libraries at one kind of work."""
+
+    @click.option("--variant", "names", multiple=True, help="Only these; the first is the base.")
+    @click.option("--compile", "compiled", is_flag=True, help="Peers compiled: minutes to begin.")
+    @click.option("--bfloat16", "half", is_flag=True, help="For processors that have it.")
+    @click.option("--rounds", default=5, show_default=True)
+    @click.option("--batch", default=64, show_default=True, help="Pictures at a time.")
+    @click.option("--peer-python", type=click.Path(path_type=Path), default=PEER_PYTHON)
+    @click.option("--out", type=OUT, default=Path(f"runs/benchmark-{task}"), show_default=True)
+    @click.option("--docs", is_flag=True, help="Put the table into docs/speed.md as well.")
+    def command(
+        names: tuple[str, ...],
+        compiled: bool,
+        half: bool,
+        rounds: int,
+        batch: int,
+        peer_python: Path,
+        out: Path,
+        docs: bool,
+    ) -> None:
+        from benchmarks import standings
+        from benchmarks.racing import race
+        from benchmarks.variants import chosen
+
+        extras = {name for name, asked in (("compile", compiled), ("bfloat16", half)) if asked}
+        variants = chosen(names, extras, peer_python)
+        out.mkdir(parents=True, exist_ok=True)
+        run = race(variants, task, rounds, batch, peer_python, out / "log.txt", click.echo)
+        text = standings.kept(task, run, out)
+        click.echo(text)
+        if docs:
+            standings.into_docs(task, text)
+
+    abouts = {
+        "train": "Time a step of training, of ornstein and of peers in turn.",
+        "sample": "Time an evaluation when sampling, of ornstein and of peers in turn.",
+    }
+    return click.command(task, help=abouts[task])(command)
+
+
+for task in ("train", "sample"):
+    main.add_command(_racing(task))
 
 
 @main.command()

@@ -25,7 +25,7 @@ TITLES = {
     "diffusers": "diffusers' unconditional example, scaled down",
     "lucidrains": "denoising-diffusion-pytorch, scaled down",
 }
-INSTALL = "pip install diffusers accelerate denoising-diffusion-pytorch"
+INSTALL = "pip install diffusers accelerate denoising-diffusion-pytorch azula"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,16 @@ def check_peers(names: tuple[str, ...], python: Path) -> None:
             raise UsageError(
                 f"unknown peer '{name}'; there are {', '.join(SCRIPTS)}.{near(name, SCRIPTS)}"
             )
-    if names and not python.exists():
+    check_python(names, python)
+
+
+def check_python(peers: tuple[str, ...], python: Path) -> None:
+    """Refuse to run peers without an environment of their own.
+
+    Raises:
+        UsageError: no such Python.
+    """
+    if peers and not python.exists():
         raise UsageError(
             f"no Python at {python}. Make one for the peers: "
             f"python3 -m venv {python.parent.parent} && {python} -m {INSTALL}"

@@ -22,7 +22,7 @@ from benchmarks.contestants import (
     run_peer,
     samples_of,
 )
-from benchmarks.gauge import gauge
+from ornstein.benching import gauge
 from ornstein.data import Dataset, open_data
 from ornstein.evaluate import METRICS, Pair, Quality, Reference, reference_of, score
 from ornstein.viz import pictures

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ class Job:
         return self.out / "weights.safetensors"
 
 
+@cache
 def allow_foreign_torchvision() -> None:
     """Let a torchvision built for CUDA be imported beside a torch without it.
 

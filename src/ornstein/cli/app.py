@@ -27,6 +27,7 @@ VERBS = {
     "viz": "draw the noising, the way back, or the schedules",
     "ema": "choose the width of the weights' average after the training",
     "doctor": "find what is wrong with data, a training or a model",
+    "bench": "measure how fast this machine trains and samples",
     "runs": "list the runs that are here, compare two",
 }
 """Verb to its line of help; verb ``x`` is ``command`` of the module ``ornstein.cli.x``."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +44,17 @@ def used_mb(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) >> 20
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most >> (20 if sys.platform == "darwin" else 10)  # bytes there, kilobytes here
+
+
+def forget_peak(device: torch.device) -> None:
+    """From now on :func:`used_mb` counts anew, where the system allows it."""
+    _free()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def total_mb(device: torch.device) -> int:

@@ -1,0 +1,163 @@
+"""All that is measured for a user, told one after another, and what to make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from ornstein import build
+from ornstein.benching.gauge import Gauge, gauge
+from ornstein.benching.machine import Bench, Foreseen, for_minutes, foreseen, sampling
+from ornstein.benching.steps import Cell, table
+from ornstein.bundle import Bundle
+from ornstein.config import Config
+from ornstein.data import Dataset
+from ornstein.nets.sizes import SIZES
+
+BUDGETS = (10.0, 60.0)  # minutes that are planned for
+SHARES = {"steps": 0.5, "threads": 0.1, "precision": 0.1, "sampling": 0.1}  # of the time
+GAIN = 1.15  # times faster, below which nothing is advised
+SAMPLED = 64  # items at a time
+
+
+class Told(NamedTuple):
+    """One thing that was measured: its kind, its numbers, and what a person reads."""
+
+    kind: str
+    facts: dict[str, Any]
+    line: str
+
+
+@dataclass
+class Asked:
+    """What is measured.
+
+    Attributes:
+        config: Settings of a training, open where the plan is to choose.
+        data: What is trained on.
+        run: The trained model whose sampling is timed; None times an untrained one.
+        fixed: Whether the network is given, as that of a run is.
+        seconds: Time for all, about.
+        compiles: Whether torch.compile is tried.
+    """
+
+    config: Config
+    data: Dataset
+    run: Bundle | None = None
+    fixed: bool = False
+    seconds: float = 60.0
+    compiles: bool = False
+    where: torch.device = field(default_factory=build.device)
+
+    def time(self, kind: str) -> float:
+        """Seconds for one kind of measurement."""
+        return SHARES[kind] * self.seconds
+
+
+def report(asked: Asked) -> Iterator[Told]:
+    """Measure everything in turn; the last thing told is the advice."""
+    seen: dict[str, dict[str, Any]] = {}
+    for told in _measured(asked):
+        seen[told.kind] = told.facts
+        yield told
+    yield Told("advice", {"text": advice(seen)}, f"advice     {advice(seen)}")
+
+
+def _measured(asked: Asked) -> Iterator[Told]:
+    config, data, where = asked.config, asked.data, asked.where
+    first = gauge()
+    yield _machine(first, where)
+    for minutes in () if asked.fixed else BUDGETS[::-1]:
+        made = for_minutes(asked.config, data, where, minutes)
+        config = made.config
+        yield _planned(foreseen(made, minutes), data)
+    bench = Bench(config, data, where)
+    batch = config.train.batch or SAMPLED
+    sizes = [""] if asked.fixed or not config.net.size else list(SIZES[config.net.name or ""])
+    batches = [max(1, batch // 4), batch, 4 * batch]
+    yield Told("head", {}, HEAD)
+    for cell in table(sizes, batches, asked.time("steps"), bench.trial):
+        yield _step(cell, config)
+    if where.type == "cpu" and first.threads > 1:
+        times = bench.threads(asked.time("threads"))
+        line = f"threads    {first.threads} are {times:.2f} times as fast as 1"
+        yield Told("threads", {"threads": first.threads, "times": times}, line)
+    times = bench.half(asked.time("precision"))
+    yield Told("precision", {"times": times}, f"precision  {_faster('bfloat16', times)}")
+    yield _compiled(bench, asked)
+    yield from _sampled(asked, bench)
+    yield _machine(gauge(), where)
+
+
+def _machine(found: Gauge, where: torch.device) -> Told:
+    facts = {**found._asdict(), "noisy": found.noisy, "device": where.type}
+    name = torch.cuda.get_device_name() + "; " if where.type == "cuda" else ""
+    return Told("machine", facts, f"machine    {name}{found}")
+
+
+def _planned(made: Foreseen, data: Dataset) -> Told:
+    epochs = made.steps * made.batch / len(data.train)
+    line = (
+        f"plan       {made.minutes:g} minutes: {made.net}, {made.weights / 1e6:.2f} M weights, "
+        f"batch {made.batch}, about {made.steps:,} steps, {epochs:.3g} epochs"
+    )
+    return Told("plan", made._asdict(), line)
+
+
+HEAD = f"{'':<10} {'size':<8} {'batch':>6} {'ms/step':>9} {'items/s':>9} {'MB':>7}"
+
+
+def _step(cell: Cell, config: Config) -> Told:
+    size = cell.size or config.net.size or config.net.name
+    facts = {**cell._asdict(), "size": size, "items_per_second": cell.rate}
+    row = f"{'step':<10} {size:<8} {cell.batch:>6} "
+    if not cell.fits:
+        return Told("step", facts, row + "does not fit into memory")
+    mb = f"{cell.mb:>7,}" if cell.tried else "  not tried, expected from the others"
+    return Told("step", facts, row + f"{1e3 * cell.seconds:>9,.1f} {cell.rate:>9,.0f} {mb}")
+
+
+def _faster(what: str, times: float) -> str:
+    return (
+        f"{what} is {times:.2f} times as fast"
+        if times >= 1
+        else f"{what} takes {1 / times:.2f} times as long"
+    )
+
+
+def _compiled(bench: Bench, asked: Asked) -> Told:
+    if not asked.compiles:
+        line = "compile    not tried; the first step can take minutes. --compile tries it"
+        return Told("compile", {"tried": False}, line)
+    first, times = bench.compiled(asked.time("precision"))
+    line = f"compile    the first step takes {first:.0f} s; then {_faster('a step', times)}"
+    return Told("compile", {"tried": True, "first": first, "times": times}, line)
+
+
+def _sampled(asked: Asked, bench: Bench) -> Iterator[Told]:
+    model = asked.run or build.bundle(bench.config, bench.trainer().model, asked.data, {})
+    if not isinstance(model, Bundle):  # a classifier makes nothing
+        return
+    made = sampling(model, SAMPLED, asked.time("sampling"))
+    line = (
+        f"sampling   {made.seconds:.3g} s an item, {made.evaluations} evaluations of "
+        f"{made.solver}, {made.batch} at a time"
+    )
+    yield Told("sampling", made._asdict(), line)
+
+
+def advice(seen: dict[str, dict[str, Any]]) -> str:
+    """The one thing that gains most here."""
+    half = seen["precision"]["times"]
+    alone = 1 / seen.get("threads", {"times": 1.0})["times"]
+    if seen["machine"]["noisy"]:
+        cores = seen["machine"]["others"]
+        return f"other work keeps {cores:.1f} cores busy; end it, or all of this takes longer."
+    if half > GAIN:
+        return f"train with --set precision=bfloat16, which is {half:.1f} times as fast here."
+    if alone > GAIN:
+        return f"train with OMP_NUM_THREADS=1, which is {alone:.1f} times as fast here."
+    return "the defaults are the fastest that was found here: ornstein train DATA."

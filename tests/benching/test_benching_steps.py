@@ -1,0 +1,149 @@
+"""Steps timed within a budget, by a clock of our own; and the advice that follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ornstein import planning
+from ornstein.benching import advice
+from ornstein.benching.steps import Cell, in_turn, table
+from ornstein.cli.app import cli
+from ornstein.errors import UsageError
+from ornstein.training.budget import pace
+
+
+class Hours:
+    """A clock that moves only when somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, seconds: float) -> Callable[[], None]:
+        def once() -> None:
+            self.now += seconds
+
+        return once
+
+
+def tried(
+    budget: float, cost: Callable[[str, int], float], room: Callable[[str, int], bool]
+) -> tuple[list[Cell], float]:
+    """Fill a table of three sizes and two batches; the cells, and the time that it took."""
+    clock = Hours()
+
+    def trial(size: str, batch: int, seconds: float) -> Cell:
+        if not room(size, batch):
+            return Cell(size, batch, 0.0, fits=False)
+        once = cost(size, batch)
+        clock.now += min(max(4 * once, seconds), 13 * once)  # as training.budget.pace does
+        return Cell(size, batch, cost(size, batch), 100)
+
+    return list(table(("a", "b", "c"), (8, 32), budget, trial, clock)), clock.now
+
+
+def cost(size: str, batch: int) -> float:
+    """A size is four times the one before, a picture costs the same in any batch."""
+    return batch * 4.0 ** "abc".index(size) / 100
+
+
+def anything(size: str, batch: int) -> bool:
+    return True
+
+
+def test_all_is_tried_where_there_is_time_and_the_time_is_kept() -> None:
+    cells, spent = tried(120.0, cost, anything)
+    assert [(c.size, c.batch) for c in cells] == [(s, b) for s in "abc" for b in (8, 32)]
+    assert all(c.tried for c in cells)
+    assert spent <= 120
+
+
+def test_what_would_take_too_long_is_expected_from_the_cell_before() -> None:
+    cells, spent = tried(12.0, cost, anything)
+    late = [c for c in cells if not c.tried]
+    assert late
+    assert spent <= 13
+    for cell in late:
+        assert cell.mb is None
+        assert cell.seconds == pytest.approx(cost(cell.size, cell.batch))
+
+
+def test_a_batch_for_which_there_is_no_memory_ends_its_size_only() -> None:
+    cells, _ = tried(120.0, cost, lambda size, batch: (size, batch) != ("b", 8))
+    told = {(c.size, c.batch): (c.tried, c.fits) for c in cells}
+    assert told["b", 8] == (True, False)
+    assert told["b", 32] == (False, False)
+    assert told["a", 32] == (True, True)
+
+
+def test_ways_in_turn_are_compared_round_by_round_after_a_warm_up() -> None:
+    clock, calls = Hours(), []
+    slow, fast = clock.work(3.0), clock.work(1.0)
+
+    def noted(name: str, work: Callable[[], None]) -> Callable[[], None]:
+        return lambda: (calls.append(name), work())[1]
+
+    works = {"slow": noted("slow", slow), "fast": noted("fast", fast)}
+    assert in_turn(works, 20.0, clock) == {"slow": 3.0, "fast": 1.0}
+    assert calls == ["slow", "fast"] * 6  # one to warm up; five rounds of 4 s fill 20 s
+
+
+def seen(**changes: dict[str, object]) -> dict[str, dict[str, object]]:
+    quiet = {"machine": {"noisy": False, "others": 0.0}, "precision": {"times": 0.4}}
+    return {**quiet, "threads": {"times": 1.8}, **changes}
+
+
+def test_advice_is_the_one_thing_that_gains_most() -> None:
+    assert advice(seen()).startswith("the defaults are the fastest")
+    assert "precision=bfloat16, which is 2.0" in advice(seen(precision={"times": 2.0}))
+    assert "OMP_NUM_THREADS=1, which is 2.0" in advice(seen(threads={"times": 0.5}))
+    assert "1.3 cores busy" in advice(seen(machine={"noisy": True, "others": 1.3}))
+
+
+def test_every_kind_of_figure_comes_out_of_a_short_bench_of_ones_own_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "pace", lambda step, seconds: pace(step, 0.01))
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(300, 2)))
+    words = ["bench", str(tmp_path / "points.npy"), "--seconds", "1", "--json"]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    told = [json.loads(line) for line in done.output.splitlines()]
+    kinds = {"machine", "plan", "step", "precision", "compile", "sampling", "advice"}
+    assert kinds <= {fact["kind"] for fact in told} <= kinds | {"threads"}
+    steps = [fact for fact in told if fact["kind"] == "step" and fact["tried"]]
+    assert steps
+    for fact in steps:
+        assert fact["items_per_second"] == pytest.approx(fact["batch"] / fact["seconds"])
+    assert [f["minutes"] for f in told if f["kind"] == "plan"] == [60.0, 10.0]
+
+
+def test_a_run_is_measured_as_it_is_and_its_data_have_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "pace", lambda step, seconds: pace(step, 0.01))
+    words = [
+        "train",
+        "two-moons",
+        "--steps",
+        "2",
+        "--quiet",
+        "net.size=tiny",
+        "--runs",
+        str(tmp_path),
+    ]
+    assert CliRunner().invoke(cli, words, catch_exceptions=False).exit_code == 0
+    asked = ["bench", "two-moons", "--runs", str(tmp_path), "--seconds", "1", "--json"]
+    done = CliRunner().invoke(cli, asked, catch_exceptions=False)
+    told = [json.loads(line) for line in done.output.splitlines()]
+    assert not [fact for fact in told if fact["kind"] == "plan"]
+    assert len([fact for fact in told if fact["kind"] == "step"]) == 3
+    with pytest.raises(UsageError, match="--size is for data"):
+        CliRunner().invoke(cli, [*asked, "--size", "8"], catch_exceptions=False)

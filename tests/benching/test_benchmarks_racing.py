@@ -1,0 +1,115 @@
+"""Libraries timed in turn: who works when, what the table says of it, and whom it believes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks import standings, variants
+from benchmarks.racing import Race, race
+from benchmarks.twin import Twin
+from benchmarks.variants import Variant, chosen
+from torch.utils.flop_counter import FlopCounterMode
+
+from ornstein.benching import Gauge
+from ornstein.errors import OrnsteinError, UsageError
+
+# Speaks the protocol of benchmarks.peers.serving, and keeps a diary of when it works.
+PROGRAM = """
+import json, sys
+name, times, diary = {name!r}, {times!r}, open({diary!r}, "a", buffering=1)
+told = {{"parameters": 5, "first": 9.0, "flops": 8 * 10**9, "batch": 4, "evaluations": 10}}
+print(json.dumps(told), flush=True)
+for line in sys.stdin:
+    if not times:
+        sys.exit(3)
+    diary.write(name + " begins\\n")
+    seconds = times.pop(0)
+    diary.write(name + " ends\\n")
+    print(json.dumps({{"seconds": seconds, "processor": 0.0, "grown": 2 * 10**6}}), flush=True)
+"""
+
+
+def raced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, **times: list[float]
+) -> Race:
+    """Race programs that answer with these times."""
+    for name, own in times.items():
+        program = PROGRAM.format(name=name, times=own, diary=str(folder / "diary"))
+        (folder / f"{name}.py").write_text(program)
+        monkeypatch.setitem(variants.SCRIPTS, name, str(folder / f"{name}.py"))
+    known = {name: Variant(name, name) for name in times}
+    python, log = Path(sys.executable), folder / "log"
+    return race(known, "train", rounds, 4, python, log, lambda line: None)
+
+
+def test_one_works_at_a_time_round_by_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raced(tmp_path, monkeypatch, 2, a=[1.0, 1.0], b=[1.0, 1.0])
+    diary = (tmp_path / "diary").read_text().splitlines()
+    assert diary == ["a begins", "a ends", "b begins", "b ends"] * 2
+
+
+def test_ratios_are_of_the_same_round_and_the_table_shows_their_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The machine is four times slower in the last round, for both: the ratio is 2 all along.
+    run = raced(tmp_path, monkeypatch, 3, a=[1.0, 2.0, 8.0], b=[0.5, 1.0, 4.0])
+    head, _, first, second, *_ = standings.table("train", run).splitlines()
+    rows = [dict(zip(head.split(" | "), row.split(" | "), strict=True)) for row in (first, second)]
+    assert [row["times the first"] for row in rows] == ["1.00 (1.00–1.00)", "2.00 (2.00–2.00)"]
+    assert rows[1]["ms a step"] == "1000 (500–4000)"
+    assert rows[1]["pictures/s"] == "4.0"  # a batch of 4 in a second
+    assert rows[1]["GFLOP/s"] == "8"
+    assert rows[1]["MB a picture"] == "0.5"
+
+
+def test_a_program_that_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OrnsteinError, match=r"'b' ended with 3"):
+        raced(tmp_path, monkeypatch, 2, a=[1.0, 1.0], b=[1.0])
+
+
+def test_the_docs_get_the_table_in_the_place_of_the_last_one(tmp_path: Path) -> None:
+    page = tmp_path / "speed.md"
+    opening = "<!-- python -m benchmarks {} -->\n"
+    page.write_text(f"before\n{opening.format('train')}old\n<!-- end -->\nafter\n")
+    standings.into_docs("train", "new", page)
+    assert page.read_text() == f"before\n{opening.format('train')}new\n<!-- end -->\nafter\n"
+
+
+def test_the_twin_has_the_weights_and_the_work_of_the_network_that_it_copies() -> None:
+    # diffusers 0.42.1 counts 4,435,393 weights, and 1.970 GFLOP for one picture.
+    net = Twin()
+    assert sum(p.numel() for p in net.parameters()) == 4_435_393
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 1, 32, 32), torch.zeros(1), {})
+    assert counter.get_total_flops() / 1e9 == pytest.approx(1.970, abs=5e-4)
+
+
+def test_unknown_variants_and_a_missing_environment_are_named() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'diffusers'"):
+        chosen(("difusers",), set(), Path(sys.executable))
+    with pytest.raises(UsageError, match="no Python at nowhere/python"):
+        chosen(("diffusers",), set(), Path("nowhere/python"))
+    assert set(chosen(("twin",), set(), Path("nowhere/python"))) == {"twin"}
+
+
+def test_what_takes_minutes_is_run_only_when_asked_for() -> None:
+    here = Path(sys.executable)
+    assert "diffusers-compile" not in chosen((), set(), here)
+    assert "diffusers-compile" in chosen((), {"compile"}, here)
+
+
+def test_a_busy_or_uneven_machine_is_called_noisy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = raced(tmp_path, monkeypatch, 1, a=[1.0])
+    even = [Gauge(100.0, 2, 0.0)] * 3
+    said = [
+        standings.table("train", Race(run.runners, gauges, others))
+        for gauges, others in ((even, 0.0), (even, 1.0), ([*even, Gauge(50.0, 2, 0.0)], 0.0))
+    ]
+    assert ["NOISY" in text for text in said] == [False, True, True]
