@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 
 from ornstein import build
-from ornstein.benching.steps import Cell, in_turn
+from ornstein.benching.steps import ROUNDS, Cell, in_turn
 from ornstein.bundle import Bundle
+from ornstein.bundle.parts import ROWS
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.errors import OutOfMemoryError, UsageError
@@ -149,9 +150,17 @@ class Made(NamedTuple):
     solver: str
 
 
-def sampling(bundle: Bundle, batch: int, seconds: float) -> Made:
-    """Seconds for each item that a model makes, as it makes them where nothing is said."""
+def sampling(bundle: Bundle, most: int, seconds: float, each: float) -> Made:
+    """Seconds for each item that a model makes, as it makes them where nothing is said.
+
+    Args:
+        bundle: The model.
+        most: Items at a time.
+        seconds: Time for it; fewer items are made where it would not be enough.
+        each: Seconds that one evaluation of one item is expected to take.
+    """
+    evaluations = bundle.walk(1).evaluations
+    room = int(seconds / (ROUNDS * evaluations * max(each, 1e-9)))
+    batch = min(most, max(ROWS, room - room % ROWS))  # a CPU makes at least so many rows
     spent = pace(lambda: bundle.sample(batch, batch=batch), seconds, most=5)
-    way = bundle.how()
-    evaluations = bundle.sample(1, batch=1).evaluations
-    return Made(batch, spent / batch, evaluations, way.solver)
+    return Made(batch, spent / batch, evaluations, bundle.how().solver)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
 from ornstein import build
-from ornstein.benching.gauge import Gauge, gauge
+from ornstein.benching.gauge import Gauge, Watch, gauge
 from ornstein.benching.machine import Bench, Foreseen, for_minutes, foreseen, sampling
 from ornstein.benching.steps import Cell, table
 from ornstein.bundle import Bundle
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.nets.sizes import SIZES
+from ornstein.planning import changed
 
 BUDGETS = (10.0, 60.0)  # minutes that are planned for
 SHARES = {"steps": 0.5, "threads": 0.1, "precision": 0.1, "sampling": 0.1}  # of the time
 GAIN = 1.15  # times faster, below which nothing is advised
-SAMPLED = 64  # items at a time
+SAMPLED = 64  # items at a time, at most
+COMPARED = 12  # steps of a comparison
+PASSES = 3  # a step of training is worth so many evaluations
 
 
 class Told(NamedTuple):
@@ -61,14 +64,15 @@ def report(asked: Asked) -> Iterator[Told]:
     """Measure everything in turn; the last thing told is the advice."""
     seen: dict[str, dict[str, Any]] = {}
     for told in _measured(asked):
-        seen[told.kind] = told.facts
+        if not seen.get(told.kind, {}).get("noisy"):
+            seen[told.kind] = told.facts
         yield told
     yield Told("advice", {"text": advice(seen)}, f"advice     {advice(seen)}")
 
 
 def _measured(asked: Asked) -> Iterator[Told]:
     config, data, where = asked.config, asked.data, asked.where
-    first = gauge()
+    watch, first = Watch(), gauge()
     yield _machine(first, where)
     for minutes in () if asked.fixed else BUDGETS[::-1]:
         made = for_minutes(asked.config, data, where, minutes)
@@ -79,17 +83,32 @@ def _measured(asked: Asked) -> Iterator[Told]:
     sizes = [""] if asked.fixed or not config.net.size else list(SIZES[config.net.name or ""])
     batches = [max(1, batch // 4), batch, 4 * batch]
     yield Told("head", {}, HEAD)
+    cells = []
     for cell in table(sizes, batches, asked.time("steps"), bench.trial):
+        cells.append(cell)
         yield _step(cell, config)
+    own = [c for c in cells if c.fits and c.size in ("", config.net.size)]
+    light = lightest(own, asked.time("precision"))
+    bench = replace(bench, config=changed(config, "train", batch=light.batch))
     if where.type == "cpu" and first.threads > 1:
         times = bench.threads(asked.time("threads"))
-        line = f"threads    {first.threads} are {times:.2f} times as fast as 1"
+        line = f"threads    {first.threads} are {times:.2f} times as fast as 1, batch {light.batch}"
         yield Told("threads", {"threads": first.threads, "times": times}, line)
     times = bench.half(asked.time("precision"))
-    yield Told("precision", {"times": times}, f"precision  {_faster('bfloat16', times)}")
+    line = f"precision  {_faster('bfloat16', times)}, batch {light.batch}"
+    yield Told("precision", {"times": times, "batch": light.batch}, line)
     yield _compiled(bench, asked)
-    yield from _sampled(asked, bench)
-    yield _machine(gauge(), where)
+    yield from _sampled(asked, bench, light.seconds / light.batch)
+    yield _machine(gauge()._replace(others=watch.others()), where)
+
+
+def lightest(cells: Sequence[Cell], seconds: float) -> Cell:
+    """The largest batch of which enough steps for a comparison fit into so many seconds.
+
+    The smallest, where none does.
+    """
+    fitting = [cell for cell in cells if cell.tried and COMPARED * cell.seconds <= seconds]
+    return max(fitting or cells[:1], key=lambda cell: cell.batch)
 
 
 def _machine(found: Gauge, where: torch.device) -> Told:
@@ -137,11 +156,12 @@ def _compiled(bench: Bench, asked: Asked) -> Told:
     return Told("compile", {"tried": True, "first": first, "times": times}, line)
 
 
-def _sampled(asked: Asked, bench: Bench) -> Iterator[Told]:
+def _sampled(asked: Asked, bench: Bench, each: float) -> Iterator[Told]:
+    """Sampling, of as many items at a time as there is time for; a step takes ``each`` of one."""
     model = asked.run or build.bundle(bench.config, bench.trainer().model, asked.data, {})
     if not isinstance(model, Bundle):  # a classifier makes nothing
         return
-    made = sampling(model, SAMPLED, asked.time("sampling"))
+    made = sampling(model, SAMPLED, asked.time("sampling"), each / PASSES)
     line = (
         f"sampling   {made.seconds:.3g} s an item, {made.evaluations} evaluations of "
         f"{made.solver}, {made.batch} at a time"
