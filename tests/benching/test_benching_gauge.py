@@ -38,4 +38,4 @@ def test_a_gauge_says_what_it_measured() -> None:
     assert gauge(0.05).gflops > 0.1
     assert str(Gauge(141.4, 2, 0.06)) == ("quiet: 141 GFLOP/s on 2 threads, others use 0.1 cores")
     assert str(Gauge(80, 2, 0.9)).startswith("NOISY")
-    assert str(Gauge(80, 1, None)) == "quiet: 80 GFLOP/s on 1 threads"
+    assert str(Gauge(80, 1, None)) == "quiet: 80 GFLOP/s on 1 thread"

@@ -38,7 +38,7 @@ class Gauge(NamedTuple):
     def __str__(self) -> str:
         said = "" if self.others is None else f", others use {self.others:.1f} cores"
         word = "NOISY" if self.noisy else "quiet"
-        return f"{word}: {self.gflops:.0f} GFLOP/s on {self.threads} threads{said}"
+        return f"{word}: {self.gflops:.0f} GFLOP/s on {threads(self.threads)}{said}"
 
 
 class Watch:
@@ -79,6 +79,11 @@ def _ticks(process: int) -> int:
     return 0
 
 
+def threads(count: int) -> str:
+    """So many threads, in words."""
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
 def gauge(seconds: float = 1.0) -> Gauge:
     """Measure: the median of products of 1024x1024 matrices over about so long."""
     watch, a = Watch(), torch.ones(1024, 1024)
@@ -100,6 +105,6 @@ def summed_up(gauges: Sequence[Gauge], others: float | None) -> str:
     told = "" if others is None else f"; others used {others:.2f} cores on average"
     return (
         f"The machine was {'NOISY' if noisy else 'quiet'}: matrix products between the rounds ran "
-        f"at {usual:.0f} GFLOP/s ({speeds[0]:.0f} to {speeds[-1]:.0f}) on {gauges[0].threads} "
-        f"threads{told}."
+        f"at {usual:.0f} GFLOP/s ({speeds[0]:.0f} to {speeds[-1]:.0f}) on "
+        f"{threads(gauges[0].threads)}{told}."
     )

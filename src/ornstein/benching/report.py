@@ -92,7 +92,9 @@ def _measured(asked: Asked) -> Iterator[Told]:
     bench = replace(bench, config=changed(config, "train", batch=light.batch))
     if where.type == "cpu" and first.threads > 1:
         times = bench.threads(asked.time("threads"))
-        line = f"threads    {first.threads} are {times:.2f} times as fast as 1, batch {light.batch}"
+        line = (
+            f"threads    {first.threads} are {times:.2f} times as fast as 1, batch {light.batch}"
+        )
         yield Told("threads", {"threads": first.threads, "times": times}, line)
     times = bench.half(asked.time("precision"))
     line = f"precision  {_faster('bfloat16', times)}, batch {light.batch}"
@@ -136,7 +138,7 @@ def _step(cell: Cell, config: Config) -> Told:
     if not cell.fits:
         return Told("step", facts, row + "does not fit into memory")
     mb = f"{cell.mb:>7,}" if cell.tried else "  not tried, expected from the others"
-    return Told("step", facts, row + f"{1e3 * cell.seconds:>9,.1f} {cell.rate:>9,.0f} {mb}")
+    return Told("step", facts, row + f"{1e3 * cell.seconds:>9,.1f} {cell.rate:>9,.4g} {mb}")
 
 
 def _faster(what: str, times: float) -> str:
