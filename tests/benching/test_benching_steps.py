@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from ornstein import planning
 from ornstein.benching import advice
+from ornstein.benching.report import lightest
 from ornstein.benching.steps import Cell, in_turn, table
 from ornstein.cli.app import cli
 from ornstein.errors import UsageError
 from ornstein.training.budget import pace
+from ornstein.training.memory import forget_peak, used_mb
 
 
 class Hours:
@@ -94,6 +98,22 @@ def test_ways_in_turn_are_compared_round_by_round_after_a_warm_up() -> None:
     works = {"slow": noted("slow", slow), "fast": noted("fast", fast)}
     assert in_turn(works, 20.0, clock) == {"slow": 3.0, "fast": 1.0}
     assert calls == ["slow", "fast"] * 6  # one to warm up; five rounds of 4 s fill 20 s
+
+
+def test_comparisons_use_the_largest_batch_that_there_is_time_for() -> None:
+    cells = [Cell("", batch, batch / 100, 1) for batch in (16, 64, 256)]
+    assert lightest(cells, 12 * 0.7).batch == 64
+    assert lightest(cells, 0.01).batch == 16
+    unknown = cells[-1]._replace(seconds=0.001, tried=False)
+    assert lightest([*cells[:2], unknown], 100.0).batch == 64
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not forget")
+def test_most_memory_counts_from_when_it_was_forgotten() -> None:
+    torch.ones(100 << 18).sum()  # 100 MB, given back at once
+    before = used_mb(torch.device("cpu"))
+    forget_peak(torch.device("cpu"))
+    assert used_mb(torch.device("cpu")) < before - 80
 
 
 def seen(**changes: dict[str, object]) -> dict[str, dict[str, object]]:
