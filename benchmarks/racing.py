@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,13 @@ from typing import Any
 from benchmarks.peers.serving import Ask
 from benchmarks.variants import Variant
 from ornstein.benching import Gauge, Watch, gauge
-from ornstein.errors import OrnsteinError
+from ornstein.errors import OrnsteinError, UsageError
+
+# By the wall, or of the processor, which a busy machine does not stretch.
+CLOCKS: dict[str, Callable[[], float]] = {
+    "seconds": time.perf_counter,
+    "processor": time.process_time,
+}
 
 
 @dataclass
@@ -28,8 +35,7 @@ class Runner:
         variant: Who it is.
         process: Its program.
         facts: What it said of itself when it was ready.
-        times: Seconds of each piece of work, by the clock.
-        processor: The same of processor time, which a busy machine does not stretch.
+        times: Seconds of each piece of work.
         grown: Bytes by which its memory grew at most since it was ready to work.
     """
 
@@ -37,27 +43,26 @@ class Runner:
     process: subprocess.Popen[str]
     facts: dict[str, Any]
     times: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
     grown: int = 0
 
-    def once(self) -> None:
-        """Do the work once and note its time."""
+    def once(self, clock: str) -> None:
+        """Do the work once and note its time, by a clock of CLOCKS."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         told = heard(self.process, self.variant)
-        self.times.append(told["seconds"])
-        self.processor.append(told["processor"])
+        self.times.append(told[clock])
         self.grown = told["grown"]
 
 
 @dataclass(frozen=True)
 class Race:
-    """What was measured: runners by name, a gauge before each round, others' cores."""
+    """What was measured: runners by name, a gauge before each round, others' cores, the clock."""
 
     runners: Mapping[str, Runner]
     gauges: list[Gauge]
     others: float | None
+    clock: str = "seconds"
 
 
 def race(
@@ -68,26 +73,32 @@ def race(
     peer_python: Path,
     log: Path,
     say: Callable[[str], None],
+    clock: str = "seconds",
 ) -> Race:
     """Start everybody, then let each do the work once a round.
 
     Raises:
         OrnsteinError: a program ended; its log is named.
+        UsageError: processor time of several threads, which counts their waiting for each other.
     """
     with ExitStack() as stack:
         runners = {}
         for name, variant in variants.items():
             ask = Ask(task, batch, options=variant.options)
             runners[name] = stack.enter_context(running(variant, ask, peer_python, log))
+            if clock != "seconds" and runners[name].facts["threads"] > 1:
+                raise UsageError(
+                    "processor time is told of one thread only; set OMP_NUM_THREADS=1."
+                )
             say(f"{variant.title}: ready, first piece {runners[name].facts['first']:.1f} s")
         watch = Watch([runner.process.pid for runner in runners.values()])
         gauges = []
         for number in range(rounds):
-            gauges.append(gauge(0.5))
+            gauges.append(gauge(0.5, CLOCKS[clock]))
             for runner in runners.values():
-                runner.once()
+                runner.once(clock)
             say(f"round {number + 1} of {rounds}: {gauges[-1].gflops:.0f} GFLOP/s")
-        return Race(runners, gauges, watch.others())
+        return Race(runners, gauges, watch.others(), clock)
 
 
 @contextmanager
