@@ -94,6 +94,9 @@ def _pace(runner: Runner) -> float:
     return STEPS / (median(per_picture(runner)) * runner.facts["evaluations"])
 
 
+CLOCK = {"seconds": ".", "processor": ", in processor time of one thread."}
+
+
 def table(task: str, race: Race) -> str:
     """Rows of all runners, and what the machine was like."""
     columns = COLUMNS[task]
@@ -103,7 +106,8 @@ def table(task: str, race: Race) -> str:
         for runner in race.runners.values()
     ]
     count = len(next(iter(race.runners.values())).times)
-    return "\n".join([*lines, "", f"{count} rounds. {summed_up(race.gauges, race.others)}"])
+    clock = CLOCK[race.clock]
+    return "\n".join([*lines, "", f"{count} rounds{clock} {summed_up(race.gauges, race.others)}"])
 
 
 def kept(task: str, race: Race, out: Path) -> str:
@@ -113,6 +117,7 @@ def kept(task: str, race: Race, out: Path) -> str:
     figures: Mapping[str, Any] = {
         "gauges": [gauge._asdict() for gauge in race.gauges],
         "others": race.others,
+        "clock": race.clock,
         "variants": {
             name: {
                 "facts": r.facts,

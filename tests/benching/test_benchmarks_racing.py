@@ -20,7 +20,7 @@ from ornstein.errors import OrnsteinError, UsageError
 PROGRAM = """
 import json, sys
 name, times, diary = {name!r}, {times!r}, open({diary!r}, "a", buffering=1)
-told = {{"parameters": 5, "first": 9.0, "flops": 8 * 10**9, "batch": 4, "evaluations": 10}}
+told = {{"parameters": 5, "threads": 2, "first": 9.0, "flops": 8 * 10**9, "batch": 4}}
 print(json.dumps(told), flush=True)
 for line in sys.stdin:
     if not times:
@@ -28,12 +28,17 @@ for line in sys.stdin:
     diary.write(name + " begins\\n")
     seconds = times.pop(0)
     diary.write(name + " ends\\n")
-    print(json.dumps({{"seconds": seconds, "processor": 0.0, "grown": 2 * 10**6}}), flush=True)
+    told = {{"seconds": seconds, "processor": seconds / 8, "grown": 2 * 10**6}}
+    print(json.dumps(told), flush=True)
 """
 
 
 def raced(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, **times: list[float]
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rounds: int,
+    clock: str = "seconds",
+    **times: list[float],
 ) -> Race:
     """Race programs that answer with these times."""
     for name, own in times.items():
@@ -42,7 +47,7 @@ def raced(
         monkeypatch.setitem(variants.SCRIPTS, name, str(folder / f"{name}.py"))
     known = {name: Variant(name, name) for name in times}
     python, log = Path(sys.executable), folder / "log"
-    return race(known, "train", rounds, 4, python, log, lambda line: None)
+    return race(known, "train", rounds, 4, python, log, lambda line: None, clock)
 
 
 def test_one_works_at_a_time_round_by_round(
@@ -70,6 +75,13 @@ def test_ratios_are_of_the_same_round_and_the_table_shows_their_middle(
 def test_a_program_that_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OrnsteinError, match=r"'b' ended with 3"):
         raced(tmp_path, monkeypatch, 2, a=[1.0, 1.0], b=[1.0])
+
+
+def test_processor_time_of_many_threads_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="OMP_NUM_THREADS=1"):
+        raced(tmp_path, monkeypatch, 1, clock="processor", a=[1.0])
 
 
 def test_the_docs_get_the_table_in_the_place_of_the_last_one(tmp_path: Path) -> None:
