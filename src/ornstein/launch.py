@@ -229,7 +229,8 @@ def _introduce(
     machine = torch.cuda.get_device_name() if where.type == "cuda" else _cpu(where)
     pace = f", {made.step_seconds:.3g} s/step" if made.step_seconds else ""
     many = f"{ranks.count} ranks, each of " if ranks.count > 1 else ""
-    say.note(f"machine    {many}{machine}; batch {config.train.batch}{pace}")
+    half = ", bfloat16" if config.train.precision == "bfloat16" else ""
+    say.note(f"machine    {many}{machine}{half}; batch {config.train.batch}{pace}")
     if made.seconds:
         steps = f", about {made.steps:,} steps" if made.step_seconds else ""
         say.note(f"budget     {made.seconds / 60:g} min{steps}; change it with --minutes")

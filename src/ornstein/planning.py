@@ -25,6 +25,8 @@ FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 
 GUIDANCE = 1.5  # towards the condition, where there is one
 
+WORTH = 0.9  # half precision is taken where a step takes less than this share of the time
+
 # Items a size must see within the budget before it beats the next smaller one.
 NEEDS = {
     "unet": {"tiny": 0.0, "small": 250e3, "medium": 1e6, "large": 10e6},
@@ -91,6 +93,8 @@ def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALON
         config = changed(config, "train", optimizer=chosen)
     if not config.net.size and not sized(config):
         config = changed(config, "net", size=_size(config, data, where, seconds, ranks))
+    if not (train.precision or planned):
+        config = changed(config, "train", precision=_precision(config, data, where, ranks))
     measured = None if planned else measure(config, data, where, ranks)
     if measured:
         config = changed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
@@ -142,6 +146,26 @@ def _size(
             seconds * batch / measure(changed(config, "net", size=name), data, where, ranks, 1.0)
         ),
     )
+
+
+def _precision(config: Config, data: Dataset, where: torch.device, ranks: Share) -> str:
+    """Half precision where the chip computes in it and a step is really faster so."""
+    if not has_bfloat16(where):
+        return "float32"
+    whole, half = (
+        measure(changed(config, "train", precision=name), data, where, ranks, 1.0)
+        for name in ("float32", "bfloat16")
+    )
+    return "bfloat16" if half < WORTH * whole else "float32"
+
+
+def has_bfloat16(where: torch.device) -> bool:
+    """Say whether the device has instructions for bfloat16, rather than imitating them."""
+    if where.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Of the CPU there is no public question in all versions of torch.
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return where.type == "cpu" and any(getattr(torch.cpu, a, bool)() for a in asked)
 
 
 def _steps(config: Config, seconds: float | None, measured: float | None) -> int:

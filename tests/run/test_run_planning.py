@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from ornstein import planning
-from ornstein.config import resolve
+from ornstein.config import Config, resolve
 from ornstein.data import Dataset, Source, make_dataset
 
 CPU = torch.device("cpu")
@@ -69,3 +69,28 @@ def test_options_beside_the_size_leave_it_to_the_plan_and_options_of_it_do_not()
 
     assert size(resample="biggan", head=64) == "tiny"
     assert size(widths=[8, 8], blocks=[1, 1], attention=[]) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "seconds", "chosen"),
+    [(True, 0.5, "bfloat16"), (True, 0.95, "float32"), (False, 0.5, "float32")],
+)
+def test_half_precision_is_taken_where_the_chip_has_it_and_a_step_is_faster_so(
+    known: bool, seconds: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(config: Config, *_: object) -> float:
+        return seconds if config.train.precision == "bfloat16" else 1.0
+
+    monkeypatch.setattr(planning, "measure", measured)
+    monkeypatch.setattr(planning, "has_bfloat16", lambda where: known)
+    made = planned(pictures(labelled=False), steps=1)
+    assert made.config.train.precision == chosen
+    # A run that was planned before precisions were measured keeps the one it has.
+    old = planning.changed(made.config, "train", precision=None)
+    assert planning.plan(old, pictures(False), CPU).config.train.precision is None
+
+
+def test_a_precision_that_is_asked_for_stays() -> None:
+    assert planned(pictures(False), steps=1, precision="bfloat16").config.train.precision == (
+        "bfloat16"
+    )
