@@ -162,7 +162,7 @@ def _precision(config: Config, data: Dataset, where: torch.device, ranks: Share)
 def has_bfloat16(where: torch.device) -> bool:
     """Say whether the device has instructions for bfloat16, rather than imitating them."""
     if where.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Of the CPU there is no public question in all versions of torch.
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return where.type == "cpu" and any(getattr(torch.cpu, a, bool)() for a in asked)
