@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,3 +144,14 @@ def test_every_test_named_in_the_docs_exists(root: Path) -> None:
             if test not in names:
                 missing.append(f"{page.name}: {file}::{test}")
     assert missing == []
+
+
+def test_every_mistake_that_can_be_planted_still_has_its_line(root: Path) -> None:
+    spec = spec_from_file_location("plant", root / "tools" / "plant.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = module_from_spec(spec)
+    sys.modules["plant"] = tool
+    spec.loader.exec_module(tool)
+    assert len(tool.MISTAKES) > 100
+    assert tool.misplaced() == []

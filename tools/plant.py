@@ -145,7 +145,7 @@ MISTAKES = [
     Mistake("truth: a lost root of the number of numbers", "tune/truth.py", "off.div(len(off) ** 0.5)", "off.div(len(off))"),
     Mistake("tune: the error on the starts that were tuned on", "tune/search.py", "error=fresh.error(best.levels(fresh.process)", "error=truth.error(best.levels(truth.process)"),
     Mistake("tune: gaps one place off", "tune/search.py", "start * rising[1:]", "start * rising[:-1]"),
-    Mistake("tune: guidance left out", "bundle/tuning.py", "first=items.start), guidance)", "first=items.start), 1.0)"),
+    Mistake("tune: guidance left out", "bundle/tuning.py", "first=items.start), way)", "first=items.start), replace(way, guidance=1.0))"),
     Mistake("tuned levels: used for any guidance", "bundle/bundle.py", "if found.suits == asked", "if found.suits[:2] == asked[:2]"),
     Mistake("SDE: half the exponent in the fresh noise", "solvers/sde.py", "(-torch.expm1(fall)).sqrt()", "(-torch.expm1(0.5 * fall)).sqrt()"),
     Mistake("SDE: a frame with half of its decay", "solvers/sde.py", "level.rho ** -(1 + eta)", "level.rho ** -(1 + eta / 2)"),
@@ -175,18 +175,22 @@ MISTAKES = [
 ]  # fmt: skip
 
 
+def misplaced() -> list[str]:
+    """Mistakes whose line does not stand exactly once in its file any more."""
+    return [
+        f"{m.what}: '{m.old}' in {m.file}"
+        for m in MISTAKES
+        if (ROOT / "src" / "ornstein" / m.file).read_text().count(m.old) != 1
+    ]
+
+
 def caught(mistake: Mistake) -> str | None:
     """Run the tests against a copy with the mistake; return the test that fails, or None."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         file = source / "ornstein" / mistake.file
-        text = file.read_text()
-        if text.count(mistake.old) != 1:
-            sys.exit(
-                f"{mistake.what}: '{mistake.old}' must stand once in {mistake.file}; mend this list."
-            )
-        file.write_text(text.replace(mistake.old, mistake.new))
+        file.write_text(file.read_text().replace(mistake.old, mistake.new))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         run = subprocess.run(
             [*command, *TESTS[mistake.file.split("/")[0]]],
@@ -220,6 +224,8 @@ def timed(mistake: Mistake) -> tuple[str | None, float]:
 def main(words: list[str]) -> int:
     """Plant the mistakes that match any of ``words`` (all without words); 1 if one gets through."""
     chosen = [m for m in MISTAKES if not words or any(w in f"{m.what} {m.file}" for w in words)]
+    if lost := misplaced():
+        sys.exit("mend this list, each line must stand once:\n" + "\n".join(lost))
     missed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for mistake, (test, seconds) in zip(chosen, pool.map(timed, chosen), strict=True):
