@@ -15,6 +15,7 @@ from ornstein.core import ItemNoise, Uncertainty
 from ornstein.data import Dataset
 from ornstein.data.lowered import noised
 from ornstein.errors import ConfigError
+from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
@@ -181,7 +182,8 @@ def bundle(
             chosen.grid,
             chosen.schedule,
             chosen.steps,
-            1.0 if config.sample.guidance is None else config.sample.guidance,
+            1.0 if chosen.guidance is None else chosen.guidance,
+            Guide("cfg", *chosen.interval) if chosen.interval else Guide(),
         ),
         weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
         provenance=provenance,

@@ -23,7 +23,9 @@ BATCH = {"image": 64, "series": 64, "vector": 512, "table": 512}
 RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3, "table": 3e-3}
 FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 
-GUIDANCE = 1.5  # towards the condition, where there is one
+# Towards the condition, where there is one; and the levels of sigma/alpha that are guided, the
+# interval of arXiv:2404.07724 for data of unit variance (docs/design-notes.md has the numbers).
+GUIDANCE, INTERVAL = 2.5, (0.3, 3.0)
 
 WORTH = 0.9  # half precision is taken where a step takes less than this share of the time
 
@@ -83,8 +85,11 @@ def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALON
     ranks.rows(config.train.batch)  # refused here, where no other rank waits yet
     if not train.learning_rate:
         config = changed(config, "train", learning_rate=RATE[data.kind])
+    usual, interval = _guidance(config, data)
     if config.sample.guidance is None:
-        config = changed(config, "sample", guidance=_guidance(config, data))
+        config = changed(config, "sample", guidance=usual)
+    if config.sample.interval is None and not planned:
+        config = changed(config, "sample", interval=interval)
     if data.kind in FLAT and not planned:
         # Points cost little, and few of them show no shape.
         config = changed(config, "sample", count=max(1000, config.sample.count))
@@ -124,11 +129,11 @@ def measure(
     return pace(lambda: fitting(trial, 10**6), seconds)
 
 
-def _guidance(config: Config, data: Dataset) -> float:
+def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float] | None]:
     """Off where it could not be learned or is not needed, and for vectors, which it bends."""
     learned = bool(data.conditions) and config.train.condition_dropout > 0
     bent = data.kind in FLAT or config.data.upscale is not None
-    return GUIDANCE if learned and not bent else 1.0
+    return (GUIDANCE, INTERVAL) if learned and not bent else (1.0, None)
 
 
 def _size(

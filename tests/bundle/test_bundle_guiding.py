@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -153,3 +155,26 @@ def test_a_classifier_comes_back_whole_from_its_file_and_is_no_model(
     path.write_bytes(damaged)
     with pytest.raises(ModelFileError, match="is damaged"):
         load_any(path)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "heun"])
+def test_the_evaluations_told_are_those_that_were_made(
+    solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    bundle = make_bundle("vector", sampler=Sampler(guide=Guide(low=0.3, high=3.0)))
+    walk = bundle.walk(16, sampler=bundle.how(solver=solver, steps=12, guidance=2.0))
+    monkeypatch.setattr(bundle.model.net, "forward", counted(bundle.model.net.forward, calls))
+    for _ in walk.steps:
+        pass
+    # Two answers are one call of twice the rows. Of Heun's second questions one falls outside.
+    assert walk.evaluations == pytest.approx(sum(calls) / 16, abs=1 if solver == "heun" else 0)
+    assert 12 < walk.evaluations / (2 if solver == "heun" else 1) < 24
+
+
+def counted(forward: Callable[..., Tensor], calls: list[int]) -> Callable[..., Tensor]:
+    def call(x: Tensor, *rest: Any) -> Tensor:  # noqa: ANN401 - handed on
+        calls.append(len(x))
+        return forward(x, *rest)
+
+    return call

@@ -17,9 +17,10 @@ import torch
 from makers import CODINGS, make_bundle
 from torch import Tensor
 
-from ornstein.bundle import Bundle, load
+from ornstein.bundle import Bundle, Sampler, load
 from ornstein.core import PROCESSES, TARGETS
 from ornstein.errors import ModelFileError, UsageError
+from ornstein.guide import Guide
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: bool = True) -> Path:
@@ -41,9 +42,16 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: boo
     return other
 
 
+def guide(**changes: object) -> dict[str, object]:
+    return {"kind": "cfg", "low": 0.3, "high": 3.0, "rescale": 0.0, **changes}
+
+
 @pytest.mark.parametrize("kind", CODINGS)
 def test_a_model_comes_back_whole(kind: str, tmp_path: Path) -> None:
-    bundle = make_bundle(kind, process="vp", process_options={"beta_max": 15.0}, target="v")
+    way = Sampler("ddim", "blend", None, 9, 2.5, Guide("apg", 0.3, 3.0, 0.7))
+    bundle = make_bundle(
+        kind, process="vp", process_options={"beta_max": 15.0}, target="v", sampler=way
+    )
     found = load(bundle.save(tmp_path / "new" / "model.safetensors"))
     names = ("net", "target", "process", "process_options", "coding", "shape", "conditions",
              "classes", "kind", "sampler",
@@ -189,6 +197,9 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("process", "options", to={"x": 1}), "unknown option 'x'"),
         (set_at("sampler", "solver", to="X"), "names a solver"),
         (set_at("sampler", "steps", to=10**9), "sampler.steps"),
+        (set_at("sampler", "guide", to=guide(kind="X")), "unknown guidance 'X'"),
+        (set_at("sampler", "guide", to=guide(low=4.0)), "not 4 to 3"),
+        (set_at("sampler", "guide", to=guide(rescale=2.0)), "sampler.guide.rescale"),
         (set_at("shape", to=[3]), "do not fit its network"),
         (set_at("conditions", 0, "names", to=["a"]), "do not fit its network"),
         (set_at("conditions", to=[]), "do not fit its network"),

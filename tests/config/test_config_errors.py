@@ -31,6 +31,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "infinite": ("[train]\nlearning_rate = inf", ["train.learning_rate", "line 2"]),
     "huge": (f"[train]\nseed = {10**400}", ["train.seed", "line 2"]),
     "three of two": ("[data]\nsize = [32, 32, 32]", ["data.size", "line 2", "or two of them"]),
+    "interval upside down": (
+        "[sample]\ninterval = [3.0, 0.3]", ["sample", "from a low to a higher", "from 3 to 0.3"],
+    ),
     "pair out of range": ("[train]\nbetas = [0.9, 1.5]", ["train.betas", "line 2", "below 1"]),
     "unknown name": ('[sample]\nsolver = "huen"', ["sample.solver", "line 2", "'heun'", "ddim"]),
     "unknown process": ('[model]\nprocess = "cosin"', ["model.process", "line 2", "'cosine'"]),

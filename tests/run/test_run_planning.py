@@ -34,12 +34,14 @@ def test_labelled_pictures_get_a_u_net_muon_and_guidance() -> None:
     assert (config.net.name, config.net.size) == ("unet", "tiny")
     assert config.train.optimizer == "muon"
     assert config.sample.guidance == planning.GUIDANCE
+    assert config.sample.interval == planning.INTERVAL
     assert made.steps == 3
     assert made.seconds is None
 
 
 def test_guidance_is_off_where_it_cannot_be_learned() -> None:
-    assert planned(pictures(labelled=False), steps=1).config.sample.guidance == 1
+    bare = planned(pictures(labelled=False), steps=1).config.sample
+    assert (bare.guidance, bare.interval) == (1, None)
     unseen = planned(pictures(labelled=True), steps=1, condition_dropout=0.0)
     assert unseen.config.sample.guidance == 1
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ornstein.bundle.parts import Sampler
 from ornstein.errors import ModelFileError
+from ornstein.guide import Guide
 
 MAX_OPTION = 65_536  # no width, depth or count of ours is larger
 
@@ -28,6 +31,21 @@ class Made(Part):
     options: dict[str, Any] = {}
 
 
+class Manner(Part):
+    """How guidance is done, where that is not the plainest way."""
+
+    kind: Name
+    low: Annotated[float, Field(ge=0)]
+    high: Annotated[float, Field(gt=0)] | None
+    rescale: Annotated[float, Field(ge=0, le=1)]
+
+    @property
+    def made(self) -> Guide:
+        """The manner itself; it refuses what cannot be."""
+        high = math.inf if self.high is None else self.high
+        return Guide(self.kind, self.low, high, self.rescale)
+
+
 class Sampling(Part):
     """Defaults of sampling."""
 
@@ -36,6 +54,13 @@ class Sampling(Part):
     schedule: Name | None
     steps: Annotated[int, Field(ge=1, le=100_000)]
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.0
+    guide: Manner | None = None
+
+    @property
+    def made(self) -> Sampler:
+        """The same, as bundles have it."""
+        guide = self.guide.made if self.guide else Guide()
+        return Sampler(**self.model_dump(exclude={"guide"}), guide=guide)
 
 
 def _falling(places: list[float]) -> list[float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ornstein.bundle.asking import Said, heard
 from ornstein.bundle.parts import Sampler
 from ornstein.bundle.recogniser import Recogniser
-from ornstein.core import Denoiser
+from ornstein.core import Denoiser, Level
 from ornstein.data.conditions import CLASS
 from ornstein.errors import UsageError
 from ornstein.guide import apart, classifier_guided, together, within
@@ -105,10 +105,14 @@ def guided(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler) -> Denoiser
     return way.guide.bind(plain, pair, way.guidance, bundle.levels(way))
 
 
-def calls(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler) -> int:
-    """Of the network, for one answer of the guided denoiser; a classifier's are not counted."""
+def calls(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler, levels: Level) -> int:
+    """Of the network, for an answer of the guided denoiser at each level.
+
+    A classifier's are not counted.
+    """
     alone = bundle.leads.judge is not None or not (cond or bundle.leads.weak)
-    return 1 if alone or way.guide.off(way.guidance) else 2
+    once, twice = len(levels), int(way.guide.at(levels).sum())
+    return once if alone or way.guide.off(way.guidance) else once + twice
 
 
 def _form(shape: tuple[int, ...]) -> str:

@@ -18,7 +18,7 @@ from ornstein.bundle.description import (
     bounded,
     known,
 )
-from ornstein.bundle.parts import Sampler, TunedGrid
+from ornstein.bundle.parts import TunedGrid
 from ornstein.bundle.recogniser import Recogniser
 from ornstein.config.options import bind, check_options
 from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
@@ -45,7 +45,6 @@ def description(bundle: Bundle | Recogniser) -> dict[str, Any]:
     if isinstance(bundle, Recogniser):
         return {**common, "classifier": net, "classes": list(bundle.classes)}
     measured = bundle.model.uncertainty
-    way = {name: value for name, value in asdict(bundle.sampler).items() if name != "guide"}
     return {
         **common,
         "net": {"name": bundle.net, "options": net},
@@ -54,7 +53,7 @@ def description(bundle: Bundle | Recogniser) -> dict[str, Any]:
         "learned": bundle.model.learned,
         "uncertainty": asdict(measured) if measured else None,
         "conditions": [declared.to_json() for declared in bundle.conditions],
-        "sampler": way,
+        "sampler": bundle.sampler.settings,
         "tuned": [asdict(found) for found in bundle.tuned],
     }
 
@@ -121,7 +120,7 @@ def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
         coding=coding_from_json(said.coding),
         shape=tuple(said.shape),
         conditions=conditions,
-        sampler=Sampler(**said.sampler.model_dump()),
+        sampler=said.sampler.made,
         tuned=tuple(_tuned(found, said.process) for found in said.tuned),
         weights=said.weights,
         provenance=said.provenance,

@@ -38,7 +38,7 @@ class Sampler:
         schedule: Key of ``PROCESSES``, None for the process of training.
         steps: Steps of the solver.
         guidance: Scale of guidance towards the conditions; 1 is off.
-        guide: Its manner; not kept in the model file.
+        guide: Its manner, such as the levels that are guided.
     """
 
     solver: str = "dpmpp-2m"

@@ -71,7 +71,7 @@ def walk(
             "model": bundle.fingerprint,
             "seed": seed,
         },
-        evaluations=solver.evaluations * sampler.steps * calls(bundle, cond, sampler),
+        evaluations=solver.evaluations * calls(bundle, cond, sampler, levels[:-1]),
     )
 
 

@@ -24,6 +24,7 @@ from ornstein.config.kinds import (
     OptimizerName,
     Precision,
     ProcessName,
+    Rho,
     Said,
     Seed,
     Share,
@@ -353,13 +354,32 @@ class SampleSettings(Section):
     )
     guidance: Annotated[Annotated[float, Field(ge=0, le=100)] | None, Auto] = Field(
         default=None,
-        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 1.5 "
+        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 2.5 "
         "for pictures and series with classes.",
+    )
+    interval: Annotated[
+        tuple[Rho, Rho] | None,
+        BeforeValidator(pair),
+        Auto,
+        Said("two rising numbers from 0 to 1,000,000"),
+    ] = Field(
+        default=None,
+        description="Levels of sigma/alpha, from and to, at which is guided; auto is 0.3 to 3 for "
+        "pictures and series.",
     )
     count: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=64, description="Items on the sample grids during training."
     )
     seed: Seed = Field(default=0, description="Seed of those grids.")
+
+    @model_validator(mode="after")
+    def _check(self) -> SampleSettings:
+        if self.interval and self.interval[0] >= self.interval[1]:
+            raise ValueError(
+                "sample.interval goes from a low to a higher sigma/alpha, such as [0.3, 3.0], not "
+                f"from {self.interval[0]:g} to {self.interval[1]:g}."
+            )
+        return self
 
 
 class Config(Section):

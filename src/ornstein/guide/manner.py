@@ -6,9 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ornstein.core import Denoiser, Level
 from ornstein.errors import UsageError, near
-from ornstein.guide.mix import Mix, Pair, across, mixed, renoised, rescaled, towards, within
+from ornstein.guide.mix import (
+    Mix,
+    Pair,
+    across,
+    inside,
+    mixed,
+    renoised,
+    rescaled,
+    towards,
+    within,
+)
 
 GUIDES: dict[str, Callable[[float, Level], Mix]] = {
     "cfg": lambda scale, levels: towards(scale),
@@ -57,6 +69,10 @@ class Guide:
     def off(self, scale: float) -> bool:
         """Whether this scale leaves the conditional answer as it is."""
         return scale == 1 and self.kind != "cfg++"
+
+    def at(self, level: Level) -> Tensor:
+        """Whether each level is guided, bool of its shape."""
+        return inside(level, self.low, self.high)
 
     def bind(self, plain: Denoiser, pair: Pair, scale: float, levels: Level) -> Denoiser:
         """Guide on the way along a grid.

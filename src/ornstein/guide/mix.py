@@ -108,6 +108,11 @@ def rescaled(mix: Mix, share: float) -> Mix:
     return mixed_and_rescaled
 
 
+def inside(level: Level, low: float, high: float) -> Tensor:
+    """Whether low < rho <= high, bool of the level's shape."""
+    return (level.rho > low) & (level.rho <= high)
+
+
 def within(guided: Denoiser, plain: Denoiser, low: float, high: float) -> Denoiser:
     """Guide at levels of low < rho <= high only (arXiv:2404.07724); elsewhere ask ``plain``.
 
@@ -121,12 +126,12 @@ def within(guided: Denoiser, plain: Denoiser, low: float, high: float) -> Denois
         )
 
     def denoise(x: Tensor, level: Level) -> Estimate:
-        inside = (level.rho > low) & (level.rho <= high)
-        if not bool(inside.any()):
+        here = inside(level, low, high)
+        if not bool(here.any()):
             return plain(x, level)
-        if bool(inside.all()):
+        if bool(here.all()):
             return guided(x, level)
-        kept = inside.to(x.device).reshape(-1, *(1,) * (x.ndim - 1))
+        kept = here.to(x.device).reshape(-1, *(1,) * (x.ndim - 1))
         return Estimate._make(
             None if one is None or other is None else torch.where(kept, one, other)
             for one, other in zip(guided(x, level), plain(x, level), strict=True)
