@@ -4,7 +4,8 @@ python tools/torture.py              all of it, test by test; an hour or two
 python tools/torture.py -k r21       a part; figures of other parts stay as they were
 python tools/torture.py --write      only write docs/torture.md from the figures there are
 
-Interrupted, the same command goes on: tests that have passed are not run again until all have.
+Interrupted, the whole goes on with the same command: tests that have passed, also in a part, are
+not run again until all have.
 """
 
 from __future__ import annotations
@@ -28,22 +29,24 @@ NOTHING = 5  # what pytest answers when no test is left
 
 def run(words: list[str]) -> int:
     """Run the tests one by one; each writes a line for what it found."""
-    todo, passed = collected(words), PASSED.read_text().split("\n") if PASSED.exists() else []
-    left = [test for test in todo if test not in passed]
+    todo, whole = collected(words), not words
+    passed = PASSED.read_text().splitlines() if PASSED.exists() else []
+    left = [test for test in todo if not whole or test not in passed]
     if len(left) < len(todo):
-        print(f"going on: {len(todo) - len(left)} of {len(todo)} tests have passed ({PASSED})")
+        print(f"going on: {len(todo) - len(left)} of {len(todo)} tests have passed")
     failed = []
     for number, test in enumerate(left, len(todo) - len(left) + 1):
         print(f"[{number}/{len(todo)}] {test}", flush=True)
         if one(test):
             failed.append(test)
-            continue
-        with PASSED.open("a") as file:
-            file.write(test + "\n")
+        elif whole or PASSED.exists():
+            with PASSED.open("a") as file:
+                file.write(test + "\n")
         write()
-    if not failed:
+    if whole and not failed:
         PASSED.unlink(missing_ok=True)
-    print(f"{len(todo) - len(failed)} of {len(todo)} passed" + "".join(f"\n  {t}" for t in failed))
+    print(f"{len(todo) - len(failed)} of {len(todo)} passed")
+    print("".join(f"  failed: {test}\n" for test in failed), end="")
     return 1 if failed else 0
 
 
@@ -101,7 +104,7 @@ def read() -> list[dict[str, str]]:
 def table() -> str:
     """The figures as a table of Markdown."""
     rows = [
-        f"| {r['rule']} | {r['fault']} | {r['found']} | {r['seconds']} s | {r['load']} | "
+        f"| {r['rule']} | {r['fault']} | {r['found']} | {r.get('seconds', '-')} s | {r.get('load', '-')} | "
         f"{r['day']} |"
         for r in read()
     ]
