@@ -103,13 +103,13 @@ def read() -> list[dict[str, str]]:
 
 def table() -> str:
     """The figures as a table of Markdown."""
-    rows = [
-        f"| {r['rule']} | {r['fault']} | {r['found']} | {r.get('seconds', '-')} s | {r.get('load', '-')} | "
-        f"{r['day']} |"
-        for r in read()
-    ]
+    columns = ("rule", "fault", "found", "seconds", "load", "day")
+    rows = ["| " + " | ".join(str(row.get(c, "-")) for c in columns) + " |" for row in read()]
     places = sorted({row["where"] for row in read()})
-    head = ["| Rule | Fault | Found | Test took | Load | On |", "|---|---|---|---|---|---|"]
+    head = [
+        "| Rule | Fault | Found | Seconds of the test | Load | On |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join([f"Measured with {'; '.join(places)}.", "", *head, *rows])
 
 

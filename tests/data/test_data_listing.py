@@ -251,6 +251,7 @@ print(at - 1, "deaths")
 """
 
 
+@pytest.mark.torture
 def test_a_death_at_any_file_operation_of_an_opening_costs_nothing(
     photos: Path, tmp_path: Path
 ) -> None:

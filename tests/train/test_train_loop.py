@@ -72,7 +72,6 @@ def losses(made: Trainer, steps: int, total: int = 40) -> list[float]:
     return [made.step(total).loss for _ in range(steps)]
 
 
-@pytest.mark.torture
 @settings(max_examples=times(15, 200), deadline=None, database=None)
 @given(
     stop=st.integers(1, 19),
@@ -82,9 +81,10 @@ def losses(made: Trainer, steps: int, total: int = 40) -> list[float]:
     flip=st.booleans(),
     optimizer=st.sampled_from(["adamw", "muon"]),
 )
-def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
+def resumes(
     stop: int, batch: int, accumulate: int, ema: float, flip: bool, optimizer: str
 ) -> None:
+    """Stop a training at a step and go on with another trainer."""
     options = {
         "batch": batch,
         "accumulate": accumulate,
@@ -114,7 +114,9 @@ def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one(
 
 
 @pytest.mark.torture
-def test_r10_was_tried_often_enough() -> None:
+def test_r10_a_resumed_training_is_bit_equal_to_a_straight_one() -> None:
+    CASES.clear()
+    resumes()
     figure("R10", "stopped at any step under any options", f"{len(CASES)} cases, all bit-equal")
     assert len(CASES) >= times(15, 200)
 
