@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
-from ornstein.data import Dataset, left_in_noise, names, open_data, prior_report
-from ornstein.data.conditions import CLASS
+from ornstein.data import names, open_data
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
-from ornstein.planning import Plan, changed, plan
+from ornstein.introducing import introduce
+from ornstein.planning import changed, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
 from ornstein.tracking import watched
@@ -130,8 +129,8 @@ def _lead(
     data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
     where = build.device()
     stop.check()
-    made = plan(settled, data, where, ranks)
-    _introduce(say, run, data, made, where, ranks)
+    made = plan(settled, data, where, ranks, stop.check)
+    introduce(say, run, data, made, where, ranks)
     stop.check()
     if dry_run:
         return
@@ -195,55 +194,3 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         section, _, leaf = key.partition(".")
         kept = changed(kept, section, **{leaf: new[key]})
     return kept
-
-
-def _introduce(
-    say: Progress, run: Run, data: Dataset, made: Plan, where: torch.device, ranks: Share
-) -> None:
-    """Say what will be trained on what, and what it will cost."""
-    config, net = made.config, made.config.net
-    shape = "x".join(map(str, data.shape))
-    labels = f", {len(data.classes)} classes" if data.labels is not None else ""
-    say.note(f"run        {run.folder}; the same command later goes on with it")
-    say.note(
-        f"data       {data.name}: {len(data.train):,} {data.coding.noun} of {shape}{labels}, "
-        f"{len(data.heldout):,} held out"
-    )
-    for remark in data.notes:
-        say.note(f"           {remark}")
-    told = [f"{c.name} ({c.kind})" for c in data.conditions if c.name != CLASS]
-    if told:
-        say.note(f"conditions {', '.join(told)}; choose with --set data.conditions=[...]")
-    size = f" {net.size}" if net.size else ""
-    aim = f"predicts {config.model.target}"
-    if build.recognises(config):
-        aim = f"tells the {len(data.classes)} classes of noisy items"
-    say.note(
-        f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; {aim}, levels of "
-        f"{config.model.process}"
-    )
-    left = left_in_noise(data, config.model.make_process())
-    prior, *warning = prior_report(config.model.process, left, data.dims)
-    for line in (f"prior      {prior}", *warning):
-        say.note(line)
-    machine = torch.cuda.get_device_name() if where.type == "cuda" else _cpu(where)
-    pace = f", {made.step_seconds:.3g} s/step" if made.step_seconds else ""
-    many = f"{ranks.count} ranks, each of " if ranks.count > 1 else ""
-    half = ", bfloat16" if config.train.precision == "bfloat16" else ""
-    say.note(f"machine    {many}{machine}{half}; batch {config.train.batch}{pace}")
-    if made.seconds:
-        steps = f", about {made.steps:,} steps" if made.step_seconds else ""
-        say.note(f"budget     {made.seconds / 60:g} min{steps}; change it with --minutes")
-    else:
-        say.note(f"budget     {made.steps:,} steps" + _duration(made))
-
-
-def _cpu(where: torch.device) -> str:
-    return f"{torch.get_num_threads()} CPU threads" if where.type == "cpu" else where.type
-
-
-def _duration(made: Plan) -> str:
-    if not made.step_seconds:
-        return ""
-    minutes = made.steps * made.step_seconds / 60
-    return f", about {minutes:.0f} min" if minutes >= 1.5 else f", about {60 * minutes:.0f} s"

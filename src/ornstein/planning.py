@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.nets.sizes import SIZES
 from ornstein.training.budget import largest, pace
-from ornstein.training.memory import fitting
+from ornstein.training.memory import fitting, used_mb
 from ornstein.training.ranks import ALONE, Share
 
 DEFAULT_MINUTES = 10.0
@@ -48,6 +49,7 @@ class Plan:
         step_seconds: Measured time of one step; None when the plan was made in an earlier session.
         parameters: Weights of the network.
         previews: Sample grids over the training.
+        memory_mb: What a trial of it took at most; None when it was not tried now.
     """
 
     config: Config
@@ -56,6 +58,7 @@ class Plan:
     step_seconds: float | None
     parameters: int
     previews: int = PREVIEWS
+    memory_mb: int | None = None
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -63,11 +66,24 @@ class Plan:
         return 4 * 4 * self.parameters
 
 
-def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Plan:
+def plan(
+    config: Config,
+    data: Dataset,
+    where: torch.device,
+    ranks: Share = ALONE,
+    check: Callable[[], None] = lambda: None,
+) -> Plan:
     """Fill in what the settings leave open, measuring where it matters.
 
     A plan is made once: its settings are kept in the run's config.toml, and a resumed run uses
     them.
+
+    Args:
+        config: The settings.
+        data: What is trained on.
+        where: The device.
+        ranks: This rank's share of each batch.
+        check: Called between the steps of a trial; what it raises ends the planning.
 
     Raises:
         ConfigError: the settings do not fit the data.
@@ -97,10 +113,11 @@ def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALON
         chosen = "adamw" if config.net.name == "mlp" else "muon"
         config = changed(config, "train", optimizer=chosen)
     if not config.net.size and not sized(config):
-        config = changed(config, "net", size=_size(config, data, where, seconds, ranks))
+        config = changed(config, "net", size=_size(config, data, where, seconds, ranks, check))
     if not (train.precision or planned):
-        config = changed(config, "train", precision=_precision(config, data, where, ranks))
-    measured = None if planned else measure(config, data, where, ranks)
+        chosen = _precision(config, data, where, ranks, check)
+        config = changed(config, "train", precision=chosen)
+    measured = None if planned else measure(config, data, where, ranks, check)
     if measured:
         config = changed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
@@ -109,6 +126,7 @@ def plan(config: Config, data: Dataset, where: torch.device, ranks: Share = ALON
         seconds,
         measured,
         sum(p.numel() for p in build.model(config, data).parameters()),
+        memory_mb=used_mb(where) if measured else None,
     )
 
 
@@ -119,14 +137,24 @@ def sized(config: Config) -> bool:
 
 
 def measure(
-    config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE, seconds: float = 2.0
+    config: Config,
+    data: Dataset,
+    where: torch.device,
+    ranks: Share,
+    check: Callable[[], None],
+    seconds: float = 2.0,
 ) -> float:
     """Seconds that one training step takes here, measured on a trial that is thrown away.
 
     Of several ranks one tries its share; what they say to each other is not counted.
     """
     trial = build.trainer(config, data, where, Share(0, ranks.count))
-    return pace(lambda: fitting(trial, 10**6), seconds)
+
+    def step() -> None:
+        check()
+        fitting(trial, 10**6)
+
+    return pace(step, seconds)
 
 
 def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float] | None]:
@@ -137,7 +165,12 @@ def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float]
 
 
 def _size(
-    config: Config, data: Dataset, where: torch.device, seconds: float | None, ranks: Share
+    config: Config,
+    data: Dataset,
+    where: torch.device,
+    seconds: float | None,
+    ranks: Share,
+    check: Callable[[], None],
 ) -> str:
     assert config.net.name is not None
     assert config.train.batch is not None
@@ -145,20 +178,26 @@ def _size(
     if seconds is None:
         items = config.train.images or (config.train.steps or 0) * batch
         return largest(needs, lambda name: items)
-    return largest(
-        needs,
-        lambda name: (
-            seconds * batch / measure(changed(config, "net", size=name), data, where, ranks, 1.0)
-        ),
-    )
+
+    def seen(name: str) -> float:
+        sized = changed(config, "net", size=name)
+        return seconds * batch / measure(sized, data, where, ranks, check, 1.0)
+
+    return largest(needs, seen)
 
 
-def _precision(config: Config, data: Dataset, where: torch.device, ranks: Share) -> str:
+def _precision(
+    config: Config,
+    data: Dataset,
+    where: torch.device,
+    ranks: Share,
+    check: Callable[[], None],
+) -> str:
     """Half precision where the chip computes in it and a step is really faster so."""
     if not has_bfloat16(where):
         return "float32"
     whole, half = (
-        measure(changed(config, "train", precision=name), data, where, ranks, 1.0)
+        measure(changed(config, "train", precision=name), data, where, ranks, check, 1.0)
         for name in ("float32", "bfloat16")
     )
     return "bfloat16" if half < WORTH * whole else "float32"

@@ -1,4 +1,4 @@
-"""``ornstein runs``: list the runs that are here, and compare two of them."""
+"""``ornstein runs``: list the runs that are here, look at one, and compare two."""
 
 from __future__ import annotations
 
@@ -11,13 +11,27 @@ import click
 from ornstein.cli.options import debug_option, json_option, runs_option
 
 
-@click.group("runs", invoke_without_command=True)
+class _NamesToo(click.Group):
+    """A group to which the name of a run is the command that shows it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = args[0] in self.commands or args[0].startswith("-")
+        return super().resolve_command(ctx, args if known else ["show", *args])
+
+
+@click.group("runs", cls=_NamesToo, invoke_without_command=True)
 @runs_option
 @json_option
 @debug_option
 @click.pass_context
 def command(ctx: click.Context, runs: Path, as_json: bool) -> None:
-    """List the runs in a directory: state, steps, time. 'runs diff A B' compares two."""
+    """List the runs in a directory: state, steps, time.
+
+    'runs RUN' shows one: losses, errors by noise level beside their floors, gradient, speed,
+    memory. 'runs diff A B' compares two.
+    """
     if ctx.invoked_subcommand is None:
         listed(runs, as_json)
 
@@ -35,6 +49,26 @@ def listed(runs: Path, as_json: bool) -> None:
         width = max(len(row["name"]) for row in rows)
         for row in rows:
             click.echo(f"{row['name']:<{width}}  {told(row)}")
+
+
+@command.command("show")
+@click.argument("name", metavar="RUN")
+@runs_option
+@json_option
+@debug_option
+def show(name: str, runs: Path, as_json: bool) -> None:
+    """Show how far a training came, and whether it learns."""
+    from ornstein.cli.one_run import facts_of, lines_of
+    from ornstein.run import open_run
+
+    run = open_run(name, runs)
+    row, facts = record_of(run.folder), facts_of(run)
+    if as_json:
+        click.echo(json.dumps({**row, **facts}))
+        return
+    click.echo(f"{run.name:<10} {told(row)}")
+    for line in lines_of(run.name, facts):
+        click.echo(line)
 
 
 @command.command("diff")

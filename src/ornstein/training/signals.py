@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 
@@ -17,6 +18,11 @@ STOPPING = (
 SAVING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 
+NOTHING_DONE = (
+    "stopped before a step was done; what was saved before stays. Run the same command to go on."
+)
+
+
 class StopRequest:
     """Within it, Ctrl-C, SIGTERM or SIGHUP asks to stop; a second Ctrl-C ends at once (130).
 
@@ -26,11 +32,13 @@ class StopRequest:
     Attributes:
         asked: Name of the signal that asked to stop, None while none did.
         save: Whether somebody asked to save; for whoever saves to take back.
+        idle: Nothing is begun, such as while libraries load: then the process ends at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle: bool = False) -> None:
         self.asked: str | None = None
         self.save = False
+        self.idle = idle
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -55,15 +63,16 @@ class StopRequest:
             StoppedEarly: somebody asked for it.
         """
         if self.asked:
-            raise StoppedEarly(
-                "stopped before a step was done; what was saved before stays. Run the same "
-                "command to go on."
-            )
+            raise StoppedEarly(NOTHING_DONE)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number in SAVING:
             self.save = True
             return
+        if self.idle:
+            if os.environ.get("RANK", "0") == "0":
+                os.write(sys.stderr.fileno(), f"{NOTHING_DONE}\n".encode())
+            os._exit(StoppedEarly.exit_code)
         if self.asked is not None and number == signal.SIGINT:
             os._exit(130)
         self.asked = signal.Signals(number).name
