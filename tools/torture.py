@@ -52,7 +52,7 @@ def run(words: list[str]) -> int:
 
 def collected(words: list[str]) -> list[str]:
     """Names of the tests."""
-    command = [*pytest(), "--collect-only", "-q", "--no-header", *words]
+    command = [*pytest(), "--collect-only", "--no-header", *words]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if answer.returncode not in (0, NOTHING):
         sys.exit(answer.stdout + answer.stderr)
