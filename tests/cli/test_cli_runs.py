@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
     record = {"state": "stopped", "step": 9, "steps": 20, "seconds": 61}
     (folder / "run.json").write_text(json.dumps(record))
     levels = {"log_snr": [-5.0, 0.0, 5.0], "items": 64, "memory": 0.3, "doubt": 0.02,
-              "heldout": {k: [2 * v for v in e] for k, e in FLOORS.items()}, "train": FLOORS}  # fmt: skip
+              "heldout": FLOORS, "train": {**FLOORS, "model": [0.1] * 3}}  # fmt: skip
     lines = [
         {"step": k, "loss": float(k), "grad_norm": 10.0 * k, "items_per_s": 1000 + k,
          "memory_mb": 300 + k, "left_out": 2}

@@ -108,6 +108,23 @@ def test_r8_the_second_interrupt_is_130(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (130, "SIGINT\n")
 
 
+@pytest.mark.parametrize(("rank", "said"), [("0", "stopped before a step was done"), ("1", "")])
+def test_r7_while_libraries_load_a_signal_ends_it_at_once(rank: str, said: str) -> None:
+    code = (
+        "import os, signal, time\n"
+        "from ornstein.training.signals import StopRequest\n"
+        "with StopRequest(idle=True) as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(5); print('still here')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "RANK": rank},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
 @pytest.mark.torture
 def test_r9_a_signal_to_the_whole_group_saves_once(tmp_path: Path) -> None:
     tries = times(1, 10)
@@ -168,10 +185,13 @@ def test_r17_going_on_takes_no_time_and_repeats_at_most_the_steps_since_the_save
     stop = StopRequest()
     with pytest.raises(StoppedEarly):
         train(stop, StopAt(stop, 1))
+    stopped = saved(tmp_path)
+    assert stopped > 0
     began, watch = time.process_time(), StopAt(StopRequest(), 99)
     train(StopRequest(), watch)
     took = watch.first - began
     assert took < 5
+    assert f"resumed at step {stopped}\n" in (tmp_path / "run" / "events.log").read_text()
     figure("R17", "resumed, over the imports", f"first step after {took:.1f} s of the processor")
 
 

@@ -19,6 +19,7 @@ from ornstein.errors import OutOfMemoryError
 from ornstein.run import Run
 from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting
+from ornstein.training.ranks import Share
 
 SETTINGS = {"net.name": "mlp", "batch": 48, "save_every": 5, "sample.steps": 2}
 
@@ -89,6 +90,20 @@ def test_r19_the_largest_piece_that_fits_is_found_and_the_batch_is_kept(
     fitting(trainer(accumulate=pieces), 10)
     assert max(tried) <= most
     assert sum(tried) == 48
+
+
+@pytest.mark.parametrize(("accumulate", "advised"), [(1, 2), (3, 6)])
+def test_r19_of_several_ranks_none_tries_alone_and_half_is_advised(
+    monkeypatch: pytest.MonkeyPatch, accumulate: int, advised: int
+) -> None:
+    """The others wait inside a sum; a trial of one rank would never end."""
+    made = trainer(accumulate)
+    made.ranks = made.batches.share = Share(0, 2)
+    tried = holds(monkeypatch, 5)
+    with pytest.raises(OutOfMemoryError) as caught:
+        fitting(made, 10)
+    assert caught.value.setting == f"accumulate={advised}"
+    assert len(tried) == 1
 
 
 def test_r19_not_even_one_item_fits(monkeypatch: pytest.MonkeyPatch) -> None:

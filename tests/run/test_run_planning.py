@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
-from ornstein import planning
+from ornstein import introducing, planning
 from ornstein.config import Config, resolve
 from ornstein.data import Dataset, Source, make_dataset
+from ornstein.errors import StoppedEarly
+from ornstein.run import Run, Silent
+from ornstein.training.ranks import ALONE
 
 CPU = torch.device("cpu")
 
@@ -96,3 +101,47 @@ def test_a_precision_that_is_asked_for_stays() -> None:
     assert planned(pictures(False), steps=1, precision="bfloat16").config.train.precision == (
         "bfloat16"
     )
+
+
+class Notes(Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Remember it."""
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (24_000, "about 1,900 MB, as a trial took; there are 24,000 MB"),
+        (2_000, "there are 2,000 MB; if it runs out, add accumulate=2"),
+        (0, "about 1,900 MB, as a trial took"),
+    ],
+)
+def test_c3_what_a_trial_took_is_said_beside_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: int, said: str
+) -> None:
+    monkeypatch.setattr(planning, "used_mb", lambda where: 1900)
+    monkeypatch.setattr(introducing, "total_mb", lambda where: there)
+    data, notes = pictures(labelled=False), Notes()
+    made = planned(data, steps=2)
+    introducing.introduce(notes, Run(tmp_path), data, made, CPU, ALONE)
+    (line,) = [line for line in notes.lines if line.startswith("memory")]
+    assert line.endswith(said)
+
+
+def test_r7_who_asks_to_stop_is_heard_between_the_steps_of_a_trial() -> None:
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise StoppedEarly("stopped")
+
+    with pytest.raises(StoppedEarly):
+        planning.plan(resolve(flags={"train.steps": 3}).config, pictures(True), CPU, ALONE, check)
