@@ -16,6 +16,11 @@ def times(quick: int, torture: int) -> int:
     return torture if TORTURE in os.environ else quick
 
 
+def quiet() -> bool:
+    """Whether nobody else uses the machine, so that times mean something."""
+    return os.getloadavg()[0] < (os.cpu_count() or 1)
+
+
 def figure(rule: str, fault: str, found: str) -> None:
     """Write down what was found of a fault, one line of JSON."""
     if TORTURE in os.environ:

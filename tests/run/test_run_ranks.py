@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fleet import STEPS, TORCHRUN, ended, losses, ranks, start, step, wait_for
 
-from figures import figure, times
+from figures import figure, quiet, times
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +63,16 @@ def test_r21_a_killed_rank_is_started_again_and_no_loss_differs(tmp_path: Path) 
     wait_for(lambda: step(straight) > 0)
     begun = time.monotonic() - began  # what a start takes here, which is what is lost
     assert ended(training)[0] == 0
-    chance, lost = random.Random(21), []
-    for k in range(times(1, 5)):
+    chance, lost, alone = random.Random(21), [], quiet()
+    for k, kills in enumerate((2,) if times(0, 1) == 0 else (3, 3, 3, 1)):
         runs = tmp_path / str(k)
         training = start(runs, by=TORCHRUN)
-        moments = sorted(chance.sample(range(5, STEPS - 5), 2))
+        moments = sorted(chance.sample(range(5, STEPS - 5), kills))
         lost += [kill_rank(training, runs, goal) for goal in moments]
         code, said = ended(training)
         assert code == 0, said
         assert losses(runs) == losses(straight)
-    assert max(lost) <= max(30, 4 * begun)
+    assert max(lost) <= (30 if alone else max(30, 4 * begun))
     figure(
         "R21", "rank 1 of 2 killed",
         f"{len(lost)}/{len(lost)} go on, all losses bit-equal; {min(lost):.0f}-{max(lost):.0f} s "

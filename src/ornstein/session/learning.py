@@ -24,15 +24,20 @@ class Learning:
         self._advised = False
 
     def read(self) -> Reading:
-        """Measure the averaged weights, which are in ``work.average``."""
+        """Measure the averaged weights, which are in ``work.average``.
+
+        Raises:
+            StoppedEarly: somebody asked to stop.
+        """
         work = self.work
         if self._panel is None:
             trainer, log = work.trainer, read_log(work.journal.path)
             assert isinstance(trainer.objective, Objective)
             self._advised = any(map(memorises, readings(log)))  # in an earlier sitting
             self._panel = Panel(
-                work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device
-            )
+                work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device,
+                work.stop.check,
+            )  # fmt: skip
         assert isinstance(work.average, Model)  # a classifier has no panel
         reading = self._panel.read(work.average)
         if memorises(reading) and not self._advised:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ornstein.bundle import Bundle, Recogniser
 from ornstein.data.lowered import smaller
+from ornstein.errors import StoppedEarly
 from ornstein.model import Classifier
 from ornstein.recognising import accuracies
 from ornstein.samples import Samples
@@ -62,11 +63,11 @@ class Previews:
         """Measure errors by level and draw the fixed seeds; whether nobody cut it short."""
         work = self.work
         step, folder = work.trainer.done, work.run.folder / "samples"
-        levels = self.learning.read().line()
-        work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
         try:
+            levels = self.learning.read().line()
+            work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
             made = self._made(bundle)
-        except _Interrupted:
+        except StoppedEarly:  # a preview gives way
             return False
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{step:09d}.png"
@@ -101,9 +102,4 @@ class Previews:
             self.work.say.saved(path, "film of the training")
 
     def _unless_stopped(self, done: int, total: int) -> None:
-        if self.work.stop.asked:
-            raise _Interrupted
-
-
-class _Interrupted(Exception):  # noqa: N818 - not an error: a preview gives way to a stop
-    """A preview was cut short by a request to stop."""
+        self.work.stop.check()

@@ -103,6 +103,7 @@ class Panel:
         seed: Where the noise comes from.
         cond: Conditions of the items at some indices.
         device: Where models live.
+        check: Called between pieces of the work; what it raises ends it.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class Panel:
         seed: int,
         cond: Callable[[Tensor], Conditions],
         device: torch.device,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self.check = check
         train, heldout = (torch.as_tensor(part) for part in (items.train, items.heldout))
         dims = items.batch(train[:1]).numel()
         self.count = min(max(LEAST, VALUES // dims), len(heldout) or len(train), len(train))
@@ -157,6 +160,7 @@ class Panel:
         clean, cond = self.clean[part], self.cond[part]
         rows = []
         for k in range(LEVELS):
+            self.check()
             level = self.levels[k].to(self.device)
             source = generator(self.seed, "panel", part, k)
             x = level.mix(clean, torch.randn(clean.shape, generator=source).to(clean))
