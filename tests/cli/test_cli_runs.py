@@ -63,8 +63,10 @@ def test_one_run_says_losses_by_level_beside_floors_gradient_speed_memory_and_ad
         assert word in said, (word, said)
 
 
-def test_the_same_as_json(runs: Path) -> None:
-    facts = json.loads(say("runs", "photos", "--json", "--runs", str(runs)))
+@pytest.mark.parametrize("before", [True, False])
+def test_the_same_as_json_with_options_before_or_behind_the_name(runs: Path, before: bool) -> None:
+    how = ["--json", "--runs", str(runs)]
+    facts = json.loads(say("runs", *how, "photos") if before else say("runs", "photos", *how))
     assert facts["levels"]["model"] == FLOORS["model"]
     assert (facts["state"], facts["grad_norm"], facts["memorises"]) == ("stopped", 20.0, True)
     assert facts["averages"]["steps"] == [5, 9]

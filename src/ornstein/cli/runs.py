@@ -14,10 +14,13 @@ from ornstein.cli.options import debug_option, json_option, runs_option
 class _NamesToo(click.Group):
     """A group to which the name of a run is the command that shows it."""
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or self.commands["show"]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = args[0] in self.commands or args[0].startswith("-")
+        known = args[0] in self.commands
         return super().resolve_command(ctx, args if known else ["show", *args])
 
 
@@ -32,6 +35,8 @@ def command(ctx: click.Context, runs: Path, as_json: bool) -> None:
     'runs RUN' shows one: losses, errors by noise level beside their floors, gradient, speed,
     memory. 'runs diff A B' compares two.
     """
+    both = {"runs": runs, "as_json": as_json}  # options may stand before the name, too
+    ctx.default_map = dict.fromkeys(("show", "diff"), both)
     if ctx.invoked_subcommand is None:
         listed(runs, as_json)
 
