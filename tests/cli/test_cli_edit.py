@@ -145,12 +145,20 @@ def test_the_command_writes_versions_and_a_sheet_and_says_the_figures(
         (("--operator", "gray"), "grey"),
         (("--upscale", "2", "--method", "repaint"), "fills in what a mask leaves open"),
         (("--strength", "0.5", "--class", "c"), "no class 'c'"),
+        (("--mask", "none.png"), "there is no file 'none.png'"),
+        (("--mask", "mask.png", "--noise", "0.2"), "--noise goes with --upscale, not"),
+        (("--strength", "0.5", "--method", "dps"), "--method goes with --mask or --upscale"),
+        (("--invert", "--spoil"), "--spoil goes with --upscale or --operator, not with --invert"),
     ):
         code, text = run(*args)
         assert code in (2, 65), text
         assert word in text
         assert "Traceback" not in text
         assert len(text.strip().splitlines()) <= 2, text
+    write(Path("cat.png"), picture(picture_model().shape))
+    code, text = run("--upscale", "2")
+    assert code == 2
+    assert "'cat.png' is as large as what the model makes" in text
 
 
 def test_series_are_restored_and_gaps_are_for_filling_only(
@@ -205,5 +213,5 @@ def test_a_mask_is_read_in_the_range_of_the_pictures_and_a_mixture_has_two_ends(
 def test_a_mask_of_one_colour_is_refused() -> None:
     bundle, item = picture_model(), picture((3, 8, 12))
     for seen, word in ((np.ones((8, 12)), "nothing"), (np.zeros((8, 12)), "all")):
-        with pytest.raises(UsageError, match=f"leaves {word} of the item"):
+        with pytest.raises(UsageError, match=f"{word} of the item is to be made"):
             fill(bundle, item, seen, Ask())

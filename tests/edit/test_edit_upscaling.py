@@ -199,6 +199,8 @@ def test_small_versions_of_another_size_and_models_of_another_task_are_refused()
         upscale(exact(), np.zeros((1, 1, 4), dtype=np.float32))
     with pytest.raises(UsageError, match="share from 0 to 1"):
         upscale(exact(), np.zeros((1, 1, 3), dtype=np.float32), noise=2)
+    with pytest.raises(UsageError, match="trained for one task"):
+        replace(exact(), conditions=()).led(by=exact())
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,18 @@ def test_codes_have_mean_0_and_deviation_1_where_they_say_something(data: Datase
         assert own.var(0) == pytest.approx(1 - share, abs=0.01)
 
 
+def test_held_out_rows_say_nothing_of_what_is_learned_of_a_column(data: Dataset) -> None:
+    """Only the range is that of all rows, so that every cell of them can be written."""
+    assert isinstance(data.coding, Table)
+    items = data.items.copy()
+    items[data.heldout] = items[data.train[0]]
+    again = data.coding.measured(items, data.train)
+    assert isinstance(again, Table)
+    assert (again.mean, again.std) == (data.coding.mean, data.coding.std)
+    for mine, theirs in zip(again.columns, data.coding.columns, strict=True):
+        assert getattr(mine, "map", None) == getattr(theirs, "map", None)
+
+
 def test_a_column_without_ties_becomes_normal() -> None:
     numbers = np.exp(RNG.normal(0, 2, 5000))
     codes = measure_quantiles(numbers, 0.0).code(numbers)

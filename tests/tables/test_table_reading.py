@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ornstein.data import Dataset, open_data, report
-from ornstein.data.tables import Table
+from ornstein.data.tables import Table, read_text
 from ornstein.errors import DataError, UsageError
 
 Open = Callable[..., Dataset]
@@ -58,6 +58,20 @@ def test_the_same_numbers_are_read_however_they_are_written(
     data = opened(text)
     assert data.items.tolist() == [[5, 1.25], [1, 0.25], [8, 2], [2, 0.5]]
     assert data.coding.captions == ("a", "b")
+
+
+def test_commas_between_digits_are_decimal_where_semicolons_are_as_even(tmp_path: Path) -> None:
+    path = tmp_path / "plain.csv"
+    path.write_text("1,5;2,5\n3,5;4,5\n5,25;6,75\n")
+    text = read_text(path)
+    assert (text.style.separator, text.header) == (";", None)
+    assert text.rows == [["1,5", "2,5"], ["3,5", "4,5"], ["5,25", "6,75"]]
+
+
+def test_days_come_first_where_months_could_as_well(opened: Open) -> None:
+    data = opened("d,x\n03/04/2021,1\n05/06/2021,2\n11/12/2021,7\n")
+    third_of_april = np.datetime64("2021-04-03", "s").astype(float)
+    assert data.items[0, 0] == third_of_april
 
 
 def test_samples_are_written_as_the_file_was(opened: Open) -> None:
@@ -117,6 +131,23 @@ def test_types(cells: list[str], type_: str, opened: Open) -> None:
     back = data.coding.decode(data.batch(range(len(cells))))
     assert isinstance(data.coding, Table)
     assert [row[0] for row in data.coding.cells(back)] == cells
+
+
+GAPS = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None"]
+
+
+@pytest.mark.parametrize("gap", [*GAPS, "?"])
+def test_a_gap_is_told_by_any_of_its_usual_texts_and_written_so_again(
+    gap: str, opened: Open
+) -> None:
+    """Those of pandas' read_csv, and the question mark of the UCI tables."""
+    for cells, type_ in ((("1", "2", "4"), "integer"), (("x", "y", "x"), "category")):
+        rows = [cells[0], gap, *cells[1:]]
+        data = opened("v,w\n" + "".join(f"{cell},{k}\n" for k, cell in enumerate(rows)))
+        assert types(data)[0] == type_
+        assert np.isnan(data.items[:, 0]).tolist() == [False, True, False, False]
+        assert isinstance(data.coding, Table)
+        assert [row[0] for row in data.coding.cells(data.items)] == rows
 
 
 def test_identifiers_are_left_out_with_a_note(opened: Open) -> None:

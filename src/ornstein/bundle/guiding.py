@@ -68,6 +68,11 @@ def led(bundle: Bundle, negative: Said | None, by: Bundle | Recogniser | None) -
             "must have been trained on the same data at the same size."
         )
     if not isinstance(by, Recogniser):
+        if by.upscales != bundle.upscales:
+            raise UsageError(
+                "a model that makes large items of small ones cannot guide one that makes its "
+                "own, nor be guided by it; both must have been trained for one task."
+            )
         return Leads(weak=by)
     if bundle.classes and bundle.classes != by.classes:
         raise UsageError(

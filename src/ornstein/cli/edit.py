@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from ornstein.bundle import Bundle
     from ornstein.editing import Ask, Edited
 
+# Options that say something of some edits only.
+OF = {
+    "noise": ("upscale",),
+    "spoil": ("upscale", "operator"),
+    "width": ("operator",),
+    "method": ("mask", "upscale", "operator"),
+}
 EDITS = ("mask", "strength", "mix", "invert", "upscale", "operator")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -100,6 +107,7 @@ def command(
         listed = ", ".join(f"--{name}" for name in EDITS)
         got = " and ".join(f"--{name}" for name in chosen) or "none"
         raise click.UsageError(f"an edit is one of {listed}; got {got}.")
+    _check_options(chosen[0] if chosen else "mask")
     from ornstein.cli.impute import fill, many
     from ornstein.cli.places import output_folder
     from ornstein.cli.restoring import operator_of, restored
@@ -139,6 +147,17 @@ def command(
             click.echo(f"measured   {name}: {figure:.4g}")
         for name, path in files.items():
             click.echo(f"{name:<10} {path}")
+
+
+def _check_options(kind: str) -> None:
+    """Refuse an option that says nothing of this edit, instead of not hearing it."""
+    source = click.get_current_context().get_parameter_source
+    for name, kinds in OF.items():
+        if source(name) == click.core.ParameterSource.COMMANDLINE and kind not in kinds:
+            listed = " or ".join(f"--{one}" for one in kinds)
+            raise click.UsageError(
+                f"--{name} goes with {listed}, not with --{kind}; leave it out."
+            )
 
 
 def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -> Edited:

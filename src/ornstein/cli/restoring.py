@@ -55,6 +55,8 @@ def restored(
     else:
         small = tuple(operator(torch.zeros(1, *bundle.shape)).shape[1:])
         given = read_item(picture, small, bundle.coding)
+        if bundle.kind == "image" and isinstance(operator, Shrink):
+            _check_size(picture, bundle.shape, small)
     done = _undone(bundle, given, operator, ask, noise)
     factor = operator.factor if isinstance(operator, Shrink) else 0
     done.figures.update(_compared(bundle, done, original, factor))
@@ -70,6 +72,25 @@ def _check(bundle: Bundle, operator: Linear, noise: float) -> None:
         raise UsageError(f"this model upscales {trained} times; say --upscale {trained}.")
     if noise and (trained is None or not isinstance(operator, Shrink)):
         raise UsageError("--noise is for models trained to upscale, with --upscale.")
+
+
+def _check_size(picture: Path, shape: tuple[int, ...], small: tuple[int, ...]) -> None:
+    """Refuse to enlarge what is as large as the answer, which would be made small unasked.
+
+    Raises:
+        UsageError: it is.
+    """
+    from PIL import Image
+
+    if picture.suffix.lower() == ".npy":
+        return
+    with Image.open(picture) as opened:
+        sides = (opened.height, opened.width)
+    if sides == shape[1:]:
+        raise UsageError(
+            f"'{picture}' is as large as what the model makes; enlarged are pictures of "
+            f"{small[1]}x{small[2]}, so give a smaller one, or add --spoil to make it small first."
+        )
 
 
 def _undone(bundle: Bundle, given: np.ndarray, operator: Linear, ask: Ask, noise: float) -> Edited:
