@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from ornstein.solvers import SOLVERS, Ancestral, Solver, sample
 
 GOES = 10  # of RePaint
 METHODS = (*POSTERIORS, "dps", "replace", "repaint")
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Ask:
         seed: Where their noise comes from.
         class_name: Class they are to have; None leaves it open.
         sampler: The way to go; None for the model's own.
-        method: One of ``METHODS``, for what is filled in or restored.
+        method: One of ``METHODS``, for what is filled in or restored; "auto" is :func:`settled`.
         cond: What is said of them besides the class, by name.
     """
 
@@ -52,7 +53,7 @@ class Ask:
     seed: int = 0
     class_name: str | None = None
     sampler: Sampler | None = None
-    method: str = "mmps"
+    method: str = AUTO
     cond: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -71,6 +72,19 @@ class Edited:
     figures: dict[str, float] = field(default_factory=dict)
 
 
+def settled(bundle: Bundle, ask: Ask, masked: bool = True) -> Ask:
+    """Fill in the method, where it is left open, by what measured better; see docs/editing.md.
+
+    In holes of pictures that is RePaint. It walks by steps of its own, so it is not taken where
+    another solver is asked for than the model's.
+    """
+    if ask.method != AUTO:
+        return ask
+    own = ask.sampler is None or ask.sampler.solver == bundle.how().solver
+    repaint = masked and own and bundle.kind == "image"
+    return replace(ask, method="repaint" if repaint else "mmps")
+
+
 def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited:
     """Make the unknown part of an item anew; the known part is kept to the last bit.
 
@@ -83,6 +97,7 @@ def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited
     Raises:
         UsageError: nothing or all of the item is to be made, or an unknown method.
     """
+    ask = settled(bundle, ask)
     seen = np.broadcast_to(np.asarray(seen, dtype=bool), item.shape).copy()
     if seen.all() or not seen.any():
         raise UsageError(
@@ -113,6 +128,7 @@ def restore(bundle: Bundle, y: np.ndarray, operator: Linear, ask: Ask, std: floa
         ask: How; its method must not be one for masks.
         std: Standard deviation of the noise in y, in raw units.
     """
+    ask = settled(bundle, ask, masked=False)
     bench = Workbench(bundle, ask)
     value = np.asarray(y, dtype=np.float32)[None]
     x = bench.drawn(posed(bench, value, operator, std), None)
@@ -194,7 +210,7 @@ class Workbench:
     def __init__(self, bundle: Bundle, ask: Ask) -> None:
         if ask.n < 1:
             raise UsageError(f"an edit makes at least one version, not {ask.n}.")
-        choose("method", ask.method, dict.fromkeys(METHODS))
+        choose("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
         self.bundle, self.ask, self.device = bundle, ask, bundle.device
         self.sampler = ask.sampler or bundle.how()
         bundle.check_guidance(self.sampler.guidance)
@@ -262,8 +278,10 @@ class Workbench:
     ) -> Samples:
         """The first n rows in raw units, with what they follow from."""
         ask, n = self.ask, min(self.ask.n, len(x))
+        # RePaint takes steps of its own, whatever the solver is.
+        walked = "ddpm-small" if about.get("method") == "repaint" else self.sampler.solver
         settings = {
-            "solver": self.sampler.solver,
+            "solver": walked,
             "grid": self.sampler.grid,
             "schedule": self.sampler.schedule or self.bundle.process,
             "steps": self.sampler.steps,

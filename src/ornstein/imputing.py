@@ -16,7 +16,7 @@ from ornstein.core import ItemNoise
 from ornstein.data.conditions import CLASS
 from ornstein.data.tables import Table
 from ornstein.edit import Mask, Measurement
-from ornstein.editing import Ask, Workbench
+from ornstein.editing import Ask, Workbench, settled
 from ornstein.errors import UsageError
 
 BATCH = 512
@@ -55,6 +55,7 @@ def impute(
     Raises:
         UsageError: there is nothing to fill in, or the class of a row is unknown.
     """
+    ask = settled(bundle, ask)
     began, gaps = time.monotonic(), np.isnan(items)
     if isinstance(bundle.coding, Table):
         _check_class(bundle.coding, ask)
@@ -91,6 +92,7 @@ def impute_long(
         ask: How.
         progress: Told how many gaps are done, and how many there are at the most.
     """
+    ask = settled(bundle, ask)
     began, gaps, side = time.monotonic(), np.isnan(series), bundle.shape[1]
     if not gaps.any():
         raise UsageError("nothing is missing; empty the cells that are to be filled in.")

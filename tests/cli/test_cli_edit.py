@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ornstein.bundle import Bundle, Sampler
 from ornstein.core import EDMTarget
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import class_of
-from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, vary
+from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, settled, vary
 from ornstein.errors import UsageError
 from ornstein.model import Model
 from ornstein.nets import MLP, UNet
@@ -95,6 +96,21 @@ def test_a_mixture_starts_at_one_item_and_ends_at_the_other() -> None:
     assert figures["round trip"] < 8
 
 
+def test_a_method_that_is_left_open_is_the_one_that_measured_better() -> None:
+    bundle = picture_model()
+    for ask, masked, method in (
+        (Ask(), True, "repaint"),
+        (Ask(), False, "mmps"),
+        (Ask(sampler=bundle.how(steps=3)), True, "repaint"),
+        (Ask(sampler=bundle.how(solver="heun")), True, "mmps"),
+        (Ask(method="dps"), True, "dps"),
+    ):
+        assert settled(bundle, ask, masked).method == method
+    for kind in ("series", "table"):
+        other = dataclasses.replace(bundle, coding=dataclasses.replace(bundle.coding, kind=kind))
+        assert settled(other, Ask()).method == "mmps"
+
+
 def write(path: Path, values: np.ndarray) -> None:
     array = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
     Image.fromarray(array).save(path)
@@ -123,6 +139,10 @@ def test_the_command_writes_versions_and_a_sheet_and_says_the_figures(
     assert code == 0
     facts = json.loads(text)
     assert facts["settings"]["edit"] == "fill"
+    assert (facts["settings"]["method"], facts["settings"]["solver"]) == ("repaint", "ddpm-small")
+    facts = json.loads(run("--mask", "mask.png", "--json", "--solver", "heun")[1])
+    assert (facts["settings"]["method"], facts["settings"]["solver"]) == ("mmps", "heun")
+    facts = json.loads(run("--mask", "mask.png", "--json", "--out", "one")[1])
     with Image.open(facts["files"]["sheet"]) as sheet:
         assert sheet.width > sheet.height
     assert len(list(Path("one").glob("seed0-*.png"))) == 2
@@ -148,6 +168,7 @@ def test_the_command_writes_versions_and_a_sheet_and_says_the_figures(
         (("--mask", "none.png"), "there is no file 'none.png'"),
         (("--mask", "mask.png", "--noise", "0.2"), "--noise goes with --upscale, not"),
         (("--strength", "0.5", "--method", "dps"), "--method goes with --mask or --upscale"),
+        (("--mask", "mask.png", "--method", "repaint", "--solver", "heun"), "steps of its own"),
         (("--invert", "--spoil"), "--spoil goes with --upscale or --operator, not with --invert"),
     ):
         code, text = run(*args)

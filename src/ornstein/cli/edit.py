@@ -57,7 +57,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--operator", help="Undo it: blur (see --width) or grey.")
 @click.option("--width", type=Amount(0.1, 32, whole=False), default=1.0, show_default=True)
 @click.option("--spoil", is_flag=True, help="PICTURE is the original: spoil it first and compare.")
-@click.option("--method", default="mmps", show_default=True, help="A wrong name lists them all.")
+@click.option("--method", default="auto", show_default=True, help="A wrong name lists them all.")
 @click.option("-n", "--count", type=Amount(1, 64), default=4, show_default=True, help="Versions.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other ones.")
 @condition_options
@@ -115,6 +115,8 @@ def command(
     from ornstein.editing import Ask
 
     check_names(asked())
+    if method == "repaint" and "solver" in asked():
+        raise click.UsageError("repaint walks by steps of its own, so leave --solver out.")
     told = said()
     bundle = opened(target, runs)
     ask = Ask(count, seed, None, bundle.how(**asked()), method, told)

@@ -26,7 +26,9 @@ def fill(bundle: Bundle, path: Path, ask: Ask, folder: Path, as_json: bool, quie
         DataError: a column or a value that the model does not know.
     """
     from ornstein.cli.progress import Count
+    from ornstein.editing import settled
 
+    ask = settled(bundle, ask)
     with Count("filling", shown=not as_json and not quiet) as counted:
         done, files = _way(bundle, path)(bundle, path, ask, counted)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from ornstein.cli.options import (
     said,
     sampler_options,
 )
-from ornstein.errors import UsageError
+from ornstein.errors import OrnsteinWarning, UsageError
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -88,10 +89,18 @@ def command(
     check_names(asked())
     from ornstein.cli.places import output_folder
     from ornstein.cli.progress import Count
+    from ornstein.data.lowered import LOW
     from ornstein.upscaling import cascade, misfit
 
     bundle = opened(target, runs)
     above = None if larger is None else opened(larger, runs)
+    if bundle.upscales and LOW not in said():
+        warnings.warn(
+            f"this model makes items {bundle.upscales} times larger than what it is given, which "
+            f"is nothing here; say --cond {LOW}=PICTURE, or ornstein edit PICTURE --upscale.",
+            OrnsteinWarning,
+            stacklevel=2,
+        )
     with Count("sampling", shown=not as_json and not quiet) as counted:
         made = bundle.sample(
             count,
