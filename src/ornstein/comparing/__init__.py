@@ -1,6 +1,6 @@
 """Diffusion beside the other families of generative models: same data, same time, same judge."""
 
-from ornstein.comparing.comparison import Comparison, Protocol, compare, done
+from ornstein.comparing.comparison import Comparison, compare, done
 from ornstein.comparing.families import FAMILIES, Family
 from ornstein.comparing.family import Budget, Fit, Fitted, Spent, Task
 from ornstein.comparing.measuring import Part, samples
@@ -13,7 +13,6 @@ __all__ = [
     "Fit",
     "Fitted",
     "Part",
-    "Protocol",
     "Spent",
     "Task",
     "compare",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
-from ornstein.comparing.columns import COLUMNS, values
 from ornstein.comparing.families import FAMILIES, check_needs
 from ornstein.comparing.family import Budget, Task
 from ornstein.comparing.measuring import Part, keep, kept, measured
-from ornstein.data import Dataset
 from ornstein.errors import StoppedEarly, UsageError
-from ornstein.evaluate import Reference
+from ornstein.evaluate import Number, Reference
 from ornstein.training.disk import make_folder, write_atomically
 
 RULES = "compare-1"  # recipes and measures; a change of them makes a new name
@@ -22,53 +21,32 @@ Told = Callable[[Part, int, int], None]
 """Called with (part, parts done, parts in all)."""
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What the parts of one comparison share.
+def spread(numbers: Sequence[float]) -> str:
+    """Mean and standard deviation over the seeds."""
+    return str(Number(mean(numbers), stdev(numbers) if len(numbers) > 1 else None))
 
-    Attributes:
-        data: Name of the data.
-        reference: Their fingerprint.
-        seconds: Of each training; None for steps.
-        steps: Of each training; None for seconds.
-        n: Samples of each model.
-        judge: Features and their digest.
-        rules: Version of recipes and measures.
-    """
 
-    data: str
-    reference: str
-    seconds: float | None
-    steps: int | None
-    n: int
-    judge: str
-    rules: str = RULES
+def typical(numbers: Sequence[float]) -> str:
+    """The mean, in three digits."""
+    found = mean(numbers)
+    return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
 
-    @classmethod
-    def of(cls, data: Dataset, budget: Budget, n: int, judge: Reference) -> Protocol:
-        """Gather it."""
-        named = f"{judge.features.name} {judge.features.digest}"
-        return cls(data.name, data.fingerprint, budget.seconds, budget.steps, n, named)
 
-    def hold(self, folder: Path) -> None:
-        """Write it into the folder of a comparison, or find it there.
-
-        Raises:
-            UsageError: the folder holds a comparison by another protocol.
-        """
-        path, mine = folder / "protocol.json", asdict(self)
-        if path.is_file():
-            other = json.loads(path.read_text("utf-8"))
-            unlike = [
-                f"{k} {other.get(k)} and not {v}" for k, v in mine.items() if other.get(k) != v
-            ]
-            if unlike:
-                raise UsageError(
-                    f"{folder} holds a comparison with {'; '.join(unlike)}. Put this one "
-                    "elsewhere: --out OTHER"
-                )
-        make_folder(folder)
-        write_atomically(path, json.dumps(mine, indent=1).encode())
+COLUMNS = {
+    "frechet": ("Fréchet", spread),
+    "matched": ("Fréchet, as few as held out", spread),
+    "precision": ("precision", spread),
+    "recall": ("recall", spread),
+    "coverage": ("coverage", spread),
+    "classes": ("classes off", spread),
+    "likelihood": ("{unit}/dim", spread),
+    "evaluations": ("evaluations", typical),
+    "each": ("ms/sample", typical),
+    "parameters": ("weights", typical),
+    "steps": ("steps", typical),
+    "seconds": ("seconds", typical),
+}
+"""Name of a number to the head of its column, and what is told of the values of all seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +54,13 @@ class Comparison:
     """Parts that were measured alike.
 
     Attributes:
-        protocol: How.
+        protocol: What they share: data, judge, budget, samples, version of the recipes.
         families: Keys of FAMILIES, in the order of the table.
         parts: All that were trained.
         unit: Of a likelihood: "bits" of levels, "nats" of the density of real numbers.
     """
 
-    protocol: Protocol
+    protocol: Mapping[str, Any]
     families: tuple[str, ...]
     parts: tuple[Part, ...]
     unit: str
@@ -99,7 +77,12 @@ class Comparison:
     def titles(self) -> dict[str, str]:
         """Heads of the columns that say something of these data, by name."""
         known = {name for part in self.parts for name in part.numbers}
-        return {k: c.title.format(unit=self.unit) for k, c in COLUMNS.items() if k in known}
+        return {k: c[0].format(unit=self.unit) for k, c in COLUMNS.items() if k in known}
+
+    def values(self, name: str, family: str) -> list[float]:
+        """The finite numbers of one column for one family, by seed."""
+        found = [part.numbers[name] for part in self.of(family) if name in part.numbers]
+        return [value for value in found if math.isfinite(value)]
 
     def cells(self) -> list[list[str]]:
         """The table as text: a head, a line for each family, and the floor of real data."""
@@ -108,8 +91,8 @@ class Comparison:
         for family in self.families:
             parts = self.of(family)
             good = sum(part.trouble is None for part in parts)
-            found = {name: values(name, parts) for name in titles}
-            told = [COLUMNS[k].told(each) if each else "–" for k, each in found.items()]
+            found = {name: self.values(name, family) for name in titles}
+            told = [COLUMNS[k][1](each) if each else "–" for k, each in found.items()]
             lines.append(["", FAMILIES[family].title, f"{good}/{len(parts)}", *told])
         real = [f"{self.floor[name]:.4g}" if name in self.floor else "" for name in titles]
         return [*lines, ["", "real data", "", *real]]
@@ -117,11 +100,33 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values."""
         return {
-            "protocol": asdict(self.protocol),
+            "protocol": dict(self.protocol),
             "unit": self.unit,
             "likelihood": {name: FAMILIES[name].likelihood for name in self.families},
             "parts": [asdict(part) for part in self.parts],
         }
+
+
+def held(task: Task, budget: Budget, n: int, reference: Reference) -> dict[str, Any]:
+    """Write what all parts share into the folder of a comparison, or find it there.
+
+    Raises:
+        UsageError: the folder holds a comparison by another protocol.
+    """
+    judge = f"{reference.features.name} {reference.features.digest}"
+    of = {"data": task.data.name, "fingerprint": task.data.fingerprint, "judge": judge}
+    mine: dict[str, Any] = {**of, **asdict(budget), "n": n, "rules": RULES}
+    path = task.folder / "protocol.json"
+    other = json.loads(path.read_text("utf-8")) if path.is_file() else mine
+    unlike = [f"{k} {other.get(k)} and not {v}" for k, v in mine.items() if other.get(k) != v]
+    if unlike:
+        raise UsageError(
+            f"{task.folder} holds a comparison with {'; '.join(unlike)}. Put this one elsewhere: "
+            "--out OTHER"
+        )
+    make_folder(task.folder)
+    write_atomically(path, json.dumps(mine, indent=1).encode())
+    return mine
 
 
 def done(task: Task, families: Sequence[str], seeds: int) -> int:
@@ -159,8 +164,7 @@ def compare(
         UsageError: the folder holds another comparison, or a library is missing.
     """
     check_needs(families)
-    protocol = Protocol.of(task.data, budget, n, reference)
-    protocol.hold(task.folder)
+    protocol = held(task, budget, n, reference)
     wanted = [(family, seed) for seed in range(seeds) for family in families]
     parts: list[Part] = []
     folder = task.folder / "parts"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle
 from ornstein.comparing.family import Budget, Spent, Task
+from ornstein.judging.making import BOUND_STEPS
 from ornstein.launch import train
 from ornstein.likelihood import bounded, likelihood
 
@@ -39,8 +40,9 @@ class Diffusion:
 
         A model that saw levels as they are has no density between them.
         """
-        by = likelihood if self.bundle.coding.step is None else bounded
-        return by(self.bundle, raw, seed=seed).items
+        if self.bundle.coding.step is None:
+            return likelihood(self.bundle, raw, seed=seed).items
+        return bounded(self.bundle, raw, steps=BOUND_STEPS, seed=seed).items
 
 
 def fit_diffusion(task: Task, budget: Budget, seed: int) -> Diffusion:

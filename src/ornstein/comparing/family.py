@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -99,13 +99,8 @@ class Fitted(Protocol):
         """
 
 
-class Fit(Protocol):
-    """Trains one family; all that is random follows from the seed."""
+Fit = Callable[[Task, Budget, int], Fitted]
+"""Trains one family within the budget; all that is random follows from the seed.
 
-    def __call__(self, task: Task, budget: Budget, seed: int) -> Fitted:
-        """Train within the budget.
-
-        Raises:
-            DivergedError: a number is not finite any more.
-            StoppedEarly: somebody asked to stop.
-        """
+It raises DivergedError where a number is not finite any more, and StoppedEarly when asked to stop.
+"""

@@ -21,7 +21,7 @@ from ornstein.likelihood.fitting import between_levels
 from ornstein.training.batches import dequantised
 
 FEW, MANY = 16, 256  # dimensions up to which it is autoregressive, and up to which of splines
-RATES = {"image": 1e-3, "series": 1e-3, "vector": 1e-3, "table": 1e-3}
+RATES = {"image": 5e-3, "series": 5e-3, "vector": 3e-3, "table": 3e-3}
 TRANSFORMS, HIDDEN = 5, (128, 128)
 DRAWS = 8  # of the noise between levels, averaged before the logarithm
 

@@ -20,7 +20,7 @@ from ornstein.comparing.nets import narrowing, widening
 from ornstein.comparing.playing import Played, Player, built, play
 
 LATENT = 64
-RATES = {"image": 5e-4, "series": 5e-4, "vector": 1e-3, "table": 1e-3}
+RATES = {"image": 2e-3, "series": 2e-3, "vector": 1e-3, "table": 1e-3}
 BETAS = (0.0, 0.99)
 PENALTY = 1.0  # gamma of the paper: half of it weighs each penalty
 EVERY = 4  # steps between penalties, weighted as many times (arXiv:1912.04958, section 3.1)

@@ -19,7 +19,7 @@ from ornstein.likelihood.answer import BIT
 from ornstein.training.disk import make_folder, write_atomically
 
 METRICS = ("frechet_train", "precision", "recall", "coverage")
-LIKELY = 128  # held-out items at most whose likelihood is told
+LIKELY = 64  # held-out items at most whose likelihood is told
 SHOWN = {"image": 64, "series": 64, "vector": 1000, "table": 1000}  # samples kept for the figure
 WARM = 16  # samples made before the clock is read
 

@@ -16,7 +16,7 @@ from ornstein.nets.layers import CONVOLUTIONS, convolution, silent
 
 BASE = 16  # channels at full size; twice as many at each half of it
 WIDEST = 128
-HIDDEN, LAYERS = 256, 3  # of items without space
+HIDDEN, LAYERS = 128, 3  # of items without space
 SLOPE = 0.2
 
 
@@ -33,18 +33,6 @@ class Residual(nn.Module):
         y = self.first(functional.leaky_relu(x, SLOPE))
         out: Tensor = x + self.second(functional.leaky_relu(y, SLOPE))
         return out
-
-
-class Enlarge(nn.Module):
-    """Repeat places up to a size, which need not be twice the old one."""
-
-    def __init__(self, space: tuple[int, ...]) -> None:
-        super().__init__()
-        self.space = space
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, C, *small) to (B, C, *space)."""
-        return functional.interpolate(x, size=self.space, mode="nearest")
 
 
 def spaces(space: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -79,7 +67,7 @@ def widening(inputs: int, shape: tuple[int, ...], times: int = 1) -> nn.Sequenti
     layers: list[nn.Module] = [nn.Linear(inputs, prod(start)), nn.Unflatten(1, start)]
     for size, inside, outside in zip(sizes[1:], widths, widths[1:], strict=False):
         layers += [Residual(rank, inside), nn.LeakyReLU(SLOPE)]
-        layers += [convolution(rank, inside, outside, 1), Enlarge(size)]
+        layers += [convolution(rank, inside, outside, 1), nn.Upsample(size)]
         layers += [convolution(rank, outside, outside, 3)]
     layers += [nn.LeakyReLU(SLOPE), convolution(rank, widths[-1], times * shape[0], 3)]
     return nn.Sequential(*layers)

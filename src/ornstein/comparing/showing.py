@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ornstein.comparing.columns import values
 from ornstein.comparing.comparison import Comparison
 from ornstein.comparing.families import FAMILIES
 from ornstein.comparing.measuring import samples
@@ -47,7 +46,7 @@ def _panels(found: Comparison) -> list[Panel]:
     return [
         Panel(
             titles[name],
-            {FAMILIES[family].title: values(name, found.of(family)) for family in found.families},
+            {FAMILIES[family].title: found.values(name, family) for family in found.families},
             found.floor.get(name),
             scale,
         )

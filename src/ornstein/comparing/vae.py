@@ -23,7 +23,7 @@ from ornstein.core import key
 from ornstein.data import Dataset
 
 LATENT = {"image": 32, "series": 32, "vector": 8, "table": 16}
-RATES = {"image": 1e-3, "series": 1e-3, "vector": 1e-3, "table": 1e-3}
+RATES = {"image": 5e-3, "series": 5e-3, "vector": 3e-3, "table": 3e-3}
 DRAWS = 128  # of the importance-weighted bound
 LOG_VARIANCE = (-12.0, 4.0)  # so that a value that never changes does not send it to infinity
 

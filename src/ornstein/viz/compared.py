@@ -46,21 +46,22 @@ def draw_comparison(
     figure = new_figure((12.5, 6.2))
     grid = figure.add_gridspec(2, 1)
     above, below = (figure.add_subfigure(grid[row]) for row in range(2))
-    for axis, (title, sheet) in zip(above.subplots(1, len(sheets)), sheets.items(), strict=True):
+    places = above.subplots(1, len(sheets), squeeze=False).flat
+    for axis, (title, sheet) in zip(places, sheets.items(), strict=True):
         axis.imshow(sheet, interpolation="none")
         axis.set_axis_off()
         axis.set_title(title, fontsize=9)
     for axis, panel in zip(below.subplots(1, len(panels)), panels, strict=True):
         for place, values in enumerate(panel.values.values()):
             axis.plot([place] * len(values), values, "o", ms=5, alpha=0.6, color=f"C{place}")
+            if not values:
+                axis.text(place, 0.5, "none", transform=axis.get_xaxis_transform(),
+                          ha="center", va="center", fontsize=8, color="0.5")  # fmt: skip
         if panel.real is not None:
             axis.axhline(panel.real, color="tab:green", linewidth=1, linestyle="--")
         dress(axis, panel.title, "")
         axis.set_yscale(panel.scale)
-        if (
-            panel.scale == "linear"
-            and min((min(v) for v in panel.values.values() if v), default=0) >= 0
-        ):
+        if panel.scale == "linear" and axis.dataLim.ymin >= 0:
             axis.set_ylim(bottom=0)
         axis.set_xticks(range(len(panel.values)), list(panel.values), fontsize=8)
         axis.set_xlim(-0.5, len(panel.values) - 0.5)
