@@ -37,7 +37,7 @@ def task_of(source: np.ndarray, folder: Path) -> Task:
 
 
 # Nats by which a short training may stay below the truth.
-SHORT = {"vae": (150, 0.2), "flow": (60, 0.06), "diffusion": (150, 0.1)}
+SHORT = {"vae": (400, 0.12), "flow": (60, 0.06), "diffusion": (150, 0.1)}
 SLOW = pytest.param("diffusion", marks=pytest.mark.slow)
 
 
@@ -57,7 +57,7 @@ def test_d12_the_density_of_a_gaussian_is_near_the_truth_and_never_above_it(
     assert -2.5 * error < float(gap.mean()) < near
     items = fitted.sample(2000, 0)
     off = (np.cov(items.T) - COVARIANCE.numpy()) / 20 ** np.array([[0, 1], [1, 2]])
-    assert np.abs(off).max() < 0.8
+    assert np.abs(off).max() < 0.5
 
 
 W = torch.tensor([1.5, 0.4])  # of a linear decoder: each latent moves one value
@@ -137,9 +137,9 @@ def test_the_probabilities_of_all_levels_add_up_to_one(
     """Each is a mean over draws, so that the sum is one but for their error."""
     fitted = FAMILIES[family].fit(Task("", levels, tmp_path), Budget(steps=steps), 0)
     every = np.arange(256, dtype=np.uint8)[:, None, None, None]
-    found = fitted.log_density(every, 0)
-    assert found is not None
-    assert 0.85 < float(found.exp().sum()) < 1.15
+    found = [fitted.log_density(every, seed) for seed in range(4)]
+    sums = [float(part.exp().sum()) for part in found if part is not None]
+    assert sum(sums) / 4 == pytest.approx(1, abs=0.15)
 
 
 def test_the_penalty_is_the_squared_slope_of_the_critic_in_closed_form() -> None:

@@ -112,10 +112,11 @@ def announced(task: Task, names: tuple[str, ...], seeds: int, budget: Budget) ->
     each = f"{budget.steps:,} steps" if budget.steps else duration(budget.seconds or 0)
     whole = f" = about {duration((many - ready) * budget.seconds)}" if budget.seconds else ""
     known = f" ({ready} of {many} are done)" if ready else ""
+    often = f"{seeds} seed{'s' * (seeds > 1)} x {len(names)} families"
     sizes = f"{len(data.train):,} {data.coding.noun} of {shape}, {len(data.heldout):,} held out"
     return [
         f"data       {data.name}: {sizes}; nobody is told their classes",
-        f"cost       {seeds} seeds x {len(names)} families x {each}{whole}{known}",
+        f"cost       {often} x {each}{whole}{known}",
         f"folder     {task.folder}; the same command later goes on with it",
     ]
 

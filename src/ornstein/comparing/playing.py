@@ -101,12 +101,13 @@ def play(
         DivergedError: a loss is not finite.
         StoppedEarly: somebody asked to stop.
     """
-    began, done, ema = time.monotonic(), 0, PowerEMA(kept, EMA)
+    done, ema = 0, PowerEMA(kept, EMA)
     train, where = torch.as_tensor(task.data.train), next(kept.parameters()).device
     optimizers = [
         torch.optim.Adam(player.module.parameters(), player.rate, player.betas)
         for player in players
     ]
+    began = time.monotonic()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "play"))
         for share in budget.shares():
