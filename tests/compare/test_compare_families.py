@@ -17,7 +17,7 @@ from ornstein.comparing import FAMILIES, Budget, Task
 from ornstein.comparing.flow import Flow
 from ornstein.comparing.gan import penalty
 from ornstein.comparing.playing import Player, play, rate_share
-from ornstein.comparing.vae import Vae
+from ornstein.comparing.vae import WARM, Autoencoder, Vae
 from ornstein.data import Dataset, Source, make_dataset, open_data
 from ornstein.errors import DivergedError, StoppedEarly
 
@@ -154,6 +154,23 @@ def test_the_penalty_is_the_squared_slope_of_the_critic_in_closed_form() -> None
     assert A.grad is not None
     half = slope.T @ x
     assert torch.allclose(A.grad, 2 * (half + half.T))
+
+
+def test_beta_rises_to_one_and_is_one_of_pictures_from_the_first_step(
+    levels: Dataset, gaussian: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    whole = Autoencoder.weights
+
+    def weights(self: Autoencoder, x: torch.Tensor, *, beta: float) -> torch.Tensor:
+        seen.append(beta)
+        return whole(self, x, beta=beta)
+
+    monkeypatch.setattr(Autoencoder, "weights", weights)
+    monkeypatch.setitem(WARM, "vector", 3)
+    FAMILIES["vae"].fit(Task("", levels, tmp_path), Budget(steps=2), 0)
+    FAMILIES["vae"].fit(task_of(gaussian, tmp_path), Budget(steps=5), 0)
+    assert seen == [1, 1, 0.25, 0.5, 0.75, 1, 1]
 
 
 def test_a_gan_moves_towards_the_data(gaussian: np.ndarray, tmp_path: Path) -> None:
