@@ -99,6 +99,16 @@ def _racing(task: str) -> click.Command:
     return click.command(task, help=abouts[task])(command)
 
 
+@main.command()
+@click.option("--batch", default=16, show_default=True, help="Pictures at a time.")
+@click.option("--seconds", default=60.0, show_default=True, help="Time for all, about.")
+def limit(batch: int, seconds: float) -> None:
+    """The convolutions of a step alone, which no other program could leave out."""
+    from benchmarks.limit import measure
+
+    click.echo(measure(batch, seconds))
+
+
 for task in ("train", "sample"):
     main.add_command(_racing(task))
 

@@ -122,7 +122,6 @@ def kept(task: str, race: Race, out: Path) -> str:
             name: {
                 "facts": r.facts,
                 "seconds": r.times,
-                "processor": r.processor,
                 "grown": r.grown,
             }
             for name, r in race.runners.items()

@@ -117,13 +117,19 @@ def test_most_memory_counts_from_when_it_was_forgotten() -> None:
 
 
 def seen(**changes: dict[str, object]) -> dict[str, dict[str, object]]:
-    quiet = {"machine": {"noisy": False, "others": 0.0}, "precision": {"times": 0.4}}
+    quiet = {
+        "machine": {"noisy": False, "others": 0.0},
+        "precision": {"times": 0.4, "taken": "float32"},
+    }
     return {**quiet, "threads": {"times": 1.8}, **changes}
 
 
 def test_advice_is_the_one_thing_that_gains_most() -> None:
     assert advice(seen()).startswith("the defaults are the fastest")
-    assert "precision=bfloat16, which is 2.0" in advice(seen(precision={"times": 2.0}))
+    assert "precision=bfloat16, which is 2.0" in advice(
+        seen(precision={"times": 2.0, "taken": "float32"})
+    )
+    assert advice(seen(precision={"times": 2.0, "taken": "bfloat16"})).startswith("the defaults")
     assert "OMP_NUM_THREADS=1, which is 2.0" in advice(seen(threads={"times": 0.5}))
     assert "1.3 cores busy" in advice(seen(machine={"noisy": True, "others": 1.3}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ PROGRAM = """
 import json, sys
 name, times, diary = {name!r}, {times!r}, open({diary!r}, "a", buffering=1)
 told = {{"parameters": 5, "threads": 2, "first": 9.0, "flops": 8 * 10**9, "batch": 4}}
+told["evaluations"] = 10
 print(json.dumps(told), flush=True)
 for line in sys.stdin:
     if not times:
@@ -70,6 +72,16 @@ def test_ratios_are_of_the_same_round_and_the_table_shows_their_middle(
     assert rows[1]["pictures/s"] == "4.0"  # a batch of 4 in a second
     assert rows[1]["GFLOP/s"] == "8"
     assert rows[1]["MB a picture"] == "0.5"
+
+
+def test_the_table_and_its_figures_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = raced(tmp_path, monkeypatch, 2, a=[1.0, 2.0])
+    assert standings.kept("sample", run, tmp_path) in (tmp_path / "table.md").read_text()
+    figures = json.loads((tmp_path / "results.json").read_text())
+    assert figures["variants"]["a"]["seconds"] == [1.0, 2.0]
+    assert len(figures["gauges"]) == 2
 
 
 def test_a_program_that_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,10 @@ class Bench:
     data: Dataset
     where: torch.device
 
-    def trainer(self, precision: str = "float32") -> Trainer:
-        """A training that has not begun."""
-        config = changed(self.config, "train", precision=precision)
+    def trainer(self, precision: str | None = None) -> Trainer:
+        """A training that has not begun, in its own precision where none is said."""
+        chosen = precision or self.config.train.precision
+        config = changed(self.config, "train", precision=chosen)
         return build.trainer(config, self.data, self.where)
 
     def trial(self, size: str, batch: int, seconds: float) -> Cell:

@@ -97,8 +97,10 @@ def _measured(asked: Asked) -> Iterator[Told]:
         )
         yield Told("threads", {"threads": first.threads, "times": times}, line)
     times = bench.half(asked.time("precision"))
-    line = f"precision  {_faster('bfloat16', times)}, batch {light.batch}"
-    yield Told("precision", {"times": times, "batch": light.batch}, line)
+    taken = config.train.precision or "float32"
+    facts = {"times": times, "batch": light.batch, "taken": taken}
+    line = f"precision  {_faster('bfloat16', times)}, batch {light.batch}; training takes {taken}"
+    yield Told("precision", facts, line)
     yield _compiled(bench, asked)
     yield from _sampled(asked, bench, light.seconds / light.batch)
     yield _machine(gauge()._replace(others=watch.others()), where)
@@ -178,7 +180,7 @@ def advice(seen: dict[str, dict[str, Any]]) -> str:
     if seen["machine"]["noisy"]:
         cores = seen["machine"]["others"]
         return f"other work keeps {cores:.1f} cores busy; end it, or all of this takes longer."
-    if half > GAIN:
+    if half > GAIN and seen["precision"]["taken"] == "float32":
         return f"train with --set precision=bfloat16, which is {half:.1f} times as fast here."
     if alone > GAIN:
         return f"train with OMP_NUM_THREADS=1, which is {alone:.1f} times as fast here."
