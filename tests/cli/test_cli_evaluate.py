@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +39,22 @@ def say(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 
 
 QUICK = ("-n", "60", "--steps", "3", "--no-likelihood")
+
+
+def test_the_command_of_a_report_measures_the_same_again(say: Say, tmp_path: Path) -> None:
+    """DATA, features and guidance of the first call are in it, and the number it came to."""
+    typed = ["evaluate", "two-moons", "two-moons", "--features", "values", "--interval", "0.5:2"]
+    typed += ["--minutes", "0.05", "--steps", "3", "--no-likelihood", "--out", str(tmp_path)]
+    assert say(*typed)[0] == 0
+    report = (tmp_path / "report.html").read_text()
+    (line,) = re.findall(r"<pre>ornstein (.*?)</pre>", report)
+    again = shlex.split(html.unescape(line))
+    assert again[:-2] == typed
+    (numbers,) = tmp_path.glob("step-*.json")
+    first = json.loads(numbers.read_text())[-1]
+    assert again[-2:] == ["-n", str(first["stamp"]["n"])]
+    assert say(*again)[0] == 0
+    assert json.loads(numbers.read_text())[-1]["rows"] == first["rows"]
 
 
 def test_a_run_is_measured_kept_and_stands_on_the_board(say: Say, runs: Path) -> None:

@@ -268,9 +268,9 @@ def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -
             files[f"nearest, {kind}"] = folder / f"nearest-{kind}.png"
             drawn.save(files[f"nearest, {kind}"])
     if not alone:
-        words = ["ornstein", "evaluate", target, "-n", str(found.plan.n), "--seed",
-                 str(found.plan.seed)]  # fmt: skip
-        words += [f"--{key}={value}" for key, value in asked().items()]
+        words = ["ornstein", *click.get_current_context().obj]
+        if not {"-n", "--count"} & {word.split("=")[0] for word in words}:
+            words += ["-n", str(found.plan.n)]  # else the time decides how many
         text = page(found, name, shlex.join(words), log_of(target, runs), measurements(folder))
         files["report"] = folder / "report.html"
         write_atomically(files["report"], text.encode())
