@@ -69,9 +69,10 @@ def test_a_table_is_learned_judged_and_filled(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_series_is_learned_and_its_gaps_are_filled(tmp_path: Path) -> None:
     """E3."""
-    found = opened("series").main(folder=tmp_path, steps=150)
-    straight = found["median error of a straight line"]
-    assert found["median error of the median draw"] < straight
+    found = opened("series").main(folder=tmp_path, steps=500)
+    assert found["CRPS of draws"] < 0.85 * found["CRPS of a straight line"]
+    height = "error of the height of {}".format
+    assert found[height("draws")] < 0.5 * found[height("a straight line")]
     assert found["spread of made numbers"] == pytest.approx(
         found["spread of real numbers"], rel=0.3
     )
