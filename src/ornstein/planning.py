@@ -88,33 +88,14 @@ def plan(
     Raises:
         ConfigError: the settings do not fit the data.
     """
-    train = config.train
-    if not (train.minutes or train.steps or train.images):
-        config = changed(config, "train", minutes=DEFAULT_MINUTES)
-    seconds = 60 * config.train.minutes if config.train.minutes else None
-    planned = train.log_every is not None
-    if not config.net.name:
-        config = changed(config, "net", name="mlp" if data.kind in FLAT else "unet")
-    if not train.batch:
-        config = changed(config, "train", batch=BATCH[data.kind])
+    planned = config.train.log_every is not None
+    config = _from_data(config, data, planned)
     assert config.train.batch is not None
     ranks.rows(config.train.batch)  # refused here, where no other rank waits yet
-    if not train.learning_rate:
-        config = changed(config, "train", learning_rate=RATE[data.kind])
-    usual, interval = _guidance(config, data)
-    if config.sample.guidance is None:
-        config = changed(config, "sample", guidance=usual)
-    if config.sample.interval is None and not planned:
-        config = changed(config, "sample", interval=interval)
-    if data.kind in FLAT and not planned:
-        # Points cost little, and few of them show no shape.
-        config = changed(config, "sample", count=max(1000, config.sample.count))
-    if not train.optimizer:
-        chosen = "adamw" if config.net.name == "mlp" else "muon"
-        config = changed(config, "train", optimizer=chosen)
+    seconds = 60 * config.train.minutes if config.train.minutes else None
     if not config.net.size and not sized(config):
         config = changed(config, "net", size=_size(config, data, where, seconds, ranks, check))
-    if not (train.precision or planned):
+    if not (config.train.precision or planned):
         chosen = _precision(config, data, where, ranks, check)
         config = changed(config, "train", precision=chosen)
     measured = None if planned else measure(config, data, where, ranks, check)
@@ -128,6 +109,26 @@ def plan(
         sum(p.numel() for p in build.model(config, data).parameters()),
         memory_mb=used_mb(where) if measured else None,
     )
+
+
+def _from_data(config: Config, data: Dataset, planned: bool) -> Config:
+    """Fill in what follows from the kind of data alone."""
+    if not (config.train.minutes or config.train.steps or config.train.images):
+        config = changed(config, "train", minutes=DEFAULT_MINUTES)
+    flat = data.kind in FLAT
+    config = completed(config, "net", name="mlp" if flat else "unet")
+    optimizer = "adamw" if config.net.name == "mlp" else "muon"
+    config = completed(
+        config, "train",
+        batch=BATCH[data.kind], learning_rate=RATE[data.kind], optimizer=optimizer,
+    )  # fmt: skip
+    guidance, interval = _guidance(config, data)
+    config = completed(config, "sample", guidance=guidance)
+    if planned:
+        return config
+    # Points cost little, and few of them show no shape.
+    count = max(1000, config.sample.count) if flat else config.sample.count
+    return changed(completed(config, "sample", interval=interval), "sample", count=count)
 
 
 def sized(config: Config) -> bool:
@@ -217,6 +218,14 @@ def _steps(config: Config, seconds: float | None, measured: float | None) -> int
     if seconds is not None:
         return max(1, round(seconds / measured)) if measured else 1
     return train.steps or -(-(train.images or 1) // (train.batch or 1))
+
+
+def completed(config: Config, section: str, **values: object) -> Config:
+    """Fill in those settings of a section that are open still."""
+    part = getattr(config, section)
+    return changed(
+        config, section, **{k: v for k, v in values.items() if getattr(part, k) is None}
+    )
 
 
 def changed(config: Config, section: str, **values: object) -> Config:

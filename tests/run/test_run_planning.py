@@ -51,6 +51,12 @@ def test_guidance_is_off_where_it_cannot_be_learned() -> None:
     assert unseen.config.sample.guidance == 1
 
 
+def test_guidance_of_nothing_at_all_is_a_wish_like_any_other() -> None:
+    asked = {"sample.guidance": 0.0, "sample.interval": (0.0, 9.0), "train.steps": 1}
+    made = planning.plan(resolve(flags=asked).config, pictures(labelled=True), CPU).config.sample
+    assert (made.guidance, made.interval) == (0.0, (0.0, 9.0))
+
+
 def test_a_plan_leaves_nothing_open_and_is_kept_when_made_again() -> None:
     first = planned(pictures(labelled=True), steps=3)
     again = planning.plan(first.config, pictures(labelled=True), CPU)
