@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,24 @@ def test_a_filled_cell_is_never_missing_even_where_the_table_has_gaps(tmp_path: 
     bundle = exact(data.coding, data.shape, torch.eye(data.dims))
     assert np.isnan(data.items).sum() == 60
     assert not np.isnan(impute(bundle, data.items, Ask(n=2)).draws).any()
+
+
+def test_each_row_is_filled_as_one_of_its_own_class(tmp_path: Path) -> None:
+    rows = "".join(f"{k % 7},{k % 5},{'uvw'[k % 3]}\n" for k in range(90))
+    (tmp_path / "t.csv").write_text("a,b,sort\n" + rows)
+    data = open_data(tmp_path / "t.csv", label="sort")
+    bundle = exact(data.coding, data.shape, torch.eye(data.dims))
+    heard, answer = [], bundle.denoiser
+
+    def denoiser(cond: Mapping[str, Tensor], *rest: object) -> Denoiser:
+        heard.append(cond)
+        return answer(cond, *rest)  # type: ignore[arg-type]
+
+    object.__setattr__(bundle, "denoiser", denoiser)
+    holes = data.items[[2, 0, 1, 1]].copy()
+    holes[:, 0] = np.nan
+    impute(bundle, holes, Ask(n=1))
+    assert heard[-1]["class"][:4].tolist() == [2, 0, 1, 1]
 
 
 def series(length: int) -> Bundle:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ornstein.data import Dataset, open_data, report
-from ornstein.data.tables import Table, read_text
+from ornstein.data.tables import Table, like_items, read_text
 from ornstein.errors import DataError, UsageError
 
 Open = Callable[..., Dataset]
@@ -148,6 +148,14 @@ def test_a_gap_is_told_by_any_of_its_usual_texts_and_written_so_again(
         assert np.isnan(data.items[:, 0]).tolist() == [False, True, False, False]
         assert isinstance(data.coding, Table)
         assert [row[0] for row in data.coding.cells(data.items)] == rows
+
+
+def test_columns_in_another_order_are_read_by_their_names(opened: Open, tmp_path: Path) -> None:
+    coding = opened("a,b,c\n1,10,x\n2,20,y\n3,30,x\n").coding
+    assert isinstance(coding, Table)
+    path = tmp_path / "turned.csv"
+    path.write_text("c,a,b\ny,3,10\n")
+    assert coding.cells(like_items(read_text(path), coding)) == [["3", "10", "y"]]
 
 
 def test_identifiers_are_left_out_with_a_note(opened: Open) -> None:
