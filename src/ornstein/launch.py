@@ -126,14 +126,16 @@ def _lead(
             "another: add --name."
         )
         return
+    stop.idle = False  # half a cache is cleaned up
     data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
-    where = build.device()
+    stop.idle, where = True, build.device()
     stop.check()
     made = plan(settled, data, where, ranks, stop.check)
     introduce(say, run, data, made, where, ranks)
-    stop.check()
     if dry_run:
         return
+    stop.idle = False  # from here on a stop has something to save
+    stop.check()
     run.folder.mkdir(parents=True, exist_ok=True)
     with RunLock(run.folder) as lock:
         if isinstance(ranks, Ranks):
@@ -152,6 +154,7 @@ def _described(ranks: Ranks, said: Mapping[str, str]) -> Trainer:
     Raises:
         DataError: the data here are not those of rank 0.
     """
+    ranks.stop.idle = False
     config = Config.model_validate_json(said["config"])
     data = open_data(**config.data.opening(), progress=lambda *_: ranks.stop.check())
     if data.fingerprint != said["fingerprint"]:

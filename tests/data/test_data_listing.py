@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figures import figure
+from figures import figure, times
 from ornstein.data import Dataset, open_data
 from ornstein.data.listing import FILE, Listing
 from ornstein.errors import StoppedEarly
@@ -71,6 +72,56 @@ def test_r30_what_python_holds_does_not_grow_with_the_files(tmp_path: Path) -> N
                 (folder / "link").symlink_to(root / "deep")
     few, many = map(most, roots)
     assert many - few < 50_000
+
+
+MEASURE = """
+import sys, threading, time
+import numpy, PIL.Image
+from ornstein.data import open_data
+
+def used():
+    return int(open("/proc/self/status").read().partition("RssAnon:")[2].split()[0]) / 1024
+
+before, most = used(), 0.0
+def watch():
+    global most
+    while True:
+        most = max(most, used())
+        time.sleep(0.01)
+threading.Thread(target=watch, daemon=True).start()
+began = time.process_time()
+data = open_data(sys.argv[1])
+print(len(data), max(most, used()) - before, time.process_time() - began)
+"""
+
+
+@pytest.mark.torture
+def test_r30_a_folder_of_many_files_takes_the_memory_of_one_of_few(tmp_path: Path) -> None:
+    """What grows are arrays of numbers; 40 bytes a picture are allowed, lists take 1,000."""
+    out, few, many = io.BytesIO(), times(300, 10_000), times(1_500, 100_000)
+    Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).save(out, "png")
+    found = {}
+    for count in (few, many):
+        root = tmp_path / str(count)
+        for k in range(count):
+            if k % 1000 == 0:
+                (root / f"{k // 1000}").mkdir(parents=True)
+            (root / f"{k // 1000}" / f"{k}.png").write_bytes(out.getvalue())
+        for which in ("first", "second"):
+            done = subprocess.run(
+                [sys.executable, "-c", MEASURE, str(root)],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            counted, *found[count, which] = map(float, done.stdout.split())
+            assert counted == count
+    for which in ("first", "second"):
+        (little, _), (much, seconds) = found[few, which], found[many, which]
+        assert much - little < 6 + 40 * (many - few) / 2**20
+        figure(
+            "R30", f"{many:,} files, {which} opening",
+            f"{much:.0f} MB over the libraries, where {few:,} take {little:.0f} MB; "
+            f"{seconds:.0f} s of the processor",
+        )  # fmt: skip
 
 
 def test_the_order_is_that_of_the_bytes_of_whole_paths(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from PIL import Image
 
 import ornstein as orn
 from ornstein.data import Dataset, open_data
-from ornstein.errors import DataError
+from ornstein.errors import DataError, StoppedEarly
 from ornstein.run import Silent
+from ornstein.training.signals import StopRequest
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -202,27 +203,29 @@ def children() -> list[str]:
 
 
 def test_training_from_shards_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """A batch is more than an epoch, so it goes on in the order of a later one."""
     place = shards(tmp_path / "s", pictures(60))
     settings = {
         "net.size": "tiny",
-        "batch": 8,
+        "batch": 64,
         "sample.count": 1,
         "sample.steps": 1,
         "log_every": 1,
     }
+    stop = StopRequest()
 
-    class StopAt3(Silent):
+    class StopAtOnce(Silent):
         def step(self, info: Mapping[str, object]) -> None:
-            raise KeyboardInterrupt
+            stop.asked = "the test"
 
     def train(name: str, **more: object) -> list[float]:
         run = orn.train(
-            place, name=name, runs=tmp_path, steps=6, settings={**settings, "log_every": 1},
-            size=8, **more,
-        )  # fmt: skip
+            place, name=name, runs=tmp_path, steps=4, settings=settings, size=8, **more
+        )
         return [record["loss"] for record in run.log if "loss" in record]
 
     straight = train("a")
-    with pytest.raises(KeyboardInterrupt):
-        train("b", progress=StopAt3())
+    with pytest.raises(StoppedEarly, match="stopped at step 1, saved"):
+        train("b", progress=StopAtOnce(), stop=stop)
     assert train("b") == straight
+    assert "resumed at step 1\n" in (tmp_path / "b" / "events.log").read_text()

@@ -130,7 +130,7 @@ def test_r7_while_libraries_load_a_signal_ends_it_at_once(rank: str, said: str) 
     code = (
         "import os, signal, time\n"
         "from ornstein.training.signals import StopRequest\n"
-        "with StopRequest(idle=True) as stop:\n"
+        "with StopRequest(ours=True) as stop:\n"
         "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(5); print('still here')\n"
     )
     done = subprocess.run(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -11,7 +14,7 @@ import click
 from ornstein import __version__
 from ornstein.cli.faults import guarded
 from ornstein.cli.options import debug_option
-from ornstein.errors import near
+from ornstein.errors import StoppedEarly, near
 
 VERBS = {
     "train": "train a model on a data set, or go on with a run",
@@ -97,4 +100,10 @@ def cli(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
-    raise SystemExit(guarded(cli, args))
+    code = guarded(cli, args)
+    if code == StoppedEarly.exit_code:
+        # Whoever asked to stop is waiting, and taking the interpreter down takes a second.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    raise SystemExit(code)

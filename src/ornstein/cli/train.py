@@ -101,10 +101,9 @@ def command(
 
     show = display(as_json, quiet)
     try:
-        with StopRequest(idle=True) as stop:  # before the slow imports
+        with StopRequest(ours=True) as stop:  # before the slow imports
             from ornstein.launch import train
 
-            stop.idle = False
             run = train(
                 source,
                 name=name,

@@ -196,10 +196,8 @@ def _sweep(folder: Path) -> None:
     """Remove what dead processes left: directories aside that nobody wrote into for a day."""
     for left in folder.glob("new-*"):
         with contextlib.suppress(OSError):
-            if (
-                time.time() - max(file.stat().st_mtime for file in (left, *left.glob("*.npy")))
-                > DAY
-            ):
+            written = max(file.stat().st_mtime for file in (left, *left.iterdir()))
+            if time.time() - written > DAY:
                 shutil.rmtree(left, ignore_errors=True)
 
 

@@ -32,13 +32,14 @@ class StopRequest:
     Attributes:
         asked: Name of the signal that asked to stop, None while none did.
         save: Whether somebody asked to save; for whoever saves to take back.
-        idle: Nothing is begun, such as while libraries load: then the process ends at once.
+        ours: The process is ours, and ends at once where nothing is begun.
+        idle: Nothing is begun, as while libraries load and a plan is made.
     """
 
-    def __init__(self, idle: bool = False) -> None:
+    def __init__(self, ours: bool = False) -> None:
         self.asked: str | None = None
         self.save = False
-        self.idle = idle
+        self.ours, self.idle = ours, True
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -69,7 +70,7 @@ class StopRequest:
         if number in SAVING:
             self.save = True
             return
-        if self.idle:
+        if self.ours and self.idle:
             if os.environ.get("RANK", "0") == "0":
                 os.write(sys.stderr.fileno(), f"{NOTHING_DONE}\n".encode())
             os._exit(StoppedEarly.exit_code)
