@@ -23,7 +23,7 @@ VERBS = {
     "edit": "change what is there: fill in, vary, mix, upscale, restore",
     "evaluate": "measure how good, varied and new its samples are",
     "leaderboard": "order the measured runs, one table for each protocol",
-    "compare": "hold a GAN, a VAE, a flow and diffusion against each other on the same data",
+    "compare": "measure a GAN, a VAE and a flow beside diffusion",
     "likelihood": "tell how likely data are under a model, in bits or nats",
     "data": "look at a data set before training on it",
     "show": "show a model: settings, layers, parameters, cost, training",
