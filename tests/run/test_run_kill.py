@@ -90,10 +90,10 @@ def test_r1_after_kills_at_random_every_loss_is_bit_equal(
     straight: dict[int, float], tmp_path: Path
 ) -> None:
     chance = random.Random(1)
-    tries = times(10, 50)
+    tries = times(4, 50)
     codes = [hit(tmp_path, signal.SIGKILL, chance) for _ in range(tries)]
     killed = codes.count(-signal.SIGKILL)
-    assert killed >= 0.8 * tries
+    assert killed >= 0.75 * tries
     assert ended(start(tmp_path)) == 0
     assert list(straight) == list(range(1, STEPS + 1))
     assert losses(tmp_path) == straight

@@ -56,6 +56,7 @@ def kill_rank(training: subprocess.Popen[str], runs: Path, goal: int) -> float:
     return time.monotonic() - killed
 
 
+@pytest.mark.slow
 @pytest.mark.torture
 def test_r21_a_killed_rank_is_started_again_and_no_loss_differs(tmp_path: Path) -> None:
     straight, began = tmp_path / "straight", time.monotonic()
