@@ -26,7 +26,7 @@ FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 
 # Towards the condition, where there is one; and the levels of sigma/alpha that are guided, the
 # interval of arXiv:2404.07724 for data of unit variance (docs/design-notes.md has the numbers).
-GUIDANCE, INTERVAL = 2.5, (0.3, 3.0)
+GUIDANCE, INTERVAL = 2.0, (0.3, 3.0)
 
 WORTH = 0.9  # half precision is taken where a step takes less than this share of the time
 

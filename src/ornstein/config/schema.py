@@ -354,7 +354,7 @@ class SampleSettings(Section):
     )
     guidance: Annotated[Annotated[float, Field(ge=0, le=100)] | None, Auto] = Field(
         default=None,
-        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 2.5 "
+        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 2 "
         "for pictures and series with classes.",
     )
     interval: Annotated[
