@@ -241,7 +241,15 @@ def test_e2_a_cascade_makes_pictures_of_both_models_and_says_how_well_they_agree
     assert told["settings"]["noise"] == 0.1
     assert Path(told["files"]["small"]).is_file()
     assert "misfit to the small ones" in run(capsys, here, "sample base -n 3 --then above")[0]
+    steps = json.loads(
+        run(capsys, here, "sample base -n 3 --then above --steps 3 --then-steps 2 --json")[0]
+    )["settings"]
+    assert (steps["base"]["steps"], steps["steps"]) == (3, 2)
+    # An upscaler that is given nothing says so, and what to type.
+    alone = run(capsys, here, "sample above -n 1")[1]
+    assert "ornstein edit above PICTURE --upscale 2" in alone
     for words, fix in (
+        ("sample nobody --then-steps 3", "--then MODEL"),  # before anything is opened or made
         ("sample above -n 2 --then base", "--task upscale"),
         ("sample above -n 2 --then above", "makes 1x8x8 of 1x4x4"),
     ):

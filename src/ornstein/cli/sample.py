@@ -87,6 +87,8 @@ def command(
     from ornstein.cli.walks import check_names, opened
 
     check_names(asked())
+    if larger is None and then_steps is not None:
+        raise UsageError("--then-steps are of the model that makes them larger: --then MODEL.")
     from ornstein.cli.places import output_folder
     from ornstein.cli.progress import Count
     from ornstein.data.lowered import LOW
@@ -97,7 +99,8 @@ def command(
     if bundle.upscales and LOW not in said():
         warnings.warn(
             f"this model makes items {bundle.upscales} times larger than what it is given, which "
-            f"is nothing here; say --cond {LOW}=PICTURE, or ornstein edit PICTURE --upscale.",
+            f"is nothing here; say --cond {LOW}=PICTURE, or ornstein edit {target} PICTURE "
+            f"--upscale {bundle.upscales}.",
             OrnsteinWarning,
             stacklevel=2,
         )
@@ -110,8 +113,6 @@ def command(
             batch=batch or 64,
             progress=counted,
         )
-    if above is None and then_steps is not None:
-        raise UsageError("--then-steps are of the model that makes them larger: --then MODEL.")
     base, label = made, label_of(made)
     if above is not None:
         way = above.how(steps=then_steps)

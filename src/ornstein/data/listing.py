@@ -152,7 +152,9 @@ class Listing:
     def key(self, size: Size | None, version: int) -> str:
         """Hash of the folder, the size asked for, and every file's name, length and time."""
         digest = hashlib.sha256(repr((version, os.path.realpath(self.root), size)).encode())
-        for path, length, changed in self.ask("SELECT path, size, changed FROM files"):
+        for path, length, changed in self.ask(
+            "SELECT path, size, changed FROM files ORDER BY path"
+        ):
             digest.update(path + f"\0{length}\0{changed}\n".encode())
         return digest.hexdigest()[:32]
 
