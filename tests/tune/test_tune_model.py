@@ -22,6 +22,7 @@ from ornstein.core import EDMTarget, Gaussian, Level
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import class_of
 from ornstein.errors import LevelError, ModelFileError, UsageError
+from ornstein.guide import Guide
 from ornstein.model import Conditions, Model, Output
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
@@ -81,6 +82,16 @@ def test_levels_found_for_one_guidance_are_not_used_for_another() -> None:
     assert [(way.solver, way.grid) for way in ways] == [
         ("deis-2", "tuned"), ("dpmpp-3m", "tuned"), ("dpmpp-2m", "karras"),
     ]  # fmt: skip
+
+
+def test_levels_found_for_one_manner_of_guidance_are_not_used_for_another(tmp_path: Path) -> None:
+    middle, apg = Guide(low=0.3, high=3.0), Guide("apg")
+    guided = replace(KEPT, guidance=2.0, guide=middle)
+    bundle = load(make((KEPT, guided), classes=("a", "b")).save(tmp_path / "m.safetensors"))
+    ways = [bundle.how(guidance=2.0, guide=guide) for guide in (middle, apg, Guide())]
+    assert [way.grid for way in ways] == ["tuned", "karras", "karras"]
+    # Where nothing is guided, no manner matters.
+    assert bundle.how(guidance=1.0, guide=middle).grid == "tuned"
 
 
 def test_tuned_levels_can_be_asked_for_with_another_solver() -> None:

@@ -99,7 +99,8 @@ class Bundle(Trained):
 
     def tuned_grid(self, sampler: Sampler) -> TunedGrid | None:
         """What was found for this schedule, number of steps and guidance; None if nothing was."""
-        asked = (sampler.schedule or self.process, sampler.steps, sampler.guidance)
+        schedule = sampler.schedule or self.process
+        asked = (schedule, sampler.steps, sampler.guidance, sampler.manner)
         return next((found for found in self.tuned if found.suits == asked), None)
 
     def levels(self, sampler: Sampler | None = None) -> Level:

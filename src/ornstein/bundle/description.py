@@ -82,6 +82,7 @@ class TunedLevels(Part):
     ]
     error: Annotated[float, Field(ge=0)]
     before: Annotated[float, Field(ge=0)]
+    guide: Manner | None = None
 
 
 def _rising(marks: list[float]) -> list[float]:

@@ -25,6 +25,7 @@ from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
 from ornstein.data.codings import coding_from_json
 from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError
+from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
@@ -54,7 +55,7 @@ def description(bundle: Bundle | Recogniser) -> dict[str, Any]:
         "uncertainty": asdict(measured) if measured else None,
         "conditions": [declared.to_json() for declared in bundle.conditions],
         "sampler": bundle.sampler.settings,
-        "tuned": [asdict(found) for found in bundle.tuned],
+        "tuned": [found.settings for found in bundle.tuned],
     }
 
 
@@ -147,7 +148,9 @@ def _tuned(said: TunedLevels, process: Made) -> TunedGrid:
     known("solver", said.solver, SOLVERS)
     known("schedule", said.schedule, PROCESSES)
     options = process.options if said.schedule == process.name else {}
-    found = TunedGrid(**{**said.model_dump(), "places": tuple(said.places)})
+    guide = said.guide.made if said.guide else Guide()
+    plain = said.model_dump(exclude={"guide"})
+    found = TunedGrid(**{**plain, "places": tuple(said.places)}, guide=guide)
     check_descent(found.levels(PROCESSES[said.schedule](**options)))
     return found
 

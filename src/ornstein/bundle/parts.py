@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -50,10 +49,13 @@ class Sampler:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All of it, fit for JSON; the manner of guidance where it is not the usual one."""
-        said = asdict(self)
-        manner = {k: None if v == math.inf else v for k, v in said.pop("guide").items()}
-        return said if self.guide == Guide() else {**said, "guide": manner}
+        """All of it, fit for JSON; the manner of guidance where it is not the plainest."""
+        return {k: v for k, v in asdict(self).items() if k != "guide"} | self.guide.settings
+
+    @property
+    def manner(self) -> Guide:
+        """The manner of guidance; the plainest where nothing is guided."""
+        return Guide() if self.guide.off(self.guidance) else self.guide
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,23 @@ class TunedGrid(Tuned):
         schedule: Key of ``PROCESSES``.
         guidance: Scale of guidance.
         before: The error, on the same starts, of the way it was sampled before.
+        guide: The manner of guidance.
     """
 
     schedule: str
     guidance: float
     before: float
+    guide: Guide = field(default_factory=Guide)
 
     @property
-    def suits(self) -> tuple[str, int, float]:
+    def suits(self) -> tuple[str, int, float, Guide]:
         """Schedule, steps and guidance it was found for."""
-        return self.schedule, self.steps, self.guidance
+        return self.schedule, self.steps, self.guidance, self.guide
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of it, fit for JSON."""
+        return {k: v for k, v in asdict(self).items() if k != "guide"} | self.guide.settings
 
 
 class Walk(NamedTuple):

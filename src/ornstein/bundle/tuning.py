@@ -115,6 +115,7 @@ def tuned(
             schedule=schedule,
             guidance=way.guidance,
             before=report.usual.error,
+            guide=way.manner,
         )
         kept[found.suits] = found
         reports.append(report)

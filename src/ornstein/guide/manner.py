@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ GUIDES: dict[str, Callable[[float, Level], Mix]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Guide:
     """The manner of guidance; its strength is a number beside it.
 
@@ -69,6 +70,12 @@ class Guide:
     def off(self, scale: float) -> bool:
         """Whether this scale leaves the conditional answer as it is."""
         return scale == 1 and self.kind != "cfg++"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of it, fit for JSON, which has no infinity; nothing where it is the plainest."""
+        said = {k: None if v == math.inf else v for k, v in asdict(self).items()}
+        return {} if self == Guide() else {"guide": said}
 
     def at(self, level: Level) -> Tensor:
         """Whether each level is guided, bool of its shape."""
