@@ -12,7 +12,7 @@ from torch import Tensor
 
 import ornstein
 from ornstein.bundle import Bundle
-from ornstein.cli.evaluate import announced
+from ornstein.cli.verdicts import announced
 from ornstein.core import Denoiser
 from ornstein.data import Dataset, open_data
 from ornstein.evaluate import reference_of

@@ -76,9 +76,10 @@ def command(
     Every number stands beside its floor, real data in the place of samples, and carries the
     protocol it was measured by. Ctrl-C keeps the samples made so far; the same command goes on.
     """
+    from ornstein.cli.verdicts import announced, tell
     from ornstein.cli.walks import check_names, opened
     from ornstein.judging import plan
-    from ornstein.judging.making import check_fit
+    from ornstein.judging.affording import check_fit
 
     alone = words[:1] == (ALONE,)
     target, source = _targets(words[1:] if alone else words)
@@ -169,39 +170,6 @@ def judged(data: Dataset, features: str, talks: bool) -> Reference:
         return reference_of(data, features, progress=counted)
 
 
-def announced(plan: Plan, against: str | None) -> list[str]:
-    """What will be measured by what, and what that costs."""
-    from ornstein.cli.progress import duration
-
-    features, data = plan.reference.features, plan.data
-    sure = f", right on {features.accuracy:.1%} of held-out items" if features.accuracy else ""
-    own = "" if plan.own else "; not the data it was trained on"
-    way = plan.sampler
-    held = f"; bound of {plan.likelihood} + {plan.likelihood} items, about " + duration(
-        plan.likelihood_seconds
-    )
-    twice = 2 if against else 1
-    sizes = f"{len(data.train):,} for training, {len(data.heldout):,} held out"
-    return [
-        f"data       {data.name}: {sizes}{own}",
-        f"judge      {features.name} {features.digest}{sure}",
-        f"samples    {plan.n:,} by {way.solver}, {way.steps} steps, guidance {way.guidance:g}, "
-        f"seed {plan.seed}" + (f"; as many by {against}" if against else ""),
-        *_told(plan),
-        f"cost       about {duration(twice * plan.seconds)} for the samples"
-        + (held if plan.likelihood else ""),
-    ]
-
-
-def _told(plan: Plan) -> list[str]:
-    """What the samples are told, where that is more than a class."""
-    names = ", ".join(condition.name for condition in plan.told)
-    if names:
-        return [f"told       each sample what a held-out item says: {names}"]
-    beyond = [c.name for c in plan.bundle.conditions if c.name != "class"]
-    return [f"told       nothing: the data do not say {', '.join(beyond)}"] if beyond else []
-
-
 def _measured(
     plan: Plan,
     folder: Path,
@@ -247,6 +215,7 @@ def log_of(target: str, runs: Path) -> list[dict[str, Any]]:
 
 def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -> dict[str, Path]:
     """Write numbers, report and pictures."""
+    from ornstein.cli.verdicts import novelty_facts
     from ornstein.judging import measurements, record
     from ornstein.judging.making import forget_samples
     from ornstein.judging.page import page
@@ -276,75 +245,3 @@ def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -
         write_atomically(files["report"], text.encode())
     forget_samples(folder)
     return files
-
-
-def novelty_facts(found: Measured) -> dict[str, Any]:
-    """Novelty and variety for programs."""
-    facts = json.loads(found.quality.to_json())
-    if found.other is not None:
-        name, rows = found.other
-        facts["other"] = {"solver": name, **{key: vars(row) for key, row in rows.items()}}
-    return dict(facts)
-
-
-def tell(found: Measured, files: dict[str, Path], alone: bool, as_json: bool, quiet: bool) -> None:
-    """Print the numbers and where they are."""
-    from ornstein.judging.page import told_control, told_novelty, verdict
-    from ornstein.judging.tables import lines
-
-    if as_json:
-        paths = {kind: str(path) for kind, path in files.items()}
-        click.echo(json.dumps({**novelty_facts(found), "files": paths}))
-        return
-    if quiet:
-        for line in verdict(found):
-            click.echo(line)
-        return
-    click.echo("")
-    click.echo(str(found.quality))
-    if found.other is not None:
-        for line in variety_of(found):
-            click.echo(line)
-    for line in likelihood_lines(found):
-        click.echo(line)
-    if checked := found.quality.beside.get("table"):
-        click.echo("")
-        for line in lines(checked):
-            click.echo(line)
-    click.echo("")
-    for each in found.novelty:
-        click.echo(told_novelty(each))
-        if warning := told_control(each):
-            click.echo(warning)
-    click.echo("")
-    for kind, path in files.items():
-        click.echo(f"{kind:<18} {path}")
-
-
-def likelihood_lines(found: Measured) -> list[str]:
-    """The bound of held-out and training items."""
-    beside = found.quality.beside.get("likelihood")
-    if not beside:
-        return []
-    parts = []
-    for name, title in (("heldout", "held out"), ("train", "training")):
-        one = beside[name]
-        error = (one["standard_error"] or 0) / one["dims"]
-        parts.append(f"{title} {one['per_dim']:.4f} ± {error:.4f}")
-    unit = beside["heldout"]["unit"]
-    return [f"likelihood, bound in {unit}/dim: {', '.join(parts)}"]
-
-
-def variety_of(found: Measured) -> list[str]:
-    """Recall, coverage and distances of the two ways of sampling side by side."""
-    from ornstein.evaluate import METRICS, Number
-
-    assert found.other is not None  # asked for by the caller
-    other, rows = found.other
-    own = found.plan.sampler.solver
-    lines = ["", f"{'variety':36}{own:>18}{other:>18}{'real data':>18}"]
-    for key, row in rows.items():
-        mine = found.quality.rows[key]
-        pair = [str(Number(r.value, r.error)) for r in (mine, row)]
-        lines.append(f"{METRICS[key].title:36}{pair[0]:>18}{pair[1]:>18}{mine.floor:>18.4g}")
-    return lines

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle
 from ornstein.comparing.family import Budget, Spent, Task
-from ornstein.judging.making import BOUND_STEPS
+from ornstein.judging.affording import BOUND_STEPS
 from ornstein.launch import train
 from ornstein.likelihood import bounded, likelihood
 

@@ -14,7 +14,8 @@ from ornstein.evaluate import METRICS, Novelty, Quality, Row, novelty, score
 from ornstein.evaluate.features import ValueFeatures
 from ornstein.evaluate.metrics import PAIRS_LIMIT
 from ornstein.evaluate.report import rows_of
-from ornstein.judging.making import BOUND_STEPS, Made, Plan, Progress, samples_of
+from ornstein.judging.affording import BOUND_STEPS, Plan
+from ornstein.judging.making import Made, Progress, samples_of
 from ornstein.judging.tables import checks
 from ornstein.likelihood import bounded
 
