@@ -13,6 +13,7 @@ from ornstein.bundle import Bundle, Recogniser, Sampler
 from ornstein.config import Config
 from ornstein.core import ItemNoise, Uncertainty
 from ornstein.data import Dataset
+from ornstein.data.cache import cache_folder
 from ornstein.data.lowered import noised
 from ornstein.errors import ConfigError
 from ornstein.guide import Guide
@@ -120,6 +121,7 @@ def settings(config: Config) -> Settings:
         condition_dropout=train.condition_dropout,
         flip=config.data.flip,
         seed=train.seed,
+        compile=train.compile,
         precision=train.precision or "float32",
     )
 
@@ -138,6 +140,9 @@ def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = A
     how = replace(settings(config), bins=bins(config, data), noised=pictures)
     what = criterion(config, data)
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}
+    if how.compile and (cache := cache_folder()) is not None:
+        # Torch's own place is in /tmp, and minutes of work are gone with it.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
     many = isinstance(ranks, Ranks)
     make = Leader if many and ranks.rank == 0 else Trainer
     how = replace(how, shard=how.shard and many)  # one rank holds the whole

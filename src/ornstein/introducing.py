@@ -49,6 +49,11 @@ def introduce(
     many = f"{ranks.count} ranks, each of " if ranks.count > 1 else ""
     half = ", bfloat16" if config.train.precision == "bfloat16" else ""
     say.note(f"machine    {many}{machine}{half}; batch {config.train.batch}{pace}")
+    if made.compile_seconds:
+        say.note(
+            f"compiled   its first step took {made.compile_seconds:.0f} s; what torch compiled is "
+            "kept, so it takes less from now on"
+        )
     if made.memory_mb:
         say.note(_memory(made.memory_mb, where))
     if made.seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ class Plan:
         parameters: Weights of the network.
         previews: Sample grids over the training.
         memory_mb: What a trial of it took at most; None when it was not tried now.
+        compile_seconds: Of the first step of a trial, where the network is compiled.
     """
 
     config: Config
@@ -59,6 +61,7 @@ class Plan:
     parameters: int
     previews: int = PREVIEWS
     memory_mb: int | None = None
+    compile_seconds: float | None = None
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -98,8 +101,12 @@ def plan(
     if not (config.train.precision or planned):
         chosen = _precision(config, data, where, ranks, check)
         config = changed(config, "train", precision=chosen)
-    measured = None if planned else measure(config, data, where, ranks, check)
-    if measured:
+    measured, compiling = None, None
+    if not planned:
+        step = _trial(config, data, where, ranks, check)
+        if config.train.compile:
+            compiling = _seconds(step)
+        measured = pace(step)
         config = changed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
         config,
@@ -108,6 +115,7 @@ def plan(
         measured,
         sum(p.numel() for p in build.model(config, data).parameters()),
         memory_mb=used_mb(where) if measured else None,
+        compile_seconds=compiling,
     )
 
 
@@ -143,9 +151,21 @@ def measure(
     where: torch.device,
     ranks: Share,
     check: Callable[[], None],
-    seconds: float = 2.0,
+    seconds: float,
 ) -> float:
-    """Seconds that one training step takes here, measured on a trial that is thrown away.
+    """Seconds that one training step takes here, not compiled, by :func:`_trial`."""
+    plain = changed(config, "train", compile=False)
+    return pace(_trial(plain, data, where, ranks, check), seconds)
+
+
+def _trial(
+    config: Config,
+    data: Dataset,
+    where: torch.device,
+    ranks: Share,
+    check: Callable[[], None],
+) -> Callable[[], None]:
+    """A step of a training that is thrown away.
 
     Of several ranks one tries its share; what they say to each other is not counted.
     """
@@ -155,7 +175,13 @@ def measure(
         check()
         fitting(trial, 10**6)
 
-    return pace(step, seconds)
+    return step
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float] | None]:

@@ -17,7 +17,7 @@ from ornstein.bundle import Bundle
 from ornstein.bundle.parts import ROWS
 from ornstein.config import Config
 from ornstein.data import Dataset
-from ornstein.errors import OutOfMemoryError, UsageError
+from ornstein.errors import OutOfMemoryError
 from ornstein.planning import Plan, changed, plan
 from ornstein.training.budget import pace
 from ornstein.training.loop import Trainer
@@ -40,11 +40,9 @@ class Bench:
     data: Dataset
     where: torch.device
 
-    def trainer(self, precision: str | None = None) -> Trainer:
-        """A training that has not begun, in its own precision where none is said."""
-        chosen = precision or self.config.train.precision
-        config = changed(self.config, "train", precision=chosen)
-        return build.trainer(config, self.data, self.where)
+    def trainer(self, **how: object) -> Trainer:
+        """A training that has not begun, with some settings of its section "train" changed."""
+        return build.trainer(changed(self.config, "train", **how), self.data, self.where)
 
     def trial(self, size: str, batch: int, seconds: float) -> Cell:
         """Measure steps of one size at one batch; "" is the network as it is."""
@@ -82,19 +80,11 @@ class Bench:
         """Seconds of the first step of a compiled network, and how many times faster it is then.
 
         Raises:
-            UsageError: it cannot be compiled here.
+            ConfigError: it cannot be compiled here.
         """
-        plain, made = self.trainer(), self.trainer()
+        plain, made = self.trainer(compile=False), self.trainer(compile=True)
         start = time.perf_counter()
-        try:
-            made.model.net.compile()
-            made.step(FAR)
-        except Exception as fault:
-            said = str(fault).strip().splitlines() or [type(fault).__name__]
-            raise UsageError(
-                f"torch.compile does not work here: {said[0][:200]}. Leave --compile out; nothing "
-                "else needs it."
-            ) from fault
+        fitting(made, FAR)
         first = time.perf_counter() - start
         works = {"plain": partial(plain.step, FAR), "compiled": partial(made.step, FAR)}
         spent = in_turn(works, seconds)

@@ -297,7 +297,7 @@ class TrainSettings(Section):
         default=1.0, description="Bound on the norm of the gradient; 0 for none."
     )
     ema: Annotated[float, Field(ge=0, le=0.25)] = Field(
-        default=0.1,
+        default=0.05,
         description="Relative width of the average of the weights; 0 follows the weights.",
     )
     snapshots: Annotated[int, Field(ge=0, le=1000)] = Field(
@@ -313,6 +313,11 @@ class TrainSettings(Section):
     precision: Annotated[Precision | None, Auto] = Field(
         default=None,
         description="Precision of the network's arithmetic; auto takes what is fast here.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Let torch compile the network: the first step takes a minute or more, those "
+        "after it less than before; `ornstein bench --compile` tells both.",
     )
     save_every: Cadence = Field(
         default=None, description="Steps between checkpoints; auto goes by time."
@@ -331,8 +336,7 @@ class TrainSettings(Section):
         if self.warmup + self.decay > 1:
             raise ValueError(
                 f"train.warmup ({self.warmup:g}) and train.decay ({self.decay:g}) are shares of "
-                f"one "
-                "training; together they must not exceed 1."
+                "one training; together they must not exceed 1."
             )
         return self
 

@@ -116,7 +116,7 @@ def average(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             f"the average of the weights is {lag:.0%} of the whole way behind them",
             f"below {LAG:.0%}; about the relative width of {config.train.ema:g}",
-            "a narrower average: --set ema=0.05; or train longer",
+            "a narrower average: --set ema=0.02; or train longer",
         )
     made = patient.bundle.provenance.get("steps") if patient.bundle else None
     if made is not None and made < found.step:

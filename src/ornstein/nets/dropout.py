@@ -35,12 +35,19 @@ class Dropout(nn.Module):
         """Drop numbers of x, (B, ...), in training, and scale up what stays."""
         if not self.training or self.share == 0 or self.rows is None:
             return functional.dropout(x, self.share, self.training)
+        kept: Tensor = self._kept(x).reshape(x.shape)
+        return x * kept / (1 - self.share)
+
+    # The keys are other numbers at each step, so they are no part of a compiled graph.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _kept(self, x: Tensor) -> Tensor:
+        """Which numbers of each row stay, (B, numbers)."""
+        assert self.rows is not None
         low = torch.tensor([row & WORD for row in self.rows], device=x.device)
         high = torch.tensor([row >> 32 & WORD for row in self.rows], device=x.device)
         places = torch.arange(x[0].numel(), device=x.device)
         bits = _mixed(_mixed((places + low[:, None]) & WORD) ^ high[:, None])
-        kept = (bits >= self.share * 2.0**32).reshape(x.shape)
-        return x * kept / (1 - self.share)
+        return bits >= self.share * 2.0**32
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ornstein.core import generator, key
 from ornstein.model import Classifier, Conditions, Model
 from ornstein.training.batches import Batches, Items, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
+from ornstein.training.compiling import compiled
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
 from ornstein.training.memory import fitting
 from ornstein.training.objective import Criterion, stratified
@@ -75,6 +76,8 @@ class Trainer:
             recomputed(model.net)
         if settings.shard:
             split_over_ranks(model.net)
+        if settings.compile:
+            compiled(model.net)
         self.items = items
         self.batches = Batches(items, objective, settings, dict(null or {}), ranks)
         self.objective = objective

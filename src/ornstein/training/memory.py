@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ornstein.errors import OutOfMemoryError, lacks_memory
+from ornstein.training.compiling import explained
 
 if TYPE_CHECKING:
     from ornstein.training.loop import Report, Trainer
@@ -28,9 +29,11 @@ def fitting(trainer: Trainer, total: int) -> Report:
 
     Raises:
         OutOfMemoryError: the step did not fit; names the largest piece of the batch that does.
+        ConfigError: the network is to be compiled and cannot be.
     """
     try:
-        return trainer.step(total)
+        with explained():
+            return trainer.step(total)
     except (RuntimeError, MemoryError) as fault:
         if not lacks_memory(fault):
             raise

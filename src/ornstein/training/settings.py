@@ -31,6 +31,7 @@ class Settings:
         bins: Width of a level in each channel, standardised: uniform noise so wide is added to the
             data, which are levels, so that a density is learned (arXiv:1511.01844). () adds none.
         seed: Where all randomness comes from.
+        compile: Let torch compile the network.
         precision: "float32", or "bfloat16" for the network's inner arithmetic (autocast); weights,
             optimiser and averages stay in float32.
     """
@@ -47,11 +48,12 @@ class Settings:
     clip: float = 1.0
     warmup: float = 0.02
     decay: float = 0.5
-    ema: float = 0.1
+    ema: float = 0.05
     snapshots: int = 0
     condition_dropout: float = 0.1
     flip: bool = False
     noised: tuple[str, ...] = ()
     bins: tuple[float, ...] = ()
     seed: int = 0
+    compile: bool = False
     precision: str = "float32"
