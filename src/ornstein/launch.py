@@ -18,6 +18,7 @@ from ornstein.planning import changed, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
 from ornstein.tracking import watched
+from ornstein.training.checkpoint import list_checkpoints
 from ornstein.training.leading import Do, follow, leading, tell
 from ornstein.training.lock import RunLock
 from ornstein.training.loop import Trainer
@@ -130,7 +131,8 @@ def _lead(
     data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
     stop.idle, where = True, build.device()
     stop.check()
-    made = plan(settled, data, where, ranks, stop.check)
+    resumed = bool(list_checkpoints(run.folder / "checkpoints"))
+    made = plan(settled, data, where, ranks, stop.check, resumed=resumed)
     introduce(say, run, data, made, where, ranks)
     if dry_run:
         return

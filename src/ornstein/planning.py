@@ -23,6 +23,7 @@ LOG_SECONDS = 1.0
 # What each kind of data is trained with when nothing is said: items per step, learning rate.
 BATCH = {"image": 64, "series": 64, "vector": 512, "table": 512}
 RATE = {"image": 3e-3, "series": 3e-3, "vector": 3e-3, "table": 3e-3}
+ITEMS, POINTS = 64, 1000  # on a sheet: points cost little, and few of them show no shape
 FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 
 # Towards the condition, where there is one; and the levels of sigma/alpha that are guided, the
@@ -47,7 +48,7 @@ class Plan:
         config: Every open setting filled in.
         steps: Total steps; for a time budget a first estimate.
         seconds: Time budget, None for a number of steps.
-        step_seconds: Measured time of one step; None when the plan was made in an earlier session.
+        step_seconds: Measured time of one step; None when a checkpoint is gone on from.
         parameters: Weights of the network.
         previews: Sample grids over the training.
         memory_mb: What a trial of it took at most; None when it was not tried now.
@@ -75,11 +76,13 @@ def plan(
     where: torch.device,
     ranks: Share = ALONE,
     check: Callable[[], None] = lambda: None,
+    *,
+    resumed: bool = False,
 ) -> Plan:
     """Fill in what the settings leave open, measuring where it matters.
 
     A plan is made once: its settings are kept in the run's config.toml, and a resumed run uses
-    them.
+    them. Its steps are in a checkpoint; a run that has none yet measures its pace again.
 
     Args:
         config: The settings.
@@ -87,27 +90,27 @@ def plan(
         where: The device.
         ranks: This rank's share of each batch.
         check: Called between the steps of a trial; what it raises ends the planning.
+        resumed: Whether a checkpoint is gone on from.
 
     Raises:
         ConfigError: the settings do not fit the data.
     """
-    planned = config.train.log_every is not None
-    config = _from_data(config, data, planned)
+    config = _from_data(config, data, resumed)
     assert config.train.batch is not None
     ranks.rows(config.train.batch)  # refused here, where no other rank waits yet
     seconds = 60 * config.train.minutes if config.train.minutes else None
     if not config.net.size and not sized(config):
         config = changed(config, "net", size=_size(config, data, where, seconds, ranks, check))
-    if not (config.train.precision or planned):
+    if not (config.train.precision or resumed):
         chosen = _precision(config, data, where, ranks, check)
         config = changed(config, "train", precision=chosen)
     measured, compiling = None, None
-    if not planned:
+    if not resumed:
         step = _trial(config, data, where, ranks, check)
         if config.train.compile:
             compiling = _seconds(step)
         measured = pace(step)
-        config = changed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
+        config = completed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
         config,
         _steps(config, seconds, measured),
@@ -119,7 +122,7 @@ def plan(
     )
 
 
-def _from_data(config: Config, data: Dataset, planned: bool) -> Config:
+def _from_data(config: Config, data: Dataset, resumed: bool) -> Config:
     """Fill in what follows from the kind of data alone."""
     if not (config.train.minutes or config.train.steps or config.train.images):
         config = changed(config, "train", minutes=DEFAULT_MINUTES)
@@ -132,11 +135,9 @@ def _from_data(config: Config, data: Dataset, planned: bool) -> Config:
     )  # fmt: skip
     guidance, interval = _guidance(config, data)
     config = completed(config, "sample", guidance=guidance)
-    if planned:
+    if resumed:
         return config
-    # Points cost little, and few of them show no shape.
-    count = max(1000, config.sample.count) if flat else config.sample.count
-    return changed(completed(config, "sample", interval=interval), "sample", count=count)
+    return completed(config, "sample", interval=interval, count=POINTS if flat else ITEMS)
 
 
 def sized(config: Config) -> bool:

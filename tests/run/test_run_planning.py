@@ -13,6 +13,7 @@ from ornstein import introducing, planning
 from ornstein.config import Config, resolve
 from ornstein.data import Dataset, Source, make_dataset
 from ornstein.errors import StoppedEarly
+from ornstein.launch import train
 from ornstein.run import Run, Silent
 from ornstein.training.ranks import ALONE
 
@@ -57,11 +58,43 @@ def test_guidance_of_nothing_at_all_is_a_wish_like_any_other() -> None:
     assert (made.guidance, made.interval) == (0.0, (0.0, 9.0))
 
 
-def test_a_plan_leaves_nothing_open_and_is_kept_when_made_again() -> None:
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_plan_leaves_nothing_open_and_is_kept_when_made_again(resumed: bool) -> None:
     first = planned(pictures(labelled=True), steps=3)
-    again = planning.plan(first.config, pictures(labelled=True), CPU)
+    again = planning.plan(first.config, pictures(labelled=True), CPU, resumed=resumed)
     assert again.config == first.config
-    assert again.step_seconds is None  # nothing was measured
+    assert (again.step_seconds is None) == resumed  # nothing is measured where it is known
+
+
+def test_minutes_are_turned_into_steps_however_often_the_log_is_written() -> None:
+    made = planned(pictures(labelled=False), minutes=5, log_every=7)
+    assert made.config.train.log_every == 7
+    assert made.step_seconds is not None
+    assert made.steps == round(300 / made.step_seconds)
+
+
+def test_r1_a_training_by_the_clock_killed_before_its_first_save_starts_anew(
+    tmp_path: Path,
+) -> None:
+    """It had taken one step for all there was to do, since its plan was known and its pace not."""
+
+    class Killed(BaseException):
+        """No chance to save anything."""
+
+    class Kill(Silent):
+        def step(self, *told: object) -> None:
+            raise Killed
+
+    def go_on(say: Silent) -> Run:
+        settings = {"sample.count": 4}
+        return train("two-moons", name="run", runs=tmp_path, minutes=0.1, settings=settings,
+                     progress=say)  # fmt: skip
+
+    with pytest.raises(Killed):
+        go_on(Kill())
+    assert (tmp_path / "run" / "config.toml").is_file()
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    assert go_on(Silent()).record["step"] > 20
 
 
 def test_images_become_steps_and_ten_minutes_are_the_default() -> None:
@@ -100,7 +133,8 @@ def test_half_precision_is_taken_where_the_chip_has_it_and_a_step_is_faster_so(
     assert made.config.train.precision == chosen
     # A run that was planned before precisions were measured keeps the one it has.
     old = planning.changed(made.config, "train", precision=None)
-    assert planning.plan(old, pictures(False), CPU).config.train.precision is None
+    again = planning.plan(old, pictures(False), CPU, resumed=True)
+    assert again.config.train.precision is None
 
 
 def test_a_precision_that_is_asked_for_stays() -> None:

@@ -371,8 +371,9 @@ class SampleSettings(Section):
         description="Levels of sigma/alpha, from and to, at which is guided; auto is 0.3 to 3 for "
         "pictures and series.",
     )
-    count: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=64, description="Items on the sample grids during training."
+    count: Annotated[Annotated[int, Field(ge=1, le=10_000)] | None, Auto] = Field(
+        default=None,
+        description="Items on the sample grids during training; auto makes 64, and 1,000 points.",
     )
     seed: Seed = Field(default=0, description="Seed of those grids.")
 

@@ -87,6 +87,7 @@ class Previews:
     def _made(self, bundle: Bundle) -> Samples:
         """Samples of the fixed seeds; of a model that upscales, held-out items made anew."""
         work, how = self.work, self.work.config.sample
+        assert how.count is not None
         if bundle.upscales is None:
             return bundle.sample(how.count, seed=how.seed, progress=self._unless_stopped)
         pool = work.data.heldout if len(work.data.heldout) else work.data.train
