@@ -192,8 +192,9 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         if origin == "default" or recipe or old[key] == new[key]:
             continue
         if key not in FREE:
+            had = f"with {key} = {old[key]}" if old[key] is not None else f"without {key}"
             raise ConfigError(
-                f"{run.folder} is a run with {key} = {old[key]}, and {origin} asks for "
+                f"{run.folder} is a run {had}, and {origin} asks for "
                 f"{new[key]}. Leave it out to go on, or start another run with --name."
             )
         section, _, leaf = key.partition(".")

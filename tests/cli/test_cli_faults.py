@@ -200,7 +200,7 @@ WORDS = st.one_of(
     ),
     st.sampled_from(["--dry-run", "--help", "--set", "--name", "--limit", "--columns", "--runs"]),
     st.sampled_from(
-        ["0", "-1", "1e9", "nan", "x=1", "=", "batch=", "--", "-", "..", "/", "*", ""]
+        ["0", "-1", "1e9", "nan", "x=1", "=", "batch=", "--", "-", "..", "/dev", "*", ""]
     ),
     st.text(max_size=8).filter(lambda t: "\0" not in t),
 )
