@@ -109,7 +109,7 @@ def plan(
         step = _trial(config, data, where, ranks, check)
         if config.train.compile:
             compiling = _seconds(step)
-        measured = pace(step)
+        measured = pace(step, 2.0)
         config = completed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
         config,
