@@ -11,6 +11,7 @@ import torch
 from ornstein import build
 from ornstein.config import Config
 from ornstein.data import Dataset
+from ornstein.data.conditions import NAMED
 from ornstein.nets.sizes import SIZES
 from ornstein.training.budget import largest, pace
 from ornstein.training.memory import fitting, used_mb
@@ -186,8 +187,12 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float] | None]:
-    """Off where it could not be learned or is not needed, and for vectors, which it bends."""
-    learned = bool(data.conditions) and config.train.condition_dropout > 0
+    """On where classes or tags were learned, and off for vectors, which it bends.
+
+    It leads beyond what is asked for: to a surer class, but past a number or a picture.
+    """
+    named = any(condition.declared.kind in NAMED for condition in data.conditions)
+    learned = named and config.train.condition_dropout > 0
     bent = data.kind in FLAT or config.data.upscale is not None
     return (GUIDANCE, INTERVAL) if learned and not bent else (1.0, None)
 

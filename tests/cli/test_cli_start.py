@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
     script = tmp_path / "flood.py"
     script.write_text(FLOOD)
     done = subprocess.run(
-        f"{sys.executable} {script} | head -c 5",
+        f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} | head -c 5",
         shell=True,
         capture_output=True,
         text=True,

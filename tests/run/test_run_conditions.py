@@ -83,6 +83,7 @@ def test_a_series_beside_the_item_leads_it(tmp_path: Path) -> None:
     options = ["net.name=unet", "net.options={widths=[16], blocks=[1], attention=[]}", "batch=64"]
     run = train(fine.astype(np.float32), conditions={"rough": rough}, runs=tmp_path, steps=150,
                 settings=[*options, "sample.steps=8", "log_every=50"])  # fmt: skip
+    assert run.config.sample.guidance == 1  # by 2 it led past what is asked for
     for asked in (-1.5, 0.5):
         said = {"rough": np.full((1, 4), asked, dtype=np.float32)}
         assert run.sample(32, cond=said).items.mean() == pytest.approx(asked, abs=0.15)
