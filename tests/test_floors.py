@@ -204,3 +204,15 @@ def test_starting_up_imports_nothing_heavy(statement: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (done.stderr, done.stdout.strip()) == ("", "[]")
+
+
+def test_what_compiles_networks_is_imported_only_where_it_is_asked_for() -> None:
+    """It takes as long as torch itself."""
+    code = (
+        "import sys, ornstein.launch, ornstein.bundle\n"
+        "print([m for m in ('torch._dynamo', 'torch._inductor') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.stderr, done.stdout.strip()) == ("", "[]")

@@ -140,11 +140,9 @@ def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = A
     how = replace(settings(config), bins=bins(config, data), noised=pictures)
     what = criterion(config, data)
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}
-    # Torch's own place is in /tmp, where minutes of work are lost; it writes that place down as if
-    # somebody had asked for it.
-    own = "torchinductor_" in os.environ.get("TORCHINDUCTOR_CACHE_DIR", "torchinductor_")
-    if how.compile and own and (cache := cache_folder()) is not None:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "compiled")
+    if how.compile and (cache := cache_folder()) is not None:
+        # Torch's own place is in /tmp, where minutes of work are lost.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
     many = isinstance(ranks, Ranks)
     make = Leader if many and ranks.rank == 0 else Trainer
     how = replace(how, shard=how.shard and many)  # one rank holds the whole

@@ -72,7 +72,7 @@ def test_fewer_items_than_ranks_are_refused_with_the_setting_to_change() -> None
 def test_dropout_drops_each_row_by_its_key_alone() -> None:
     layer = Dropout(0.3)
     x = torch.ones(6, 50, 40)
-    layer.rows = [11, 2**63 - 5, 7, 8, 9, 7 + 2**33]
+    layer.rows = torch.tensor([11, 2**63 - 5, 7, 8, 9, 7 + 2**33])
     together = layer(x)
     layer.rows = layer.rows[2:5]
     assert torch.equal(layer(x[2:5]), together[2:5])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,31 +21,25 @@ class Dropout(nn.Module):
         share: Share of the numbers that is dropped.
 
     Attributes:
-        rows: A 64-bit key for each row that comes next; None draws at random.
+        rows: A key for each row that comes next, (B,) int64; None draws at random. A tensor, since
+            a compiled network would be compiled anew for every list of other numbers.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
-        self.rows: Sequence[int] | None = None
+        self.rows: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop numbers of x, (B, ...), in training, and scale up what stays."""
         if not self.training or self.share == 0 or self.rows is None:
             return functional.dropout(x, self.share, self.training)
-        kept: Tensor = self._kept(x).reshape(x.shape)
-        return x * kept / (1 - self.share)
-
-    # The keys are other numbers at each step, so they are no part of a compiled graph.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _kept(self, x: Tensor) -> Tensor:
-        """Which numbers of each row stay, (B, numbers)."""
-        assert self.rows is not None
-        low = torch.tensor([row & WORD for row in self.rows], device=x.device)
-        high = torch.tensor([row >> 32 & WORD for row in self.rows], device=x.device)
+        rows = self.rows.to(x.device)
+        low, high = rows & WORD, rows >> 32 & WORD
         places = torch.arange(x[0].numel(), device=x.device)
         bits = _mixed(_mixed((places + low[:, None]) & WORD) ^ high[:, None])
-        return bits >= self.share * 2.0**32
+        kept = (bits >= self.share * 2.0**32).reshape(x.shape)
+        return x * kept / (1 - self.share)
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -163,13 +163,21 @@ class Trainer:
         pieces = min(self.settings.accumulate, len(u) // self.ranks.count)
         for piece in torch.arange(len(clean)).tensor_split(pieces):
             here = rows.start + piece
-            for layer in self.drawing:
-                layer.rows = [key(self.settings.seed, "dropout", step, k) for k in here.tolist()]
+            self._name_rows(step, here)
             part = self.loss(clean[piece], eps[piece], place[here], picked(cond, piece))
             losses[here] = part.detach().to(losses)
             (weight[here].to(part) * part).sum().div(parts).backward()
         losses = self.ranks.add_up(losses, list(self.model.parameters()))
         return float((weight * losses).mean()), (place, losses)
+
+    def _name_rows(self, step: int, rows: Tensor) -> None:
+        """Tell the layers that draw which rows of the batch come next."""
+        if not self.drawing:
+            return
+        keys = [key(self.settings.seed, "dropout", step, k) for k in rows.tolist()]
+        told = torch.tensor(keys, device=self.device)
+        for layer in self.drawing:
+            layer.rows = told
 
     def loss(self, clean: Tensor, eps: Tensor, u: Tensor, cond: Conditions) -> Tensor:
         """Loss of each item at quantile u of the level law, unweighted, (B,)."""
