@@ -19,10 +19,15 @@ import numpy as np
 
 from ornstein.errors import OrnsteinError, UsageError, near
 
-SCRIPTS = {"diffusers": "diffusers_unconditional.py", "lucidrains": "lucidrains.py"}
+SCRIPTS = {
+    "diffusers": ("diffusers_unconditional.py",),
+    "diffusers-tuned": ("diffusers_unconditional.py", "--recipe", "tuned"),
+    "lucidrains": ("lucidrains.py",),
+}
 TITLES = {
     "ornstein": "ornstein, defaults",
     "diffusers": "diffusers' unconditional example, scaled down",
+    "diffusers-tuned": "the same network and loss, its training tuned",
     "lucidrains": "denoising-diffusion-pytorch, scaled down",
 }
 INSTALL = "pip install diffusers accelerate denoising-diffusion-pytorch azula"
@@ -93,8 +98,9 @@ def run_peer(name: str, ask: Ask, python: Path, items: np.ndarray, n: int, least
     data = ask.out / "train.npy"
     np.save(data, items, allow_pickle=False)
     trained = (folder / "weights.safetensors").exists()
-    script = Path(__file__).parent / "peers" / SCRIPTS[name]
-    command = [str(python), str(script), "--data", str(data), "--out", str(folder)]
+    script, *options = SCRIPTS[name]
+    command = [str(python), str(Path(__file__).parent / "peers" / script), *options]
+    command += ["--data", str(data), "--out", str(folder)]
     command += ["--minutes", str(ask.minutes), "--least-steps", str(least)]
     command += ["--samples", str(n), "--seed", str(ask.seed)]
     command += ["--stage", "sample" if trained else "both"]

@@ -37,6 +37,7 @@ class Job:
     steps: int  # of the sampler
     seed: int
     stage: str  # train, sample, or both
+    recipe: str  # how it is trained, of those that the script knows
 
     @property
     def weights(self) -> Path:
@@ -77,6 +78,7 @@ def read_job() -> Job:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stage", choices=("train", "sample", "both"), default="both")
+    parser.add_argument("--recipe", default="default")
     job = Job(**vars(parser.parse_args()))
     job.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.seed)

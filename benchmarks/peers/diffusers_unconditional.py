@@ -4,12 +4,16 @@ The example's defaults (batch 16, AdamW 1e-4 with betas 0.95 and 0.999 and decay
 cosine with 500 warm-up steps, EMA of inverse gamma 1 and power 3/4 up to 0.9999, DDPM with
 1000 linear steps, eps-prediction, clipping at 1) with a net of 4.4 M parameters. In the
 peer's favour: data in memory, and the cosine ends where the time ends.
+
+With ``--recipe tuned`` everything that its user could turn is turned for minutes on a CPU:
+channels last, and batch, rate, warm-up, decay and average as a search by held-out loss found.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +30,39 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel  #
 from diffusers.optimization import get_scheduler  # noqa: E402
 from diffusers.training_utils import EMAModel  # noqa: E402
 
-BATCH = 16
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a user of the network sets to train it.
+
+    Attributes:
+        batch: Pictures in a step.
+        rate: Peak learning rate.
+        betas: Of AdamW.
+        schedule: Of the rate, by diffusers' name.
+        warmup: Steps.
+        decay: Of the average; it grows to this.
+        power: How fast the average's decay grows: 1 - (1 + step) ** -power.
+        layout: Of the weights in memory.
+    """
+
+    batch: int = 16
+    rate: float = 1e-4
+    betas: tuple[float, float] = (0.95, 0.999)
+    schedule: str = "cosine"
+    warmup: int = 500
+    decay: float = 0.9999
+    power: float = 0.75
+    layout: torch.memory_format = torch.contiguous_format
+
+
+RECIPES = {
+    "default": Recipe(),
+    "tuned": Recipe(
+        rate=1e-3, betas=(0.9, 0.99), schedule="linear", warmup=30, decay=0.995,
+        layout=torch.channels_last,
+    ),
+}  # fmt: skip
 
 
 def build() -> UNet2DModel:
@@ -51,10 +87,13 @@ def loss_of(net: UNet2DModel, schedule: DDPMScheduler, pictures: torch.Tensor) -
     return nnf.mse_loss(net(noisy, steps).sample, noise)
 
 
-def horizon(job: common.Job, pictures: torch.Tensor) -> int:
+def horizon(job: common.Job, pictures: torch.Tensor, recipe: Recipe) -> int:
     """Steps that fit into the minutes, timed on a net that is thrown away."""
-    net, schedule = build(), DDPMScheduler(num_train_timesteps=1000)
-    source = common.batches(pictures, BATCH, 99)
+    net, schedule = (
+        build().to(memory_format=recipe.layout),
+        DDPMScheduler(num_train_timesteps=1000),
+    )
+    source = common.batches(pictures, recipe.batch, 99)
     times = []
     for _ in range(8):
         start = time.monotonic()
@@ -66,16 +105,26 @@ def horizon(job: common.Job, pictures: torch.Tensor) -> int:
 
 def train(job: common.Job, pictures: torch.Tensor) -> None:
     """Train for the time, and write the averaged weights."""
-    total = horizon(job, pictures)
-    net, schedule = build(), DDPMScheduler(num_train_timesteps=1000)
+    recipe = RECIPES[job.recipe]
+    total = horizon(job, pictures, recipe)
+    net, schedule = (
+        build().to(memory_format=recipe.layout),
+        DDPMScheduler(num_train_timesteps=1000),
+    )
     optimiser = torch.optim.AdamW(
-        net.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
+        net.parameters(), lr=recipe.rate, betas=recipe.betas, weight_decay=1e-6, eps=1e-8
     )
-    rate = get_scheduler("cosine", optimiser, num_warmup_steps=500, num_training_steps=total)
+    rate = get_scheduler(
+        recipe.schedule, optimiser, num_warmup_steps=recipe.warmup, num_training_steps=total
+    )
     average = EMAModel(
-        net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75
+        net.parameters(),
+        decay=recipe.decay,
+        use_ema_warmup=True,
+        inv_gamma=1.0,
+        power=recipe.power,
     )
-    source, clock, step = common.batches(pictures, BATCH, job.seed), common.Clock(job), 0
+    source, clock, step = common.batches(pictures, recipe.batch, job.seed), common.Clock(job), 0
     while step < total and not clock.over(step):
         loss = loss_of(net, schedule, next(source))
         loss.backward()
