@@ -104,11 +104,11 @@ def test_every_solver_brings_the_exact_law_back_in_data_units(solver: str) -> No
     bundle = make_bundle("vector", classes=())
     law = Gaussian(torch.zeros(2), torch.eye(2))
     object.__setattr__(bundle, "denoiser", lambda cond, guidance: law)
-    found = bundle.sample(4000, steps=60, solver=solver, batch=4000, grid="log-snr").items
+    found = bundle.sample(1600, steps=60, solver=solver, batch=1600, grid="log-snr").items
     mean, std = np.array(bundle.coding.mean), np.array(bundle.coding.std)
-    # 4,000 draws: 5 standard errors are 8 % of the deviation, and 5.6 % of it for itself.
-    assert np.abs((found.mean(0) - mean) / std).max() < 0.08
-    assert np.abs(found.std(0) / std - 1).max() < 0.09
+    # 1,600 draws: 5 standard errors are 12.5 % of the deviation, and 8.8 % of it for itself.
+    assert np.abs((found.mean(0) - mean) / std).max() < 0.125
+    assert np.abs(found.std(0) / std - 1).max() < 0.12
 
 
 def test_defaults_are_those_of_the_model_and_each_can_be_changed() -> None:

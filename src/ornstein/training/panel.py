@@ -25,7 +25,7 @@ LEVELS = 12
 LEAST, VALUES = 64, 4096  # items of a part: so many at least, and so many values in all
 STORED = 4096  # training items that the memory knows
 FITTED, AXES = 1024, 256  # items and axes of the linear denoiser where dimensions are many
-CHUNK = 64
+PIECE, MOST = 2**15, 512  # values and items that are answered at once
 # Of the way to perfect memory, from where on it is said. Healthy trainings stay within 0.03;
 # where held-out errors begin to rise it was 0.1 to 0.2.
 REMEMBERS = 0.15
@@ -158,6 +158,7 @@ class Panel:
     def _errors(self, part: str, answer: Answer) -> Tensor:
         """Squared error of x0 of each item at each level, mean over its values, (N, L)."""
         clean, cond = self.clean[part], self.cond[part]
+        size = min(MOST, max(LEAST, PIECE // clean[0].numel()))
         rows = []
         for k in range(LEVELS):
             self.check()
@@ -166,7 +167,7 @@ class Panel:
             x = level.mix(clean, torch.randn(clean.shape, generator=source).to(clean))
             row = [
                 answer(x[i], level, {name: said[i] for name, said in cond.items()}).x0 - clean[i]
-                for i in torch.arange(len(clean), device=clean.device).split(CHUNK)
+                for i in torch.arange(len(clean), device=clean.device).split(size)
             ]
             rows.append(torch.cat(row).double().flatten(1).square().mean(1).cpu())
         return torch.stack(rows, 1)
