@@ -21,7 +21,7 @@ def main() -> None:
 @main.command()
 @click.option("--minutes", default=10.0, show_default=True, help="Training time of each.")
 @click.option("--data", default="fashion-mnist", show_default=True)
-@click.option("--peers", default="", help="Comma-separated: diffusers,lucidrains.")
+@click.option("--peers", default="", help="Comma-separated: diffusers,diffusers-tuned,lucidrains.")
 @click.option("--peer-python", type=click.Path(path_type=Path), default=PEER_PYTHON)
 @click.option("-n", default=10_000, show_default=True, help="Samples of ornstein.")
 @click.option("--peer-n", default=2_000, show_default=True, help="Samples of each peer.")

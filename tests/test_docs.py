@@ -76,6 +76,36 @@ def test_every_command_line_of_a_page_uses_options_that_exist(page: Path) -> Non
     assert unknown == []
 
 
+def trainings(page: Path) -> list[list[str]]:
+    """The words after ``ornstein train`` of every line and every cell of a page that has them."""
+    cells = re.findall(r"`ornstein (train [^`]+)`", page.read_text("utf-8"))
+    words = [shlex.split(line)[1:] for line in command_lines(page)]
+    words += [shlex.split(cell) for cell in cells]
+    # The map of the seed names what to add to a training.
+    words += [["train", "DATA", *shlex.split(cell)] for cell in _added(page)]
+    return [line[1:] for line in words if line[:1] == ["train"] and len(line) > 1]
+
+
+def _added(page: Path) -> list[str]:
+    return re.findall(r"`(--set [^`]+)`", page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_settings_of_every_training_of_a_page_fit_each_other(page: Path) -> None:
+    from ornstein.cli.train import command, tasked
+    from ornstein.config import resolve
+
+    for words in trainings(page):
+        if "--help" in words or "..." in words:
+            continue
+        given = command.make_context("train", list(words)).params
+        recipe, _ = tasked(
+            given["task"], given["factor"], given["preset"], given["name"], given["source"]
+        )
+        flags = {"data.upscale": given["factor"], "train.minutes": given["minutes"]}
+        resolve(recipe=recipe, sets=(*given["settings"], *given["sets"]), flags=flags)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$|`[^`\n]+`", "", page.read_text("utf-8"), flags=re.M | re.S)

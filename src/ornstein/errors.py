@@ -97,12 +97,6 @@ class StoppedEarly(OrnsteinError):  # noqa: N818 - a stop is not a failure
     exit_code = 75
 
 
-class UnsafeError(OrnsteinError):
-    """An unsafe or impossible set-up."""
-
-    exit_code = 78
-
-
 class OrnsteinWarning(UserWarning):
     """Something its owner should know and that stops nothing; the command line prints its text."""
 

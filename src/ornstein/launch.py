@@ -52,7 +52,7 @@ def train(
         conditions: What is said of the items of an array, an array of as many entries by name:
             numbers (NaN says nothing), texts (classes, or tags such as "red|round"), pictures.
         name: Name of the run; default from the source.
-        preset: A recipe: "default", "ddpm", "edm", "flow", "iddpm".
+        preset: A recipe: "default", "adm", "classifier", "ddpm", "edm", "flow", "iddpm".
         config: A TOML file of settings.
         settings: More settings, as {"train.batch": 32} or ["batch=32"].
         minutes: Time budget; net, batch and steps follow from measuring. Default 10 without steps.

@@ -18,7 +18,7 @@ from PIL import Image
 from figures import figure, times
 from ornstein.cli.app import VERBS, cli
 from ornstein.cli.faults import guarded
-from ornstein.errors import DiskError, OutOfMemoryError, RunLockedError, StoppedEarly, UnsafeError
+from ornstein.errors import DiskError, OutOfMemoryError, RunLockedError, StoppedEarly
 
 
 class Answer(NamedTuple):
@@ -165,7 +165,6 @@ def raising(fault: BaseException) -> click.Command:
         (OutOfMemoryError("out of memory at batch 64."), 71, "batch 64"),
         (MemoryError(), 71, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 71, "out of memory"),
-        (UnsafeError("no."), 78, "error: no."),
         (StoppedEarly("stopped at step 213, saved."), 75, "stopped at step 213, saved."),
         (KeyboardInterrupt(), 130, "stopped at once"),
         (click.Abort(), 130, "stopped at once"),

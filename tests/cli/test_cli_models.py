@@ -17,6 +17,7 @@ from torch import nn
 from ornstein.bundle import Bundle, Sampler, load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.cli.show import told as told_of
 from ornstein.config import Config, to_toml
 from ornstein.core import EDMTarget
 from ornstein.data import Coding
@@ -228,6 +229,9 @@ def test_show_counts_what_there_is(here: Path, capsys: pytest.CaptureFixture[str
     told = run(capsys, "show", "image").out
     assert f"{facts['parameters']:,} parameters" in told
     assert "with attention" in told
+    assert "told       class (class: cat, dog, a cow)" in told
+    size = {"name": "size", "kind": "numbers", "names": (), "low": (1.0,), "high": (9.5,)}
+    assert told_of(size) == "size (numbers from 1 to 9.5)"
     assert "0.5000" in told.splitlines()[-1]
 
 

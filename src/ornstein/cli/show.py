@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ornstein.model import Model
     from ornstein.viz.anatomy import Anatomy
 
-LOG_ROWS = 8
+LOG_ROWS, NAMES = 8, 10  # of a log and of the classes that are shown
 USUAL_BATCH = 64  # for the memory of a model whose training settings are not at hand
 
 
@@ -77,6 +77,10 @@ def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str,
         "kind": bundle.kind,
         "shape": list(bundle.shape),
         "classes": list(bundle.classes),
+        "conditions": [
+            {key: getattr(said, key) for key in ("name", "kind", "names", "low", "high")}
+            for said in bundle.conditions
+        ],
         "sampler": bundle.sampler.settings,
         "tuned": [vars(found) for found in bundle.tuned],
         "weights": bundle.weights,
@@ -141,6 +145,8 @@ def head(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"data       {facts['kind']} {shape_text(tuple(facts['shape']))}{classes}: {origin}"
     )
+    if facts["conditions"]:
+        lines.append(f"told       {'; '.join(map(told, facts['conditions']))}")
     trained = f"predicts '{facts['target']}', trained on '{facts['process']}'"
     lines.append(
         f"model      {facts['net']}, {trained}; weights: {facts['weights']}; "
@@ -167,6 +173,20 @@ def head(facts: dict[str, Any]) -> list[str]:
         f"({bytes_text(facts['bytes_per_item'])} an item)"
     )
     return lines
+
+
+def told(condition: dict[str, Any]) -> str:
+    """What may be said under a name: "tags (tags: big, round)", "size (numbers from 1 to 9)"."""
+    names = list(condition["names"])
+    if condition["kind"] == "numbers":
+        spans = zip(condition["low"], condition["high"], strict=True)
+        within = " from " + ", ".join(f"{low:g} to {high:g}" for low, high in spans)
+    elif names:
+        more = f", ... {len(names)} in all" if len(names) > NAMES else ""
+        within = f": {', '.join(names[:NAMES])}{more}"
+    else:
+        within = ""
+    return f"{condition['name']} ({condition['kind']}{within})"
 
 
 def layers(anatomy: Anatomy) -> list[str]:

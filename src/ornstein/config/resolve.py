@@ -240,7 +240,7 @@ def _unknown(name: str, place: str | None) -> str:
     hint = hint or near(leaf, [f.leaf for f in every if f.section == section])
     hint = hint or near(name, [f.name for f in every] + sorted({f.section for f in every}))
     hint = hint or near(leaf, [f.leaf for f in every])
-    hint = hint or " 'ornstein train --help' lists all settings."
+    hint = hint or " docs/settings.md and the config.toml of any run list all settings."
     return f"unknown setting '{name}'{_at(place)}.{hint}"
 
 

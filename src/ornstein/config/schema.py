@@ -359,7 +359,7 @@ class SampleSettings(Section):
     guidance: Annotated[Annotated[float, Field(ge=0, le=100)] | None, Auto] = Field(
         default=None,
         description="Scale of classifier-free guidance towards the class; 1 is off, auto is 2 "
-        "for pictures and series with classes.",
+        "for pictures and series with classes or tags, unless the model upscales.",
     )
     interval: Annotated[
         tuple[Rho, Rho] | None,
@@ -369,7 +369,7 @@ class SampleSettings(Section):
     ] = Field(
         default=None,
         description="Levels of sigma/alpha, from and to, at which is guided; auto is 0.3 to 3 for "
-        "pictures and series.",
+        "the same, and all levels else.",
     )
     count: Annotated[Annotated[int, Field(ge=1, le=10_000)] | None, Auto] = Field(
         default=None,

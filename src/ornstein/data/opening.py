@@ -129,7 +129,7 @@ def _open(
         return open_toy(name, min(_count(source, option), limit or _MOST_POINTS), seed)
     known = isinstance(source, str) and name in SOURCES
     if known and name == "fashion-mnist":  # its own opener checks the files in ORNSTEIN_DATA
-        return SOURCES[name].open(option)
+        return SOURCES[name](option)
     if isinstance(source, str) and "/" not in source and not option:
         for path in places(source):
             return replace(open_path(path, wishes), name=source)
@@ -137,7 +137,7 @@ def _open(
         like = wishes.like if isinstance(wishes.like, Table) else None
         return open_penguins(option, columns=wishes.columns, label=wishes.label, like=like)
     if known:
-        return SOURCES[name].open(option)
+        return SOURCES[name](option)
     return open_path(Path(source), wishes, typed=str(source))
 
 

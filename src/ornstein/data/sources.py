@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,17 +50,6 @@ FASHION_SHA256 = (
     "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 )
-
-
-@dataclass(frozen=True)
-class Known:
-    """A data set known by name: how to open it, and one line about it.
-
-    ``open`` takes what follows a colon in the name ("64" in emoji:64), or "".
-    """
-
-    open: Callable[[str], Dataset]
-    about: str
 
 
 def places(name: str) -> list[Path]:
@@ -197,12 +186,13 @@ def _not_here(name: str, instead: str) -> Callable[[str], Dataset]:
     return refuse
 
 
-SOURCES: dict[str, Known] = {
-    "digits": Known(open_digits, "1,797 handwritten digits, 8x8 grey, 10 classes"),
-    "emoji": Known(open_emoji, "1,636 Noto emoji, 32x32 colour, 8 classes, captions"),
-    "ecg": Known(open_ecg, "500 heart beats of 256 samples"),
-    "penguins": Known(open_penguins, "344 penguins: a table of numbers, words and gaps"),
-    "fashion-mnist": Known(open_fashion, "70,000 pieces of clothing, 28x28 grey, 10 classes"),
-    "mnist": Known(_not_here("mnist", "fashion-mnist or digits"), "own files only"),
-    "cifar10": Known(_not_here("cifar10", "emoji (colour) or fashion-mnist"), "own files only"),
+SOURCES: dict[str, Callable[[str], Dataset]] = {
+    "digits": open_digits,
+    "emoji": open_emoji,
+    "ecg": open_ecg,
+    "penguins": open_penguins,
+    "fashion-mnist": open_fashion,
+    "mnist": _not_here("mnist", "fashion-mnist or digits"),
+    "cifar10": _not_here("cifar10", "emoji (colour) or fashion-mnist"),
 }
+"""How to open each, given what follows a colon in its name ("64" in emoji:64), or ""."""

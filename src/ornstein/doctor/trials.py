@@ -167,8 +167,8 @@ def guidance(patient: Patient) -> Iterator[Finding]:
     if scale > STRONG:
         yield Finding(
             f"samples are guided with scale {scale:g}",
-            f"1 (off) to {STRONG:g}; 1.5 is a good first try",
-            "--guidance 1.5, or sample.guidance=1.5 in the training",
+            f"1 (off) to {STRONG:g}; 2 at sigma/alpha from 0.3 to 3 is the default",
+            "--guidance 2, or sample.guidance=2 in the training",
         )
     asked = (config.sample.guidance or 1.0) if config else 1.0
     told = patient.data is not None and bool(patient.data.conditions)
