@@ -144,7 +144,7 @@ def train(job: common.Job, pictures: torch.Tensor) -> None:
         parameters=sum(p.numel() for p in net.parameters()),
     )
     average.copy_to(net.parameters())
-    save_file(net.state_dict(), job.weights)
+    save_file({name: w.contiguous() for name, w in net.state_dict().items()}, job.weights)
 
 
 def main() -> None:
