@@ -68,7 +68,7 @@ def of_children() -> float:
 @pytest.mark.torture
 def test_r7_a_stop_at_any_moment_saves_the_step_it_stopped_at(tmp_path: Path) -> None:
     chance, took, spent = random.Random(7), [], []
-    kinds, total, alone = ("start-up", "save", "preview", "steps"), times(2, 20), quiet()
+    kinds, total, alone = ("steps", "start-up", "save", "preview"), times(2, 20), quiet()
     for k in range(total):
         runs, before = tmp_path / str(k), of_children()
         training = start(runs, "sample_every=5", "save_every=3", steps=100_000)
