@@ -32,11 +32,23 @@ from ornstein.training.variational import LOSSES
 
 
 def device() -> torch.device:
-    """Return the fastest device here: this rank's CUDA device, then MPS, then the CPU."""
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """Return the fastest device here: this rank's CUDA device, or else the CPU.
+
+    Apple's MPS is none of them: it has no float64, in which all levels are kept.
+
+    Raises:
+        ConfigError: there are more ranks on this machine than CUDA devices.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= count:
+        raise ConfigError(
+            f"rank {rank} on this machine has no CUDA device of its own: there are {count}. Start "
+            f"at most {count} ranks here, such as --nproc {count}."
+        )
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def net_options(config: Config, data: Dataset) -> dict[str, Any]:

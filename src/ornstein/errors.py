@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Words of a fault that is a lack of memory; the last ones are of cuBLAS, cuDNN and such.
+LACKING = ("out of memory", "DefaultCPUAllocator", "STATUS_ALLOC_FAILED")
+
 
 class OrnsteinError(Exception):
     """Something the user can mend; the command line prints its text without a traceback."""
@@ -103,10 +106,13 @@ class OrnsteinWarning(UserWarning):
 
 def lacks_memory(fault: BaseException) -> bool:
     """Whether a fault is a lack of memory: Python's, a device's or torch's CPU allocator's."""
-    # Told by names, so that nobody has to import torch for it.
+    # Told by names and words, so that nobody has to import torch for it.
     return isinstance(fault, MemoryError) or (
         isinstance(fault, RuntimeError)
-        and (type(fault).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(fault))
+        and (
+            type(fault).__name__ == "OutOfMemoryError"
+            or any(words in str(fault) for words in LACKING)
+        )
     )
 
 

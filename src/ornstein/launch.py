@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
@@ -97,7 +98,7 @@ def train(
 
     with stop or StopRequest() as asking, joined(asking) as ranks:
         if isinstance(ranks, Ranks) and ranks.rank > 0:
-            code = follow(ranks, partial(_described, ranks))
+            code = follow(ranks, partial(_described, ranks, build.device()))
             if code:
                 raise FollowedError(code)
             return run
@@ -150,7 +151,7 @@ def _lead(
         session.go()
 
 
-def _described(ranks: Ranks, said: Mapping[str, str]) -> Trainer:
+def _described(ranks: Ranks, where: torch.device, said: Mapping[str, str]) -> Trainer:
     """The trainer that rank 0 describes, on this rank's own copy of the data.
 
     Raises:
@@ -164,7 +165,7 @@ def _described(ranks: Ranks, said: Mapping[str, str]) -> Trainer:
             f"the data of rank {ranks.rank} differ from those of rank 0: {config.data.source} "
             "must hold the same files on every machine."
         )
-    return build.trainer(config, data, build.device(), ranks)
+    return build.trainer(config, data, where, ranks)
 
 
 def _absolute(source: str) -> str:

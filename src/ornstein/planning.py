@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from ornstein import build
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.data.conditions import NAMED
+from ornstein.errors import ConfigError, OutOfMemoryError, lacks_memory
 from ornstein.nets.sizes import SIZES
 from ornstein.training.budget import largest, pace
-from ornstein.training.memory import fitting, used_mb
+from ornstein.training.memory import fitting, forget_peak, used_mb
 from ornstein.training.ranks import ALONE, Share
 
 DEFAULT_MINUTES = 10.0
@@ -49,7 +51,8 @@ class Plan:
         config: Every open setting filled in.
         steps: Total steps; for a time budget a first estimate.
         seconds: Time budget, None for a number of steps.
-        step_seconds: Measured time of one step; None when a checkpoint is gone on from.
+        step_seconds: Measured time of one step; None when a checkpoint is gone on from, or ranks
+            hold the weights in parts.
         parameters: Weights of the network.
         previews: Sample grids over the training.
         memory_mb: What a trial of it took at most; None when it was not tried now.
@@ -94,19 +97,28 @@ def plan(
         resumed: Whether a checkpoint is gone on from.
 
     Raises:
-        ConfigError: the settings do not fit the data.
+        ConfigError: the settings do not fit the data, or a time is asked for that takes a trial to
+            be turned into steps where there can be none.
     """
     config = _from_data(config, data, resumed)
     assert config.train.batch is not None
     ranks.rows(config.train.batch)  # refused here, where no other rank waits yet
     seconds = 60 * config.train.minutes if config.train.minutes else None
+    # One device may not hold what the ranks hold in parts, so nothing is tried on this one alone.
+    tried = not (resumed or (config.train.shard and ranks.count > 1))
+    if not (tried or resumed or seconds is None):
+        raise ConfigError(
+            "weights held in parts (train.shard) are not tried out before the training, so a time "
+            "cannot be turned into steps; say how many: --steps 100000."
+        )
     if not config.net.size and not sized(config):
         config = changed(config, "net", size=_size(config, data, where, seconds, ranks, check))
-    if not (config.train.precision or resumed):
+    if tried and not config.train.precision:
         chosen = _precision(config, data, where, ranks, check)
         config = changed(config, "train", precision=chosen)
     measured, compiling = None, None
-    if not resumed:
+    if tried:
+        forget_peak(where)  # that of trials which were not chosen
         step = _trial(config, data, where, ranks, check)
         if config.train.compile:
             compiling = _seconds(step)
@@ -158,6 +170,25 @@ def measure(
     """Seconds that one training step takes here, not compiled, by :func:`_trial`."""
     plain = changed(config, "train", compile=False)
     return pace(_trial(plain, data, where, ranks, check), seconds)
+
+
+def _affordable(
+    config: Config,
+    data: Dataset,
+    where: torch.device,
+    ranks: Share,
+    check: Callable[[], None],
+) -> float:
+    """Seconds of a step as :func:`measure` finds them; without end where memory is lacking.
+
+    It is one of several ways, and the user has asked for none of them.
+    """
+    try:
+        return measure(config, data, where, ranks, check, 1.0)
+    except (OutOfMemoryError, RuntimeError, MemoryError) as fault:
+        if not (isinstance(fault, OutOfMemoryError) or lacks_memory(fault)):
+            raise
+        return math.inf
 
 
 def _trial(
@@ -214,7 +245,7 @@ def _size(
 
     def seen(name: str) -> float:
         sized = changed(config, "net", size=name)
-        return seconds * batch / measure(sized, data, where, ranks, check, 1.0)
+        return seconds * batch / _affordable(sized, data, where, ranks, check)
 
     return largest(needs, seen)
 
@@ -230,7 +261,7 @@ def _precision(
     if not has_bfloat16(where):
         return "float32"
     whole, half = (
-        measure(changed(config, "train", precision=name), data, where, ranks, check, 1.0)
+        _affordable(changed(config, "train", precision=name), data, where, ranks, check)
         for name in ("float32", "bfloat16")
     )
     return "bfloat16" if half < WORTH * whole else "float32"

@@ -71,10 +71,15 @@ def recogniser(
 
 
 @torch.no_grad()
-def accuracies(trained: Classifier, data: Dataset, seed: int) -> dict[str, float]:
-    """Share of held-out items that are recognised, by sigma/alpha of the noise on them."""
+def accuracies(
+    trained: Classifier, data: Dataset, seed: int, piece: int = 128
+) -> dict[str, float]:
+    """Share of held-out items that are recognised, by sigma/alpha of the noise on them.
+
+    They are asked about in pieces of at most 128, and of at most ``piece``.
+    """
     pool = torch.as_tensor(data.heldout if len(data.heldout) else data.train)[:ITEMS]
-    where = next(trained.parameters()).device
+    where, most = next(trained.parameters()).device, min(128, piece)
     clean, labels = data.batch(pool), data.label_batch(pool)
     eps = torch.randn(clean.shape, generator=generator(seed, "recognised"))
     told: dict[str, float] = {}
@@ -82,6 +87,6 @@ def accuracies(trained: Classifier, data: Dataset, seed: int) -> dict[str, float
         # At no noise at all the network would see an infinite number; 0.002 is EDM's cleanest.
         level = Level(torch.tensor(1.0), torch.tensor(max(rho, 0.002)))
         x = level.mix(clean, eps).to(where)
-        said = torch.cat([trained(part, level).argmax(1).cpu() for part in x.split(128)])
+        said = torch.cat([trained(part, level).argmax(1).cpu() for part in x.split(most)])
         told[f"{rho:g}"] = float((said == labels).double().mean())
     return told

@@ -107,17 +107,23 @@ class Run:
         cond: Mapping[str, object] | None = None,
         guidance: float | None = None,
     ) -> Samples:
-        """Make n new items; see :meth:`ornstein.bundle.Bundle.sample`."""
-        return self.bundle().sample(
-            n,
-            seed=seed,
-            steps=steps,
-            solver=solver,
-            grid=grid,
-            schedule=schedule,
-            class_name=class_name,
-            cond=cond,
-            guidance=guidance,
+        """Make n new items on the fastest device; see :meth:`ornstein.bundle.Bundle.sample`."""
+        from ornstein.build import device
+
+        return (
+            self.bundle()
+            .to(device())
+            .sample(
+                n,
+                seed=seed,
+                steps=steps,
+                solver=solver,
+                grid=grid,
+                schedule=schedule,
+                class_name=class_name,
+                cond=cond,
+                guidance=guidance,
+            )
         )
 
     def __repr__(self) -> str:

@@ -13,11 +13,15 @@ import torch
 from click.testing import CliRunner
 
 from ornstein import planning
-from ornstein.benching import advice
-from ornstein.benching.report import lightest
+from ornstein.benching import Asked, advice
+from ornstein.benching.machine import Bench, Made
+from ornstein.benching.report import _sampled, lightest
 from ornstein.benching.steps import Cell, in_turn, table
+from ornstein.bundle import Bundle
 from ornstein.cli.app import cli
+from ornstein.data import open_data
 from ornstein.errors import UsageError
+from ornstein.run import open_run
 from ornstein.training.budget import pace
 from ornstein.training.memory import forget_peak, used_mb
 
@@ -173,3 +177,21 @@ def test_a_run_is_measured_as_it_is_and_its_data_have_their_size(
     assert len([fact for fact in told if fact["kind"] == "step"]) == 3
     with pytest.raises(UsageError, match="--size is for data"):
         CliRunner().invoke(cli, [*asked, "--size", "8"], catch_exceptions=False)
+
+
+def test_a_model_is_sampled_on_the_device_that_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", "two-moons", "--steps", "2", "--quiet", "net.size=tiny", "--runs"]
+    CliRunner().invoke(cli, [*words, str(tmp_path)], catch_exceptions=False)
+    run, where = open_run("two-moons", tmp_path), torch.device("meta")
+    asked = Asked(run.config, open_data("two-moons"), run.bundle(), where=where)
+    seen: list[torch.device] = []
+
+    def sampling(bundle: Bundle, *_: float) -> Made:
+        seen.append(bundle.device)
+        return Made(1, 1.0, 1, "ddim")
+
+    monkeypatch.setattr(sys.modules[_sampled.__module__], "sampling", sampling)
+    list(_sampled(asked, Bench(asked.config, asked.data, where), 1.0))
+    assert seen == [where]

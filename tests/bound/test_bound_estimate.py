@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ornstein.bound import Chain, Density, bound, measure_uncertainty, path_bound
 from ornstein.core import (
@@ -211,3 +213,24 @@ def test_one_step_is_prior_and_decoder_alone() -> None:
     want = Density()(X0[:100], torch.zeros(100, 1).double(), torch.ones(1).double()).mean()
     assert (got.prior, got.steps) == (0.0, 0.0)
     assert got.value == pytest.approx(float(want))
+
+
+class Homeless(TorchFunctionMode):
+    """Refuses zeros of no device: they lie on the CPU, wherever the data are."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        assert func is not torch.zeros or "device" in (kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_nothing_of_a_bound_lies_elsewhere_than_its_levels(steps: int) -> None:
+    grid = DDPM.linear(1000).levels[torch.linspace(0, 1000, steps + 1).long()]
+    with Homeless():
+        assert math.isfinite(bound(EXACT, X0[:3], grid).value)

@@ -101,6 +101,13 @@ def test_c9_a_model_that_knows_the_class_is_led_beyond_it() -> None:
     torch.testing.assert_close(x0(led, {"class": ONE}, outside), own)
 
 
+def test_the_classifier_goes_where_the_model_is() -> None:
+    led = make_bundle("vector", classes=()).led(by=recogniser()).to("meta")
+    assert led.leads.judge is not None
+    led.denoiser({"class": ONE}, way(1.5))
+    assert next(led.leads.judge.model.parameters()).device == led.device
+
+
 def test_the_manner_of_guidance_reaches_the_denoiser_and_the_settings() -> None:
     bundle = make_bundle("vector")
     plain = bundle.sample(3, steps=4, guidance=3.0)

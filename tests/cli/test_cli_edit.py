@@ -96,6 +96,18 @@ def test_a_mixture_starts_at_one_item_and_ends_at_the_other() -> None:
     assert figures["round trip"] < 8
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_codes_of_a_class_are_walked_by_as_many_rows_as_there_are(guidance: float) -> None:
+    bundle, item = picture_model(classes=("a", "b")), picture((3, 8, 12))
+    ask = Ask(3, class_name="b", sampler=bundle.how(guidance=guidance))
+    assert invert(bundle, item, ask).samples.labels == ("b",)
+    made = mix(bundle, item, item, ask).samples
+    assert made.labels == ("b",) * 3
+    other = mix(bundle, item, item, dataclasses.replace(ask, class_name="a")).samples
+    assert made.settings["class"] == "b"
+    assert other.settings["class"] == "a"
+
+
 def test_a_method_that_is_left_open_is_the_one_that_measured_better() -> None:
     bundle = picture_model()
     for ask, masked, method in (
@@ -153,6 +165,8 @@ def test_the_command_writes_versions_and_a_sheet_and_says_the_figures(
         (("--strength", "0.5"), "distance from the original"),
         (("--invert",), "round trip"),
         (("--mix", "mask.png"), "round trip of the two ends"),
+        (("--invert", "--class", "b"), "round trip"),
+        (("--mix", "mask.png", "--class", "b", "--guidance", "2"), "round trip of the two ends"),
     ):
         code, text = run(*args)
         assert (code, word in text) == (0, True), text

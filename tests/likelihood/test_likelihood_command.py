@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.core import EDMTarget
 from ornstein.data import Coding, open_data
-from ornstein.likelihood import bounded, likelihood
+from ornstein.likelihood import bounded, cost, likelihood
+from ornstein.likelihood.cost import USUAL_CALLS
 from ornstein.model import Model
 from ornstein.nets import NETS
 
@@ -78,6 +81,23 @@ def test_the_json_is_the_python_answer(place: Path, capsys: pytest.CaptureFixtur
     found = likelihood(load(place / "points.safetensors"), np.load(place / "points.npy")[:5])
     assert told["value"] == pytest.approx(found.value, abs=1e-3)
     assert (told["unit"], told["items"], told["dims"]) == ("nats", 5, 2)
+
+
+class Late:
+    """What a device owes still: it is there when it is asked for."""
+
+    def sum(self) -> Late:
+        return self
+
+    def item(self) -> None:
+        time.sleep(0.02)
+
+
+def test_the_cost_told_waits_for_a_device_that_works_on_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[cost.__module__], "divergence", lambda *_: (None, Late()))
+    assert cost(made("mlp", (2,), REALS, {}), 1).seconds > 0.02 * USUAL_CALLS
 
 
 def test_held_out_items_are_taken_of_the_data_of_training(

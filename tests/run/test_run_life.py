@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ornstein as orn
+from ornstein import build
+from ornstein.bundle import Bundle
 from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
 
@@ -73,6 +76,18 @@ def test_samples_from_the_run_and_from_its_file_are_the_same(runs: Path) -> None
     assert first.items.shape == (5, 2)
     np.testing.assert_array_equal(first.items, second.items)
     assert not np.array_equal(first.items, run.sample(5, seed=4).items)
+
+
+def test_a_run_is_sampled_on_the_fastest_device_and_loaded_on_the_cpu(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.device] = []
+    monkeypatch.setattr(build, "device", lambda: torch.device("meta"))
+    monkeypatch.setattr(Bundle, "sample", lambda self, *_, **__: seen.append(self.device))
+    run = open_run("two-moons", runs)
+    run.sample(1)
+    assert seen == [torch.device("meta")]
+    assert orn.load(run.folder).device.type == run.bundle().device.type == "cpu"
 
 
 def test_an_unknown_run_is_refused_with_the_near_name(runs: Path) -> None:

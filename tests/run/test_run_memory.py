@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,17 @@ from torch import Tensor
 
 import ornstein
 from ornstein import build
+from ornstein.bundle import Bundle
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.config import resolve
 from ornstein.data import open_data
 from ornstein.errors import OutOfMemoryError
-from ornstein.run import Run
+from ornstein.model import Model
+from ornstein.run import Run, Silent
+from ornstein.session import previews
+from ornstein.session.saving import Saving
+from ornstein.session.work import Work
 from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting
 from ornstein.training.ranks import Share
@@ -155,3 +161,96 @@ def test_r19_the_command_line_ends_with_the_command_that_fits(
     assert said[-1].strip() == f"ornstein {' '.join(command)} --set accumulate=3"
     again = [*said[-1].split()[1:], "--quiet"]
     assert guarded(cli, again) == 0
+
+
+class Notes(Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Remember it."""
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize("place", ["heldout_loss", "sample", "film"])
+def test_r19_a_preview_that_does_not_fit_is_said_and_the_training_ends_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    lacking = "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError(f"{lacking}.")
+
+    owner = {"heldout_loss": Trainer, "sample": Bundle, "film": previews}[place]
+    monkeypatch.setattr(owner, place, full)
+    notes = Notes()
+    settings = {**SETTINGS, "sample_every": 6, "sample.count": 4}
+    run = ornstein.train(
+        "two-moons", name="run", runs=tmp_path, steps=20, settings=settings, progress=notes
+    )
+    assert run.state == "finished"
+    said = [line for line in notes.lines if line.startswith("warning")]
+    assert len(said) == (1 if place == "film" else 4)  # at steps 6, 12, 18 and 20
+    assert set(said) == {f"warning: no memory for a preview ({lacking}). Training goes on."}
+    assert len(run.grids) == (4 if place == "film" else 0)
+
+
+@pytest.mark.parametrize("place", ["save", "bundle"])
+def test_r19_nothing_but_a_preview_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Other ranks take part in what gathers the weights, and a save is what is promised."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory.")
+
+    monkeypatch.setattr({"save": Saving, "bundle": Work}[place], place, full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(tmp_path, sample_every=6)
+
+
+@pytest.mark.parametrize(
+    ("dims", "accumulate", "ranks", "rows"),
+    [(10**6, 1, 1, 48), (10**6, 3, 1, 16), (10**6, 5, 2, 5), (10**6, 48, 1, 1), (2, 48, 1, 2**14)],
+)
+def test_r19_beside_the_steps_no_more_large_items_are_asked_about_at_once_than_in_them(
+    dims: int, accumulate: int, ranks: int, rows: int
+) -> None:
+    made = trainer(accumulate)
+    made.ranks = Share(0, ranks)
+    assert made.piece(dims) == rows
+
+
+def test_r19_previews_and_held_out_losses_are_made_in_pieces_of_the_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    whole = Model.output
+
+    def output(self: Model, x: Tensor, *rest: Any) -> object:  # noqa: ANN401 - handed on
+        if not (self.training or torch.is_grad_enabled()):
+            rows.append(len(x))
+        return whole(self, x, *rest)
+
+    monkeypatch.setattr(Model, "output", output)
+    monkeypatch.setattr("ornstein.training.loop.SMALL", 2)
+    monkeypatch.setattr("ornstein.training.panel.PIECE", 2)
+    train(tmp_path, accumulate=3, **{"sample.count": 40})
+    assert max(rows) == 16
+
+
+def test_r19_a_piece_fits_only_where_it_does_beside_what_the_optimiser_remembers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Trainer.loss
+
+    def loss(self: Trainer, clean: Tensor, *rest: Tensor | None) -> Tensor:
+        if len(clean) > (20 if any(o.state for o in self.optimizers) else 24):
+            raise lack_of_torch()
+        return whole(self, clean, *rest)
+
+    monkeypatch.setattr(Trainer, "loss", loss)
+    with pytest.raises(OutOfMemoryError, match="48 items at a time do not fit on cpu, 20 do"):
+        fitting(trainer(), 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ornstein import introducing, planning
+from ornstein import build, introducing, planning
 from ornstein.config import Config, resolve
 from ornstein.data import Dataset, Source, make_dataset
-from ornstein.errors import StoppedEarly
+from ornstein.errors import ConfigError, OutOfMemoryError, StoppedEarly
 from ornstein.launch import train
 from ornstein.run import Run, Silent
-from ornstein.training.ranks import ALONE
+from ornstein.training.memory import used_mb
+from ornstein.training.ranks import ALONE, Share
 
 CPU = torch.device("cpu")
 
@@ -185,3 +187,63 @@ def test_r7_who_asks_to_stop_is_heard_between_the_steps_of_a_trial() -> None:
 
     with pytest.raises(StoppedEarly):
         planning.plan(resolve(flags={"train.steps": 3}).config, pictures(True), CPU, ALONE, check)
+
+
+def test_a_way_that_does_not_fit_is_not_taken_and_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The user asked neither for that size nor for that precision."""
+
+    def measured(config: Config, *_: object) -> float:
+        if config.net.size == "small":
+            raise OutOfMemoryError("out of memory")
+        if config.train.precision == "float32":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 1e-3
+
+    monkeypatch.setattr(planning, "measure", measured)
+    monkeypatch.setattr(planning, "has_bfloat16", lambda where: True)
+    config = planned(pictures(labelled=False), minutes=600).config
+    assert (config.net.size, config.train.precision) == ("tiny", "bfloat16")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not forget")
+def test_the_memory_told_is_not_that_of_trials_which_were_not_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sized(*_: object) -> str:
+        torch.ones(400 << 18).sum()  # 400 MB, given back at once
+        return "tiny"
+
+    monkeypatch.setattr(planning, "_size", sized)
+    before = used_mb(CPU)
+    made = planned(pictures(labelled=False), steps=1)
+    assert made.memory_mb is not None
+    assert made.memory_mb < before + 200
+
+
+def test_what_ranks_hold_in_parts_is_not_tried_whole_on_one_of_them() -> None:
+    def parted(**flags: object) -> planning.Plan:
+        given = {"train.shard": True, **{f"train.{name}": v for name, v in flags.items()}}
+        return planning.plan(resolve(flags=given).config, pictures(False), CPU, Share(0, 2))
+
+    made = parted(steps=7)
+    assert (made.steps, made.step_seconds, made.memory_mb) == (7, None, None)
+    assert parted(images=640).steps == 10
+    for flags in ({}, {"minutes": 3.0}):
+        with pytest.raises(ConfigError, match=r"cannot be turned into steps.*--steps"):
+            parted(**flags)
+    assert planned(pictures(False), minutes=3.0, shard=True).step_seconds  # alone it is whole
+
+
+def test_the_device_is_that_of_the_rank_or_a_sentence_and_never_one_without_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert build.device() == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match=r"rank 2 .* there are 2. Start at most 2 ranks"):
+        build.device()

@@ -165,7 +165,7 @@ def _sampled(asked: Asked, bench: Bench, each: float) -> Iterator[Told]:
     model = asked.run or build.bundle(bench.config, bench.trainer().model, asked.data, {})
     if not isinstance(model, Bundle):  # a classifier makes nothing
         return
-    made = sampling(model, SAMPLED, asked.time("sampling"), each / PASSES)
+    made = sampling(model.to(asked.where), SAMPLED, asked.time("sampling"), each / PASSES)
     line = (
         f"sampling   {made.seconds:.3g} s an item, {made.evaluations} evaluations of "
         f"{made.solver}, {made.batch} at a time"

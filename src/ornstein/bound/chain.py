@@ -58,7 +58,8 @@ class Chain:
         scale and given on that of the data.
         """
         t, s = self.levels[max(0, self.steps - 2)], self.levels[max(1, self.steps - 1)]
-        law = bridge(torch.zeros(1, 1), torch.zeros(1, 1), t, s)
+        x = t.sigma.new_zeros(1, 1)
+        law = bridge(x, x, t, s)
         last = law.lower if self.steps > 1 else law.upper
         return last * (self.levels[-1].alpha / s.norm) ** 2
 

@@ -106,7 +106,7 @@ def bound(
 
     if draws is None or inner == 0:
         terms = [term(i, i) for i in range(inner)]
-        steps = torch.stack(terms).sum(0) if terms else torch.zeros(len(x0)).double()
+        steps = torch.stack(terms).sum(0) if terms else chain.levels.sigma.new_zeros(len(x0))
     else:
         picked = [_pick(noise, x0, k, draws, inner) for k in range(draws)]
         steps = torch.stack([term(i, k) for k, i in enumerate(picked)]).mean(0) * inner

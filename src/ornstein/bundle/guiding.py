@@ -93,7 +93,8 @@ def guided(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler) -> Denoiser
         scale = way.guidance - (CLASS in own)
         if CLASS not in here or scale == 0:
             return plain
-        pulled = classifier_guided(plain, leads.judge.model.of(here[CLASS]), scale)
+        judge = leads.judge.to(bundle.device).model
+        pulled = classifier_guided(plain, judge.of(here[CLASS]), scale)
         everywhere = way.guide.low == 0 and way.guide.high == inf
         return pulled if everywhere else within(pulled, plain, way.guide.low, way.guide.high)
     if leads.weak is not None:

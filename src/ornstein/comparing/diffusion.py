@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ornstein import build
 from ornstein.bundle import Bundle
 from ornstein.comparing.family import Budget, Spent, Task
 from ornstein.judging.affording import BOUND_STEPS
@@ -52,6 +53,6 @@ def fit_diffusion(task: Task, budget: Budget, seed: int) -> Diffusion:
         minutes=None if budget.seconds is None else budget.seconds / 60, steps=budget.steps,
         runs=task.folder,
     )  # fmt: skip
-    bundle, record = run.bundle(), run.record
+    bundle, record = run.bundle().to(build.device()), run.record
     weights = sum(p.numel() for p in bundle.model.parameters())
     return Diffusion(bundle, Spent(weights, int(record["step"]), float(record["seconds"])))

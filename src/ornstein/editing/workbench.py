@@ -93,12 +93,17 @@ class Workbench:
         self.noise = ItemNoise(ask.seed, range(self.rows))
         said = joined(ask.cond, ask.class_name)
         self.named, self.words = texts(bundle.conditions, said)
-        cond = bundle.cond(self.rows, said, first=None)
-        self.guidance = self.sampler.guidance if cond or bundle.leads.weak else 1.0
-        self.denoise: Denoiser = bundle.denoiser(cond, self.sampler)
+        self.cond = bundle.cond(1, said, first=None)
+        self.guidance = self.sampler.guidance if self.cond or bundle.leads.weak else 1.0
+        self.denoise = self.denoiser(self.rows)
         self.levels = bundle.levels(self.sampler)
         self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
         self.began = time.monotonic()
+
+    def denoiser(self, rows: int) -> Denoiser:
+        """What is asked about so many rows, each under what is said."""
+        cond = {name: value.expand(rows, *value.shape[1:]) for name, value in self.cond.items()}
+        return self.bundle.denoiser(cond, self.sampler)
 
     def drawn(self, known: Measurement, parts: tuple[Tensor, Tensor] | None) -> Tensor:
         """Walk from noise under a measurement; ``parts`` is (known, seen) where it is a mask."""
@@ -141,11 +146,11 @@ class Workbench:
 
     def code(self, item: np.ndarray) -> Tensor:
         """The code of an item, (1, *shape)."""
-        return encode(self.denoise, self.encoded(item)[:1], self.levels[0], self.clean).x
+        return encode(self.denoiser(1), self.encoded(item)[:1], self.levels[0], self.clean).x
 
     def decoded(self, x: Tensor) -> Tensor:
         """The items of codes."""
-        return decode(self.denoise, x, self.levels[0], self.clean)
+        return decode(self.denoiser(len(x)), x, self.levels[0], self.clean)
 
     def samples(
         self, x: Tensor, about: dict[str, Any], items: np.ndarray | None = None

@@ -36,7 +36,7 @@ class Learning:
             self._advised = any(map(memorises, readings(log)))  # in an earlier sitting
             self._panel = Panel(
                 work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device,
-                work.stop.check,
+                work.stop.check, trainer.piece(work.data.dims),
             )  # fmt: skip
         assert isinstance(work.average, Model)  # a classifier has no panel
         reading = self._panel.read(work.average)

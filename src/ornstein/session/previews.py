@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 
 from ornstein.bundle import Bundle, Recogniser
+from ornstein.bundle.parts import ROWS
 from ornstein.data.lowered import smaller
-from ornstein.errors import StoppedEarly
+from ornstein.errors import StoppedEarly, lacks_memory
 from ornstein.model import Classifier
 from ornstein.recognising import accuracies
 from ornstein.samples import Samples
@@ -18,6 +21,7 @@ from ornstein.upscaling import upscale
 from ornstein.viz import film
 
 PREVIEW_SHARE = 0.1  # of the time, at most, goes into measuring and sample grids
+MOST = 64  # items drawn at once
 
 
 class Previews:
@@ -45,19 +49,38 @@ class Previews:
         return share > before
 
     def draw(self) -> None:
-        """Measure the averaged weights and show what they do."""
+        """Measure the averaged weights and show what they do, where memory allows it."""
         begun = time.monotonic()
         work = self.work
-        bundle = work.bundle()
-        work.heldout = work.trainer.heldout_loss(work.average)
-        if isinstance(bundle, Recogniser):
-            self._recognise(bundle.model)
-        elif not self._drawn(bundle):
-            return
+        bundle = work.bundle()  # of all ranks, who would wait for ever if it were given up
+        with self._if_it_fits():
+            work.heldout = work.trainer.heldout_loss(work.average)
+            if isinstance(bundle, Recogniser):
+                self._recognise(bundle.model)
+            elif not self._drawn(bundle):
+                return
         self._last = time.monotonic() - begun
         work.budget.rest(self._last)
         self._drawing += self._last
         work.budget.reserve = 1.2 * self._last
+
+    @property
+    def _piece(self) -> int:
+        """Items that are asked about at once; a CPU makes ``ROWS`` of them at least."""
+        work = self.work
+        piece = work.trainer.piece(work.data.dims)
+        return max(ROWS, piece) if work.trainer.device.type == "cpu" else piece
+
+    @contextmanager
+    def _if_it_fits(self) -> Iterator[None]:
+        """Do what a training can do without: a lack of memory is said, and does not end it."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as fault:
+            if not lacks_memory(fault):
+                raise
+            reason = " ".join(str(fault).split())[:200].rstrip(".") or "MemoryError"
+            self.work.say.note(f"warning: no memory for a preview ({reason}). Training goes on.")
 
     def _drawn(self, bundle: Bundle) -> bool:
         """Measure errors by level and draw the fixed seeds; whether nobody cut it short."""
@@ -78,7 +101,7 @@ class Previews:
     def _recognise(self, classifier: Classifier) -> None:
         """Measure a classifier, which makes nothing to draw."""
         work = self.work
-        found = accuracies(classifier, work.data, work.config.sample.seed)
+        found = accuracies(classifier, work.data, work.config.sample.seed, self._piece)
         entry = {"step": work.trainer.done, "heldout": work.heldout, "accuracy": found}
         work.journal.append(entry)
         told = ", ".join(f"{share:.1%} at {rho}" for rho, share in found.items())
@@ -88,16 +111,20 @@ class Previews:
         """Samples of the fixed seeds; of a model that upscales, held-out items made anew."""
         work, how = self.work, self.work.config.sample
         assert how.count is not None
+        piece = min(MOST, self._piece)
+        stopped = self._unless_stopped
         if bundle.upscales is None:
-            return bundle.sample(how.count, seed=how.seed, progress=self._unless_stopped)
+            return bundle.sample(how.count, seed=how.seed, batch=piece, progress=stopped)
         pool = work.data.heldout if len(work.data.heldout) else work.data.train
         small = smaller(work.data.raw(pool[: how.count]), bundle.upscales)
-        return upscale(bundle, small, seed=how.seed, progress=self._unless_stopped)
+        return upscale(bundle, small, seed=how.seed, batch=piece, progress=stopped)
 
     def film(self) -> None:
         """Join the sample grids over training into a film."""
         run = self.work.run
-        if len(run.grids) > 1:
+        if len(run.grids) < 2:
+            return
+        with self._if_it_fits():
             frames = [Image.open(path).convert("RGB") for path in run.grids]
             path = film(frames, run.folder / "samples" / "training.webp", fps=4)
             self.work.say.saved(path, "film of the training")

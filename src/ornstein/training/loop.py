@@ -27,6 +27,8 @@ from ornstein.training.ranks import ALONE, Share
 from ornstein.training.settings import Settings
 from ornstein.training.telling import picked
 
+SMALL = 1 << 15  # values of items for which there is memory in any case
+
 
 class Report(NamedTuple):
     """What one step did.
@@ -92,6 +94,15 @@ class Trainer:
         self.optimizers = optimizers(model, settings, self.device)
         self.done = 0
         self.cut = 1.0  # share of the planned rate that is left after divergences
+
+    def piece(self, dims: int) -> int:
+        """Items of so many values to ask about at once, beside the steps.
+
+        As many as a step computes at a time, for which there is memory, or small ones up to SMALL
+        values.
+        """
+        mine = self.settings.batch // self.ranks.count
+        return max(-(-mine // self.settings.accumulate), SMALL // dims)
 
     def run(self, steps: Callable[[], int]) -> Iterator[Report]:
         """Train until ``steps()`` steps are done, yielding after each.
@@ -205,10 +216,9 @@ class Trainer:
         pool = torch.as_tensor(self.items.heldout)[:limit]
         if len(pool) == 0:
             return None
-        clean = self.items.batch(pool).to(self.device)
-        cond = self.batches.told(pool)
+        clean, cond = self.items.batch(pool), self.batches.told(pool)
         source = generator(self.settings.seed, "heldout")
-        eps = torch.randn(clean.shape, generator=source).to(self.device)
+        eps = torch.randn(clean.shape, generator=source)
         level = self.objective.levels(
             stratified(len(pool), source)[torch.randperm(len(pool), generator=source)]
         )
@@ -219,12 +229,12 @@ class Trainer:
         losses = [
             self.objective.loss(
                 model,
-                clean[i],
-                couple(clean[i], eps[i], picked(cond, i)),
+                clean[i].to(self.device),
+                couple(clean[i], eps[i], picked(cond, i)).to(self.device),
                 level[i].to(self.device),
                 {name: value.to(self.device) for name, value in picked(cond, i).items()},
             )
-            for i in torch.arange(len(pool)).split(128)
+            for i in torch.arange(len(pool)).split(min(128, self.piece(clean[0].numel())))
         ]
         return float(torch.cat(losses).mean())
 

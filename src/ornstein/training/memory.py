@@ -101,12 +101,18 @@ def _largest_piece(trainer: Trainer) -> int:
 
 
 def _fits(trainer: Trainer, piece: int) -> bool:
-    """Try a step of two pieces: in the second one the gradients of the first are held too."""
+    """Try a step of two pieces: in the second one the gradients of the first are held too.
+
+    A first step makes what the optimiser remembers, and does not know yet whether it fits as well.
+    """
     whole = trainer.settings
     trainer.settings = trainer.batches.settings = replace(whole, batch=2 * piece, accumulate=2)
     _free()
     try:
+        remembered = _remembered(trainer)
         trainer.step(10**6)
+        if _remembered(trainer) > remembered:
+            trainer.step(10**6)
         return True
     except (RuntimeError, MemoryError) as fault:
         if not lacks_memory(fault):
@@ -114,6 +120,11 @@ def _fits(trainer: Trainer, piece: int) -> bool:
         return False
     finally:
         trainer.settings = trainer.batches.settings = whole
+
+
+def _remembered(trainer: Trainer) -> int:
+    """Parameters of which the optimisers remember something."""
+    return sum(len(optimizer.state) for optimizer in trainer.optimizers)
 
 
 def _free() -> None:

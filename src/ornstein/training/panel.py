@@ -104,6 +104,7 @@ class Panel:
         cond: Conditions of the items at some indices.
         device: Where models live.
         check: Called between pieces of the work; what it raises ends it.
+        most: Items that are answered at once, at most.
     """
 
     def __init__(
@@ -114,8 +115,9 @@ class Panel:
         cond: Callable[[Tensor], Conditions],
         device: torch.device,
         check: Callable[[], None] = lambda: None,
+        most: int = MOST,
     ) -> None:
-        self.check = check
+        self.check, self.most = check, min(most, MOST)
         train, heldout = (torch.as_tensor(part) for part in (items.train, items.heldout))
         dims = items.batch(train[:1]).numel()
         self.count = min(max(LEAST, VALUES // dims), len(heldout) or len(train), len(train))
@@ -158,7 +160,7 @@ class Panel:
     def _errors(self, part: str, answer: Answer) -> Tensor:
         """Squared error of x0 of each item at each level, mean over its values, (N, L)."""
         clean, cond = self.clean[part], self.cond[part]
-        size = min(MOST, max(LEAST, PIECE // clean[0].numel()))
+        size = min(self.most, max(LEAST, PIECE // clean[0].numel()))
         rows = []
         for k in range(LEVELS):
             self.check()

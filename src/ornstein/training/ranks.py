@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from ornstein.errors import ConfigError, RankError
+from ornstein.errors import ConfigError, RankError, lacks_memory
 from ornstein.training.blocks import is_parted, whole
 from ornstein.training.pulse import Pulse
 from ornstein.training.signals import STOPPING, StopRequest
@@ -216,6 +216,8 @@ def lost_ranks() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if lacks_memory(error):  # of this rank itself
+            raise
         raise RankError(GONE) from error
 
 
