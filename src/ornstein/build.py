@@ -22,6 +22,7 @@ from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
 from ornstein.recognising import classifier, recogniser, recognition
 from ornstein.training.coupling import COUPLINGS
+from ornstein.training.ema import width_text
 from ornstein.training.leading import Leader
 from ornstein.training.loop import Trainer
 from ornstein.training.objective import LAWS, WEIGHTS, Criterion, Objective
@@ -202,6 +203,6 @@ def bundle(
             1.0 if chosen.guidance is None else chosen.guidance,
             Guide("cfg", *chosen.interval) if chosen.interval else Guide(),
         ),
-        weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
+        weights=width_text(config.train.ema),
         provenance=provenance,
     )

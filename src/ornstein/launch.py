@@ -12,6 +12,7 @@ import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
+from ornstein.config.toml import toml_value
 from ornstein.data import names, open_data
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
@@ -79,7 +80,9 @@ def train(
         raise UsageError(
             "conditions= are for an array; beside files they are said in metadata.csv or the .npz."
         )
-    sets = [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else settings
+    sets = settings
+    if isinstance(settings, Mapping):
+        sets = [f"{name}={_written(value)}" for name, value in settings.items()]
     place = source if isinstance(source, (str, Path)) else None
     run = Run(Path(runs) / (name or (run_name(str(place)) if place else "array")))
     flags = {
@@ -120,9 +123,9 @@ def _lead(
     planned = (run.folder / "config.toml").is_file()
     settled = _agreed(run, resolved) if planned else resolved.config
     if run.state == "finished" and not dry_run:
-        use = f"Sample it: ornstein sample {run.name}"
+        use = f"Sample it: ornstein sample {run.typed}"
         if build.recognises(settled):
-            use = f"Guide by it: ornstein sample MODEL --guide-by {run.name}"
+            use = f"Guide by it: ornstein sample MODEL --guide-by {run.typed}"
         say.note(
             f"run        {run.folder} is finished: {run.record['step']:,} steps. {use}. Train "
             "another: add --name."
@@ -166,6 +169,11 @@ def _described(ranks: Ranks, where: torch.device, said: Mapping[str, str]) -> Tr
             "must hold the same files on every machine."
         )
     return build.trainer(config, data, where, ranks)
+
+
+def _written(value: object) -> str:
+    """A value as --set reads it back: of lists and tables it takes TOML's form only."""
+    return toml_value(value) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
 def _absolute(source: str) -> str:

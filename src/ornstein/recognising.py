@@ -14,6 +14,7 @@ from ornstein.errors import ConfigError
 from ornstein.model import Classifier
 from ornstein.nets.encoder import Encoder
 from ornstein.nets.sizes import SIZES
+from ornstein.training.ema import width_text
 from ornstein.training.objective import LAWS
 from ornstein.training.recognition import Recognition
 
@@ -65,7 +66,7 @@ def recogniser(
         data.coding,
         data.shape,
         data.classes,
-        weights=f"average of relative width {config.train.ema:g}" if config.train.ema else "raw",
+        weights=width_text(config.train.ema),
         provenance=provenance,
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +12,7 @@ from ornstein.bundle import Bundle
 from ornstein.config import Config, load_config
 from ornstein.errors import DataError, UsageError, near
 from ornstein.samples import Samples
-from ornstein.training.journal import read_log
+from ornstein.training.journal import read_log, read_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +63,11 @@ class Run:
         return self.folder.name
 
     @property
+    def typed(self) -> str:
+        """What to type for it: its name, or its folder where that is not in runs/."""
+        return typed(self.folder)
+
+    @property
     def config(self) -> Config:
         """Every setting that was used."""
         return load_config(self.folder / "config.toml")
@@ -74,9 +79,8 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """State, versions and machine, from run.json."""
-        path = self.folder / "run.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        """State, versions and machine, from run.json; a torn one reads as none."""
+        return read_record(self.folder)
 
     @property
     def state(self) -> str:
@@ -139,6 +143,11 @@ def run_name(source: str) -> str:
     """Derive a run's name from its data: the last part of a path, in plain letters."""
     name = re.sub(r"[^a-z0-9_-]+", "-", Path(source).stem.lower()).strip("-")
     return name or "run"
+
+
+def typed(folder: Path) -> str:
+    """What to type for a run on the command line: its name, or where it is when not in runs/."""
+    return folder.name if folder.parent == Path("runs") else shlex.quote(str(folder))
 
 
 def open_run(name: str | Path, runs: str | Path = "runs") -> Run:

@@ -135,6 +135,11 @@ def test_advice_is_the_one_thing_that_gains_most() -> None:
     )
     assert advice(seen(precision={"times": 2.0, "taken": "bfloat16"})).startswith("the defaults")
     assert "OMP_NUM_THREADS=1, which is 2.0" in advice(seen(threads={"times": 0.5}))
+    tried = {"tried": True, "first": 60.0, "times": 1.7, "taken": False}
+    assert "train.compile=true, which is 1.7" in advice(seen(compile=tried))
+    assert "OMP_NUM_THREADS=1" in advice(seen(compile=tried, threads={"times": 0.5}))
+    assert advice(seen(compile={**tried, "taken": True})).startswith("the defaults")
+    assert advice(seen(compile={"tried": False})).startswith("the defaults")
     assert "1.3 cores busy" in advice(seen(machine={"noisy": True, "others": 1.3}))
 
 

@@ -119,3 +119,19 @@ def test_quiet_writes_the_files_and_prints_nothing(
     run("data", "digits", "--quiet")
     assert capsys.readouterr() == ("", "")
     assert (here / "digits.report.json").exists()
+
+
+def test_rows_of_a_table_are_shown_by_many_not_by_the_items_asked_for(here: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(200, 2))
+    np.savetxt("rows.csv", numbers, fmt="%.3f", delimiter=",", header="a,b", comments="")
+    for count in ("1", "5"):
+        run("viz", "forward", "rows.csv", "-n", count, "--columns", "3", "--out", count)
+    (one, five) = (Path(count, "rows-forward-linear.png").read_bytes() for count in ("1", "5"))
+    assert one == five
+
+
+def test_a_dot_in_the_name_of_the_data_cuts_nothing_off(here: Path) -> None:
+    np.save("my.points.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    run("viz", "paths2d", "my.points.npy", "--columns", "3")
+    assert Path("paths2d-my.points-linear.png").is_file()
+    assert Path("paths2d-my.points-linear.webp").is_file()

@@ -222,6 +222,16 @@ def test_series_are_restored_and_gaps_are_for_filling_only(
     assert run("gap.npy")[0] == 0
     code, text = run("gap.npy", "--strength", "0.5")
     assert (code, "not finite" in text) == (2, True)
+    Path("empty.npy").write_bytes(b"")
+    Path("torn.npy").write_bytes(b"PK\x03\x04" + bytes(40))
+    with Path("several.npy").open("wb") as file:
+        np.savez(file, x=whole, y=whole)
+    np.save("words.npy", np.full((1, 12), "a"))
+    for name in ("empty", "torn", "several", "words"):
+        for more in ((), ("--strength", "0.5")):
+            code, text = run(f"{name}.npy", *more)
+            assert (code, "one array of plain numbers with numpy.save" in text) == (65, True), text
+            assert "Traceback" not in text
 
 
 def test_a_mask_is_read_in_the_range_of_the_pictures_and_a_mixture_has_two_ends(
@@ -250,3 +260,41 @@ def test_a_mask_of_one_colour_is_refused() -> None:
     for seen, word in ((np.ones((8, 12)), "nothing"), (np.zeros((8, 12)), "all")):
         with pytest.raises(UsageError, match=f"{word} of the item is to be made"):
             fill(bundle, item, seen, Ask())
+
+
+def test_edits_of_other_settings_go_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ornstein.cli.app import cli
+    from ornstein.cli.faults import guarded
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    net = UNet(shape=(1, 12), widths=[8, 8], blocks=[1, 1], attention=[])
+    coding, sampler = Coding((3.0,), (2.0,), "series"), Sampler("ddim", "karras", None, 2)
+    made = Bundle(Model(net, EDMTarget()), "unet", "edm", "edm", coding, (1, 12), sampler=sampler)
+    made.save("m.safetensors")
+    whole = np.linspace(0, 6, 12, dtype=np.float32)[None]
+    np.save("whole.npy", whole)
+    np.save("gaps.npy", np.where(np.arange(12) < 4, np.nan, whole)[None])
+    usual = "-n 4 --steps 2 --solver ddim --grid karras --schedule edm"
+    for picture, of in (("whole.npy", "--strength 0.5"), ("gaps.npy", "")):
+        for more in ("", usual, "-n 3", "--steps 3", "--solver heun", "--grid log-snr",
+                     "--schedule vp"):  # fmt: skip
+            words = ["edit", "m.safetensors", picture, *of.split(), *more.split(), "--quiet"]
+            assert guarded(cli, words) == 0
+    names = {path.name for path in Path().glob("m-*")}
+    assert len(names) == 2 * 6  # what is as it would be anyway makes no name longer
+    assert {"m-edit-whole-strength-0.5-auto-seed0", "m-fill-gaps-auto-seed0"} <= names
+    for more in ("", "--width 3", "--spoil"):
+        words = ["edit", "m.safetensors", "whole.npy", "--operator", "blur", "--quiet"]
+        assert guarded(cli, [*words, *more.split()]) == 0
+    assert len(list(Path().glob("m-edit-whole-operator-*"))) == 3
+
+
+def test_a_label_that_is_too_long_still_tells_settings_apart() -> None:
+    from ornstein.cli.places import label_from
+
+    labels = {label_from("a" * 200, steps) for steps in (4, 5, None)}
+    assert len(labels) == 3
+    assert max(map(len, labels)) <= 120

@@ -158,6 +158,9 @@ def test_c8_what_guidance_trades_is_measured_scale_by_scale_and_drawn(
 def test_scales_that_cannot_be_are_refused(say: Say) -> None:
     for words, message in (
         (("--scales", "1,x"), "'x' is no number from 0 to 100"),
+        (("--scales", ","), "',' names no scale; give at least one, as in 1,2,4"),
+        (("--scales", ""), "names no scale"),
+        (("--guide", "cfg++", "--scales", "x"), "'x' is no number"),
         (("--scales", "1", "--guidance", "2"), "go into --scales"),
         (("--scales", "1", "--guide", "afg"), "unknown guidance 'afg'"),
         (("--scales", "1", "--interval", "5"), "no pair of numbers"),
@@ -168,3 +171,8 @@ def test_scales_that_cannot_be_are_refused(say: Say) -> None:
         assert code == 2, words
         assert message in err
         assert "Traceback" not in err + out
+
+
+def test_an_option_that_is_always_refused_is_not_offered(say: Say) -> None:
+    assert "--guidance" in say("evaluate", "--help")[1]
+    assert "--guidance" not in say("viz", "guidance", "--help")[1]

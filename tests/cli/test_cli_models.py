@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
@@ -22,6 +23,7 @@ from ornstein.config import Config, to_toml
 from ornstein.core import EDMTarget
 from ornstein.data import Coding
 from ornstein.data.conditions import class_of
+from ornstein.guide import Guide
 from ornstein.model import Model
 from ornstein.nets import NETS
 from ornstein.nets.conditions import of_classes
@@ -286,3 +288,27 @@ def test_operations_and_memory_are_those_counted_by_hand() -> None:
 def test_sizes_are_said_in_three_digits() -> None:
     assert [bytes_text(v) for v in (12, 4_770_000, 1.2e9)] == ["12 B", "4.77 MB", "1.2 GB"]
     assert count_text(281e6) == "281 M"
+
+
+def test_what_is_not_said_of_the_manner_of_guidance_is_the_models_own(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    way = Sampler("heun", "karras", None, 4, 2.0, Guide(low=0.3, high=3.0))
+    replace(make("vector"), sampler=way).save("own.safetensors")
+
+    def told(*words: str, code: int = 0) -> Answer:
+        ask = ["sample", "own.safetensors", "-n", "1", "--json", "--out", "o", *words]
+        return run(capsys, *ask, code=code)
+
+    def guide(*words: str) -> dict[str, Any]:
+        return dict(json.loads(told(*words).out)["settings"]["guide"])
+
+    own = {"kind": "cfg", "low": 0.3, "high": 3.0, "rescale": 0.0}
+    assert guide() == own
+    assert guide("--guide", "apg") == {**own, "kind": "apg"}
+    assert guide("--rescale", "0.7") == {**own, "rescale": 0.7}
+    assert guide("--interval", "0.2:5") == {**own, "low": 0.2, "high": 5.0}
+    # cfg++ has scales of its own, so that of the model and its interval mean nothing to it.
+    plain = {"kind": "cfg++", "low": 0.0, "high": None, "rescale": 0.0}
+    assert guide("--guide", "cfg++", "--guidance", "0.6") == plain
+    assert "needs one: add --guidance 0.6" in told("--guide", "cfg++", code=2).err

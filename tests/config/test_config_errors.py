@@ -102,6 +102,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ("foo", ["key=value"]),
         ("=3", ["key=value"]),
         ("steps=3", ["train.steps or sample.steps"]),
+        ("data.size=3", ["data.size", "a whole number from 4 to 4,096", "--set"]),
         ("batch=many", ["train.batch", "'many'", "--set"]),
         ("train.batsh=3", ["train.batsh", "Did you mean 'batch'?"]),
         ("model.process_options.beta_min=1", ["no option", "edm"]),

@@ -245,6 +245,13 @@ def test_e2_a_cascade_makes_pictures_of_both_models_and_says_how_well_they_agree
         run(capsys, here, "sample base -n 3 --then above --steps 3 --then-steps 2 --json")[0]
     )["settings"]
     assert (steps["base"]["steps"], steps["steps"]) == (3, 2)
+    places = {
+        json.loads(run(capsys, here, f"sample base -n 3 --then above --json {more}")[0])["files"][
+            "items"
+        ]
+        for more in ("", "--noise 0.1", "--noise 0.2", "--noise 0.3", "--then-steps 2")
+    }
+    assert len(places) == 4
     # An upscaler that is given nothing says so, and what to type.
     alone = run(capsys, here, "sample above -n 1")[1]
     assert "ornstein edit above PICTURE --upscale 2" in alone
@@ -291,9 +298,9 @@ def test_the_doctor_opens_the_data_as_they_were_trained_on_and_the_judge_refuses
 def test_what_to_type_next_fits_the_task(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = "net.size=tiny batch=16 sample.count=2 --steps 2"
     for words, then in (
-        ("--name a", "ornstein sample a -n 64 --film"),
-        ("--task upscale --factor 2 --name b", "ornstein edit b PICTURE --upscale 2 --spoil"),
-        ("--task classifier --name c", "ornstein sample MODEL --guide-by c --guidance 2"),
+        ("--name a", f"ornstein sample {here}/a -n 64 --film"),
+        ("--task upscale --factor 2 --name b", f"ornstein edit {here}/b PICTURE --upscale 2"),
+        ("--task classifier --name c", f"ornstein sample MODEL --guide-by {here}/c --guidance 2"),
     ):
         assert f"next       {then}" in run(capsys, here, f"train digits {words} {quick}")[0]
     listed = run(capsys, here, "leaderboard")[0]

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from ornstein.data.dataset import Dataset, Source, make_dataset
-from ornstein.errors import DataError, ModelFileError, UsageError
+from ornstein.errors import DataError, ModelFileError, OrnsteinWarning, UsageError
 from ornstein.evaluate import (
     LearnedFeatures,
     Quality,
@@ -28,6 +28,7 @@ from ornstein.evaluate import (
     train_features,
 )
 from ornstein.evaluate.classifier import Classifier, train_classifier
+from ornstein.evaluate.extractors import untrained
 from ornstein.evaluate.neighbours import precision_recall, radii
 
 Digits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -144,6 +145,26 @@ def test_the_judge_is_trained_once_for_the_same_data(data: Dataset, tmp_path: Pa
     ]
     assert made[0].digest == made[1].digest
     assert batches == [(i + 1, len(batches)) for i in range(len(batches))]
+
+
+def test_a_judge_that_cannot_be_kept_is_not_thrown_away(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(data, train=data.train[:40], heldout=data.heldout[:20])
+    (tmp_path / "file").touch()
+    with pytest.warns(OrnsteinWarning, match="could not be kept.*ORNSTEIN_CACHE"):
+        judge = cached_features(few, folder=tmp_path / "file")
+    assert judge.trained_on == few.fingerprint
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ORNSTEIN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert untrained(few, "classifier")
+    with pytest.warns(OrnsteinWarning, match="no home directory"):
+        assert cached_features(few).digest == judge.digest
 
 
 def test_a_classifier_without_labels_is_refused_with_what_to_do(data: Dataset) -> None:

@@ -11,8 +11,10 @@ import torch
 import ornstein as orn
 from ornstein import build
 from ornstein.bundle import Bundle
-from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError
+from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError, UsageError
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
+from ornstein.training.ranks import joined
+from ornstein.training.signals import StopRequest
 
 TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.steps": 3}
 
@@ -174,3 +176,40 @@ def test_changed_data_stop_a_run_from_going_on(tmp_path: Path) -> None:
 )
 def test_a_run_is_named_after_its_data(source: str, name: str) -> None:
     assert run_name(source) == name
+
+
+@pytest.mark.parametrize("torn", ["", '{"state": "finis', "[]"])
+def test_a_torn_record_reads_as_none(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "run.json").write_text(torn)
+    run = Run(tmp_path)
+    assert (run.record, run.state) == ({}, "new")
+
+
+@pytest.mark.parametrize("said", ["abc", "0", "-3", "nan", "inf"])
+def test_a_patience_that_is_no_number_of_seconds_is_refused(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv("ORNSTEIN_RANK_TIMEOUT", said)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(UsageError, match=f"ORNSTEIN_RANK_TIMEOUT is '{said}'; it must be a number"),
+        joined(StopRequest()),
+    ):
+        pass
+
+
+def test_settings_of_python_may_be_tables_and_lists(tmp_path: Path) -> None:
+    wide: dict[str, object] = {"net.options": {"width": 32, "layers": 2}, "net.size": "auto"}
+    run = started(tmp_path, settings={**wide, "train.ema": 0}, steps=2)
+    assert run.config.net.options == wide["net.options"]
+    # Without an average the weights are said in the same words everywhere.
+    bundle = run.bundle()
+    assert (bundle.weights, bundle.provenance["weights"]) == ("raw", "raw")
+
+
+def test_a_run_elsewhere_is_called_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Run(Path("runs/a")).typed == "a"
+    assert Run(Path("my runs/a")).typed == "'my runs/a'"

@@ -203,9 +203,9 @@ def test_a_model_is_tuned_as_it_is_sampled_guidance_and_classes_and_all() -> Non
 def test_tuning_again_replaces_and_keeps_the_rest() -> None:
     bundle = replace(known(), tuned=(KEPT, replace(KEPT, places=(80 / 81, 0.1, 0.0))))
     again, _ = tuned(bundle, [bundle.how(solver="ddim", grid="karras", steps=2)], ["ddim"])
-    assert [t.steps for t in again.tuned] == [2, 4]
-    assert again.tuned[0].solver == "ddim"
-    assert again.tuned[1] == KEPT
+    assert [t.steps for t in again.tuned] == [4, 2]  # the newest last
+    assert again.tuned[0] == KEPT
+    assert again.tuned[1].solver == "ddim"
 
 
 @pytest.mark.usefixtures("few")
@@ -241,8 +241,9 @@ def test_the_command_tunes_the_file_and_sampling_says_that_it_uses_it(
     ("words", "says"),
     [
         (["--solver", "dimm"], "unknown solver 'dimm'"),
-        (["--solver", "ddpm"], "'ddpm' draws noise"),
+        (["--solver", "ddpm"], "name one that draws none, such as dpmpp-2m"),
         (["--steps", "0"], "'0' is no whole number"),
+        (["--steps", "1001"], "'1001' is no whole number from 1 to 1,000"),
         (["--evaluations", "1", "--solver", "heun"], "one step takes 2 evaluations"),
         (["--guidance", "2"], "no classes to be guided to"),
     ],
@@ -270,3 +271,48 @@ def test_a_picture_of_a_tuned_walk_says_its_levels(tmp_path: Path) -> None:
     assert inside is not None
     assert inside["grid"] == "tuned"
     assert inside["levels"] == pytest.approx([80, 7 / 3, 3 / 7, 5 / 95, 0.0])
+
+
+class Counted(Known):
+    """The same, and how many rows it was asked for."""
+
+    rows = 0
+
+    def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Output:
+        Counted.rows += len(x)
+        return super().output(x, level, cond)
+
+
+def guided_in_the_middle() -> Bundle:
+    way = Sampler(steps=4, guidance=2.0, guide=Guide(low=0.3, high=3.0))
+    plain = make(classes=("left", "right"))
+    return replace(plain, model=Counted(plain.model.net, EDMTarget()), sampler=way)
+
+
+@pytest.mark.parametrize("many", [3, 8, 15])
+def test_evaluations_count_only_the_guided_levels_twice(many: int) -> None:
+    from ornstein.cli.tune import ways_of
+
+    bundle, spent = guided_in_the_middle(), []
+    (way,) = ways_of(bundle, (), (many,), (), None, None)
+    for steps in (way.steps, way.steps + 1):
+        before = Counted.rows
+        bundle.sample(16, **{**vars(way), "steps": steps})
+        spent.append((Counted.rows - before) / 16)
+    assert spent[0] <= many < spent[1]
+
+
+@pytest.mark.usefixtures("few")
+def test_the_newest_that_a_file_holds_are_kept_and_each_question_is_counted(
+    tmp_path: Path,
+) -> None:
+    old = tuple(replace(KEPT, before=k / 100, guidance=1 + k / 100) for k in range(100))
+    bundle, asked = replace(guided_in_the_middle(), tuned=old), []
+    before, way = Counted.rows, bundle.how(solver="ddim", grid="karras", steps=2)
+    better, _ = tuned(bundle, [way], ["ddim"], asked=asked.append)
+    assert sum(asked) == Counted.rows - before
+    assert len(asked) > 100
+    assert better.tuned[:-1] == old[1:]
+    assert load(better.save(tmp_path / "m.safetensors")).tuned == better.tuned
+    with pytest.raises(UsageError, match="at most 1,000 steps, not 1,001"):
+        tuned(bundle, [bundle.how(steps=1001)])

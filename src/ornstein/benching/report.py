@@ -156,8 +156,9 @@ def _compiled(bench: Bench, asked: Asked) -> Told:
         line = "compile    not tried; the first step can take minutes. --compile tries it"
         return Told("compile", {"tried": False}, line)
     first, times = bench.compiled(asked.time("precision"))
+    facts = {"tried": True, "first": first, "times": times, "taken": bench.config.train.compile}
     line = f"compile    the first step takes {first:.0f} s; then {_faster('a step', times)}"
-    return Told("compile", {"tried": True, "first": first, "times": times}, line)
+    return Told("compile", facts, line)
 
 
 def _sampled(asked: Asked, bench: Bench, each: float) -> Iterator[Told]:
@@ -173,15 +174,24 @@ def _sampled(asked: Asked, bench: Bench, each: float) -> Iterator[Told]:
     yield Told("sampling", made._asdict(), line)
 
 
+def _compiling(facts: dict[str, Any]) -> float:
+    """How many times faster it is; 1 where it was not tried or is done anyway."""
+    return 1.0 if facts.get("taken", True) else float(facts["times"])
+
+
 def advice(seen: dict[str, dict[str, Any]]) -> str:
     """The one thing that gains most here."""
-    half = seen["precision"]["times"]
+    half, taken = seen["precision"]["times"], seen["precision"]["taken"]
     alone = 1 / seen.get("threads", {"times": 1.0})["times"]
     if seen["machine"]["noisy"]:
         cores = seen["machine"]["others"]
         return f"other work keeps {cores:.1f} cores busy; end it, or all of this takes longer."
-    if half > GAIN and seen["precision"]["taken"] == "float32":
-        return f"train with --set precision=bfloat16, which is {half:.1f} times as fast here."
-    if alone > GAIN:
-        return f"train with OMP_NUM_THREADS=1, which is {alone:.1f} times as fast here."
+    gains = {
+        "train with OMP_NUM_THREADS=1": alone,
+        "train with --set train.compile=true": _compiling(seen.get("compile", {})),
+        "train with --set precision=bfloat16": half if taken == "float32" else 1.0,
+    }
+    most = max(gains, key=gains.__getitem__)
+    if gains[most] > GAIN:
+        return f"{most}, which is {gains[most]:.1f} times as fast here."
     return "the defaults are the fastest that was found here: ornstein train DATA."

@@ -80,7 +80,8 @@ class Bundle(Trained):
             grid: Key of ``GRIDS``, or "tuned".
             schedule: Key of ``PROCESSES``; by default the process of training.
             steps: Steps of the solver.
-            guidance: Scale of guidance, 1 is off; else twice the evaluations.
+            guidance: Scale of guidance, 1 is off; else twice the evaluations at the guided
+                levels.
             guide: Manner of guidance: kind, levels, rescaling.
         """
         own = self.sampler

@@ -14,6 +14,7 @@ from ornstein.errors import ModelFileError
 from ornstein.guide import Guide
 
 MAX_OPTION = 65_536  # no width, depth or count of ours is larger
+MOST_STEPS, MOST_TUNED = 1000, 100  # of tuned levels, and ways that a model is tuned for
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -77,7 +78,7 @@ class TunedLevels(Part):
     guidance: Annotated[float, Field(ge=0, le=100)]
     places: Annotated[
         list[Annotated[float, Field(ge=0, le=1)]],
-        Field(min_length=2, max_length=1001),
+        Field(min_length=2, max_length=MOST_STEPS + 1),
         AfterValidator(_falling),
     ]
     error: Annotated[float, Field(ge=0)]
@@ -136,7 +137,7 @@ class Description(Part):
     classes: Annotated[list[str], Field(max_length=MAX_OPTION)] = []
     conditions: Annotated[list[Condition], Field(max_length=64)] = []
     sampler: Sampling
-    tuned: Annotated[list[TunedLevels], Field(max_length=100)] = []
+    tuned: Annotated[list[TunedLevels], Field(max_length=MOST_TUNED)] = []
     weights: Annotated[str, Field(max_length=200)]
     provenance: dict[str, Any]
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from ornstein.bundle.bundle import Bundle
+from ornstein.bundle.description import MOST_STEPS, MOST_TUNED
+from ornstein.bundle.guiding import calls
 from ornstein.bundle.parts import ROWS, Sampler, TunedGrid
 from ornstein.core import Denoiser, Estimate, Level, item_normal
 from ornstein.errors import UsageError
@@ -28,6 +30,7 @@ from ornstein.tune import (
     price,
     tune,
 )
+from ornstein.tune.truth import TRUTH_STEPS, dense
 
 NUMBERS, RACING = 1 << 14, 1 << 11  # numbers in the ends that are tuned on, and raced on
 BATCH = 64
@@ -46,13 +49,21 @@ class Cost(NamedTuple):
 
 
 def cost(bundle: Bundle, ways: Sequence[Sampler], solvers: Sequence[str] = ()) -> Cost:
-    """Say what :func:`tuned` will spend, before it does."""
+    """Say what :func:`tuned` will spend, before it does.
+
+    Which levels are guided is that of the model's own grids, though tuning moves the levels.
+    """
     items, racing = _amounts(bundle)
     names = candidates(solvers)
     each = max(SOLVERS[name]().evaluations for name in names)
-    spent = sum(_calls(way) * each * price(way.steps, len(names), items, racing) for way in ways)
-    truths = {(way.schedule, way.guidance, way.guide): _calls(way) for way in ways}
-    return Cost(items, spent + sum(truths.values()) * 2 * items * TRUTH_PRICE)
+    spent = 0.0
+    for way in ways:
+        walks = each * price(way.steps, len(names), items, racing)
+        spent += walks * _calls(bundle, way, bundle.levels(way))
+    for way in {(way.schedule, way.guidance, way.guide): way for way in ways}.values():
+        levels = dense(bundle.make_process(way.schedule), TRUTH_STEPS)
+        spent += 2 * items * TRUTH_PRICE * _calls(bundle, way, levels)
+    return Cost(items, ceil(spent))
 
 
 def seconds_per_evaluation(bundle: Bundle) -> float:
@@ -66,9 +77,9 @@ def seconds_per_evaluation(bundle: Bundle) -> float:
     return (time.monotonic() - began) / ROWS
 
 
-def _calls(way: Sampler) -> int:
-    """Of the network, for one of the denoiser."""
-    return 1 if way.guide.off(way.guidance) else 2
+def _calls(bundle: Bundle, way: Sampler, levels: Level) -> float:
+    """Of the network, for one of the denoiser on the way along a grid."""
+    return calls(bundle, bundle.cond(1), way, levels[:-1]) / (len(levels) - 1)
 
 
 def tuned(
@@ -88,8 +99,10 @@ def tuned(
         asked: Called with the number of items at each question to the network.
 
     Raises:
-        UsageError: a solver that cannot be tuned, or guidance that the model cannot follow.
+        UsageError: a solver that cannot be tuned, guidance that the model cannot follow, or more
+            than 1,000 steps.
     """
+    _check_steps(ways)
     truths: dict[tuple[str | None, float, Guide], tuple[Truth, Truth]] = {}
     kept = {found.suits: found for found in bundle.tuned}
     reports = []
@@ -117,9 +130,24 @@ def tuned(
             before=report.usual.error,
             guide=way.manner,
         )
+        kept.pop(found.suits, None)  # so that the newest come last
         kept[found.suits] = found
         reports.append(report)
-    return replace(bundle, tuned=tuple(kept[key] for key in sorted(kept))), reports
+    return replace(bundle, tuned=tuple(kept.values())[-MOST_TUNED:]), reports
+
+
+def _check_steps(ways: Sequence[Sampler]) -> None:
+    """Refuse more steps than a model file holds.
+
+    Raises:
+        UsageError: a way has more.
+    """
+    most = max((way.steps for way in ways), default=0)
+    if most > MOST_STEPS:
+        raise UsageError(
+            f"levels are tuned for at most {MOST_STEPS:,} steps, not {most:,}; so many need no "
+            "tuning, sample with them as they are."
+        )
 
 
 def _amounts(bundle: Bundle) -> tuple[int, int]:
@@ -151,10 +179,12 @@ def _truths(
 
 
 def _counted(bundle: Bundle, items: range, way: Sampler, asked: Callable[[int], None]) -> Denoiser:
-    denoise = bundle.denoiser(bundle.cond(len(items), first=items.start), way)
+    cond = bundle.cond(len(items), first=items.start)
+    denoise = bundle.denoiser(cond, way)
 
     def counting(x: Tensor, level: Level) -> Estimate:
-        asked(_calls(way) * len(x))
+        here = Level(level.alpha.reshape(1), level.sigma.reshape(1))
+        asked(calls(bundle, cond, way, here) * len(x))
         return denoise(x, level)
 
     return counting

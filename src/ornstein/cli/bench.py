@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Time for all measurements, about.",
 )
-@click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels, for data.")
+@click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels, for data.")
 @click.option("--compile", "compiles", is_flag=True, help="Try torch.compile; takes minutes.")
 @runs_option
 @json_option

@@ -30,7 +30,7 @@ LEAST = 50  # samples, of which a quality can be said at all
 @click.option("-n", "--count", type=Amount(LEAST, 100_000), default=1000, show_default=True,
               help="Samples of each model.")  # fmt: skip
 @click.option("--features", default="auto", help="What judges: classifier, encoder, values, ...")
-@click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
+@click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder; default NAME-compare here.")  # fmt: skip
 @click.option("--markdown", is_flag=True, help="A table to paste into a page.")

@@ -25,7 +25,7 @@ WRONG = 1
     show_default=True,
     help="Time for all checks; what is left then is named.",
 )
-@click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels, for data.")
+@click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels, for data.")
 @runs_option
 @json_option
 @quiet_option

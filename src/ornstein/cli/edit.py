@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,7 @@ OF = {
     "width": ("operator",),
     "method": ("mask", "upscale", "operator"),
 }
+COUNT = 4  # versions
 EDITS = ("mask", "strength", "mix", "invert", "upscale", "operator")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -58,7 +58,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--width", type=Amount(0.1, 32, whole=False), default=1.0, show_default=True)
 @click.option("--spoil", is_flag=True, help="PICTURE is the original: spoil it first and compare.")
 @click.option("--method", default="auto", show_default=True, help="A wrong name lists them all.")
-@click.option("-n", "--count", type=Amount(1, 64), default=4, show_default=True, help="Versions.")
+@click.option(
+    "-n", "--count", type=Amount(1, 64), default=COUNT, show_default=True, help="Versions."
+)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other ones.")
 @condition_options
 @sampler_options
@@ -109,7 +111,7 @@ def command(
         raise click.UsageError(f"an edit is one of {listed}; got {got}.")
     _check_options(chosen[0] if chosen else "mask")
     from ornstein.cli.impute import fill, many
-    from ornstein.cli.places import output_folder
+    from ornstein.cli.places import label_from, output_folder
     from ornstein.cli.restoring import operator_of, restored
     from ornstein.cli.walks import check_names, opened
     from ornstein.editing import Ask
@@ -121,7 +123,7 @@ def command(
     bundle = opened(target, runs)
     ask = Ask(count, seed, None, bundle.how(**asked()), method, told)
     if rows or (numbers and not chosen and many(picture, bundle)):
-        label = re.sub(r"[^A-Za-z0-9._-]+", "_", f"fill-{picture.stem}-{method}-seed{seed}")[:120]
+        label = label_from(f"fill-{picture.stem}-{method}-seed{seed}", *_others(bundle, ask))
         fill(bundle, picture, ask, output_folder(target, runs, label, out), as_json, quiet)
         return
     kind = chosen[0] if chosen else "mask"
@@ -132,10 +134,10 @@ def command(
         )
     else:
         done, original = _edited(bundle, picture, kind, value, ask), None
-    # Other settings go to another folder.
-    parts = f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}"
-    parts += "".join(f"-{name}-{Path(value).name}" for name, value in told.items())
-    label = re.sub(r"[^A-Za-z0-9._-]+", "_", parts)[:120]
+    label = label_from(
+        f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}",
+        *_others(bundle, ask, noise=noise, width=width, spoil=spoil),
+    )
     folder = output_folder(target, runs, label, out)
     done.samples.save(folder)
     sheet = _sheet(bundle, done, original)
@@ -149,6 +151,15 @@ def command(
             click.echo(f"measured   {name}: {figure:.4g}")
         for name, path in files.items():
             click.echo(f"{name:<10} {path}")
+
+
+def _others(bundle: Bundle, ask: Ask, **options: object) -> list[str]:
+    """What differs from the defaults, so that other settings go to another folder."""
+    usual = bundle.how()
+    own = {**vars(usual), "count": COUNT, "noise": 0.0, "width": 1.0, "spoil": False}
+    here = {**vars(ask.sampler or usual), "count": ask.n, **options}
+    told = [f"{name}-{value}" for name, value in here.items() if value != own[name]]
+    return told + [f"{name}-{Path(str(value)).name}" for name, value in ask.cond.items()]
 
 
 def _check_options(kind: str) -> None:

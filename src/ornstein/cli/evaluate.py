@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.guiding import guide_options
+from ornstein.cli.guiding import asked_of, guide_options
 from ornstein.cli.options import (
     ITEMS,
     SEED,
@@ -83,15 +83,16 @@ def command(
 
     alone = words[:1] == (ALONE,)
     target, source = _targets(words[1:] if alone else words)
-    for way in ({**asked()}, {"solver": against}):
-        check_names(way)
+    for names in (asked(), {"solver": against}):
+        check_names(names)
     check_features(features)
     bundle = opened(target, runs)
+    way = bundle.how(**asked_of(bundle))
     data = data_of(target, source, bundle, runs)
     check_fit(bundle, data)
     talks = not as_json and not quiet
     made = plan(
-        bundle, data, judged(data, features, talks), sampler=bundle.how(**asked()),
+        bundle, data, judged(data, features, talks), sampler=way,
         minutes=minutes, n=count, seed=seed, batch=batch,
         likelihood=likelihood and not alone and bundle.kind != "table",
     )  # fmt: skip

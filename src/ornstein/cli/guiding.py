@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import Amount
+from ornstein.cli.options import Amount, asked
+from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
-    from ornstein.guide import Guide
 
 GUIDED = "ornstein.guided"
 
@@ -47,7 +47,7 @@ def _keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
 
 
 def guide_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of guidance; :func:`manner` and :func:`led` read them."""
+    """Add the options of guidance; :func:`asked_of` and :func:`led` read them."""
     options: dict[str, dict[str, Any]] = {
         "guide": {"metavar": "KIND", "help": "Kind: cfg, apg, or cfg++ with a scale up to 1."},
         "interval": {
@@ -79,19 +79,35 @@ def _given() -> dict[str, Any]:
     return {} if context is None else dict(context.meta.get(GUIDED, {}))
 
 
-def manner() -> Guide | None:
-    """The manner of guidance that is asked for; None leaves the model's own.
+def asked_of(bundle: Bundle, scaled: bool = False) -> dict[str, Any]:
+    """What the options of sampling were given, the manner of guidance too: for ``bundle.how``.
+
+    What is not said of the manner is the model's own. Scales of cfg++ have another meaning, so to
+    it and from it nothing of the model's own is taken over.
+
+    Args:
+        bundle: The model that is sampled.
+        scaled: Whether the scale is said elsewhere than by --guidance.
 
     Raises:
-        UsageError: there is no such kind, interval or share.
+        UsageError: there is no such kind, interval or share; or cfg++ without a scale.
     """
-    given = _given()
-    if not given.keys() & {"guide", "interval", "rescale"}:
-        return None
     from ornstein.guide import Guide
 
-    low, high = given.get("interval", (Guide().low, Guide().high))
-    return Guide(given.get("guide", Guide().kind), low, high, given.get("rescale", 0.0))
+    plain, given, own = asked(), _given(), bundle.sampler.guide
+    if not given.keys() & {"guide", "interval", "rescale"}:
+        return plain
+    kind = given.get("guide", own.kind)
+    other = kind != own.kind and "cfg++" in (kind, own.kind)
+    plainest = Guide() if other else own
+    low, high = given.get("interval", (plainest.low, plainest.high))
+    guide = Guide(kind, low, high, given.get("rescale", plainest.rescale))
+    if other and not scaled and "guidance" not in plain:
+        raise UsageError(
+            f"a scale of {kind} is none of {own.kind}, which is this model's own, so --guide "
+            f"{kind} needs one: add --guidance {0.6 if kind == 'cfg++' else 2}."
+        )
+    return {**plain, "guide": guide}
 
 
 def led(bundle: Bundle, runs: Path) -> Bundle:

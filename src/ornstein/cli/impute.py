@@ -55,15 +55,14 @@ def fill(bundle: Bundle, path: Path, ask: Ask, folder: Path, as_json: bool, quie
 
 
 def many(path: Path, bundle: Bundle) -> bool:
-    """Whether an .npy holds a batch of items and not a single one."""
-    import numpy as np
+    """Whether an .npy holds a batch of items and not a single one.
 
-    from ornstein.errors import DataError
+    Raises:
+        DataError: it holds no numbers.
+    """
+    from ornstein.data.one import load_numbers
 
-    try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read as a numpy file of plain numbers.") from error
+    shape = load_numbers(path).shape
     return len(shape) == len(bundle.shape) + 1 and shape[1:] == bundle.shape
 
 
@@ -135,9 +134,10 @@ def _array(
 
     import numpy as np
 
+    from ornstein.data.one import load_numbers
     from ornstein.imputing import impute
 
-    done = impute(bundle, np.load(path, allow_pickle=False).astype(np.float32), ask, counted)
+    done = impute(bundle, load_numbers(path).astype(np.float32), ask, counted)
     file = io.BytesIO()
     np.save(file, done.draws.astype(np.float32), allow_pickle=False)
     return done, {f"{path.stem}-filled.npy": file.getvalue()}

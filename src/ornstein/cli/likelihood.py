@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 METHODS = ("ode", "bound")
 PARTS = ("heldout", "train", "all")
 UNITS = ("bits", "nats")
+OF = {"probes": "ode", "draws": "ode", "tolerance": "ode", "steps": "bound"}
+"""Options that say something to one method only."""
 
 
 @click.command("likelihood")
@@ -94,6 +96,7 @@ def command(
     for what, name, table in (("method", method, METHODS), ("part", part, PARTS)):
         chosen(what, name, table)
     chosen("unit", unit, UNITS)
+    _check_options(method)
     from ornstein.cli.progress import Count
     from ornstein.cli.walks import opened
     from ornstein.likelihood import bounded, likelihood
@@ -126,6 +129,16 @@ def command(
         return
     for line in table_of(found) if not quiet else [f"{found.per_dim:.6g} {found.unit}/dim"]:
         click.echo(line)
+
+
+def _check_options(method: str) -> None:
+    """Refuse an option that says nothing to this method, instead of not hearing it."""
+    source = click.get_current_context().get_parameter_source
+    for name, of in OF.items():
+        if source(name) == click.core.ParameterSource.COMMANDLINE and of != method:
+            raise click.UsageError(
+                f"--{name} goes with --method {of}, not with {method}; leave it out."
+            )
 
 
 class Asked(NamedTuple):

@@ -87,16 +87,17 @@ def _ask(ctx: click.Context, param: click.Parameter, value: object) -> None:
 
 
 def asked() -> dict[str, Any]:
-    """What the options of sampling were given: arguments of ``Bundle.how``."""
-    from ornstein.cli.guiding import manner
-
-    guide = manner()
-    given = dict(click.get_current_context().meta.get(ASKED, {}))
-    return given if guide is None else {**given, "guide": guide}
+    """What these options were given, as arguments of ``Bundle.how``."""
+    return dict(click.get_current_context().meta.get(ASKED, {}))
 
 
-def sampler_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how to sample; :func:`asked` returns them."""
+def sampler_options(
+    command: Callable[..., Any], hidden: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+    """Add the options that say how to sample; :func:`asked` returns them.
+
+    Those that are hidden are heard, so that the command can say why it refuses them.
+    """
     kinds: dict[str, tuple[str, click.ParamType[Any] | None]] = {
         "steps": ("Steps of the solver.", STEPS),
         "solver": ("ddim, heun, ...; a wrong name lists them all.", None),
@@ -108,8 +109,14 @@ def sampler_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
     }
     for name, (says, kind) in reversed(kinds.items()):
-        add = click.option(f"--{name}", type=kind, help=says, callback=_ask, expose_value=False)
-        command = add(command)
+        command = click.option(
+            f"--{name}",
+            type=kind,
+            help=says,
+            callback=_ask,
+            expose_value=False,
+            hidden=name in hidden,
+        )(command)
     return command
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 from ornstein.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LONGEST = 120  # letters of a label
 
 
 def check_name(name: str) -> None:
@@ -30,6 +32,18 @@ def run_folder(target: str, runs: Path) -> Path | None:
         if (folder / "config.toml").is_file():
             return folder
     return None
+
+
+def label_from(*parts: object) -> str:
+    """A folder name of plain letters that tells what was made; empty parts are left out.
+
+    One that is too long ends in a digest of all of it, so that other parts make another name.
+    """
+    label = re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(str(part) for part in parts if part))
+    if len(label) <= LONGEST:
+        return label
+    digest = hashlib.sha256(label.encode()).hexdigest()[:8]
+    return f"{label[: LONGEST - 9]}-{digest}"
 
 
 def output_folder(target: str, runs: Path, label: str, out: Path | None) -> Path:

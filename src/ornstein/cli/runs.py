@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ornstein.cli.options import debug_option, json_option, runs_option
+from ornstein.training.journal import read_record
 
 
 class _NamesToo(click.Group):
@@ -72,7 +73,7 @@ def show(name: str, runs: Path, as_json: bool) -> None:
         click.echo(json.dumps({**row, **facts}))
         return
     click.echo(f"{run.name:<10} {told(row)}")
-    for line in lines_of(run.name, facts):
+    for line in lines_of(run.typed, facts):
         click.echo(line)
 
 
@@ -149,11 +150,7 @@ def _shown(value: object) -> str:
 
 def record_of(folder: Path) -> dict[str, Any]:
     """Name, state and progress of a run; a torn record reads as no record."""
-    try:
-        found = json.loads((folder / "run.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        found = {}
-    record = found if isinstance(found, dict) else {}
+    record = read_record(folder)
     return {
         "name": folder.name,
         "folder": str(folder),

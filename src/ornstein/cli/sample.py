@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.guiding import guide_options, led_text
+from ornstein.cli.guiding import asked_of, guide_options, led_text
 from ornstein.cli.options import (
     ITEMS,
     SEED,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from ornstein.bundle import Bundle
     from ornstein.samples import Samples
 
+NOISE = 0.1  # on what is made larger
 FILM_ITEMS = 16  # more would make each picture of the film too small
 FILM_POINTS = 1000
 FILM_MOMENTS = 60
@@ -50,7 +50,7 @@ FILM_MOMENTS = 60
 @click.option(
     "--noise",
     type=Amount(0, 1, whole=False),
-    default=0.1,
+    default=NOISE,
     show_default=True,
     help="With --then: put on what is made larger, to forgive its faults.",
 )
@@ -89,7 +89,7 @@ def command(
     check_names(asked())
     if larger is None and then_steps is not None:
         raise UsageError("--then-steps are of the model that makes them larger: --then MODEL.")
-    from ornstein.cli.places import output_folder
+    from ornstein.cli.places import label_from, output_folder
     from ornstein.cli.progress import Count
     from ornstein.data.lowered import LOW
     from ornstein.upscaling import cascade, misfit
@@ -109,7 +109,7 @@ def command(
             count,
             seed=seed,
             cond=said(),
-            **asked(),
+            **asked_of(bundle),
             batch=batch or 64,
             progress=counted,
         )
@@ -117,7 +117,8 @@ def command(
     if above is not None:
         way = above.how(steps=then_steps)
         made = cascade(above, base, noise=noise, sampler=way)
-        label += f"-then-{Path(str(larger)).stem}" + (f"-{then_steps}" if then_steps else "")
+        more = "" if noise == NOISE else f"noise-{noise:g}"
+        label = label_from(label, f"then-{Path(str(larger)).stem}", then_steps, more)
     folder = output_folder(target, runs, label, out)
     files = {"items": made.save(folder)[0].parent, "grid": made.save_sheet(folder / "grid.png")}
     if above is not None:
@@ -146,13 +147,15 @@ def command(
 
 def label_of(made: Samples) -> str:
     """A folder name that tells the settings, so that other settings go to another folder."""
+    from ornstein.cli.places import label_from
+
     how = made.settings
     parts = [f"seed{made.seed}", f"n{len(made)}", how["solver"], str(how["steps"]), how["grid"]]
     parts += [how["schedule"], how.get("class") or ""]
     parts += [f"{name}-{said_of(value)}" for name, value in how.get("cond", {}).items()]
     parts += [f"g{how['guidance']:g}"] if how["guidance"] != 1 else []
     parts += [led_text(how)]
-    return re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(p for p in parts if p))[:120]
+    return label_from(*parts)
 
 
 def said_of(value: object) -> str:
@@ -198,8 +201,8 @@ def write_film(bundle: Bundle, made: Samples, path: Path) -> Path:
     from ornstein.cli.walks import walked
     from ornstein.viz import film
 
-    count = min(len(made), FILM_POINTS if made.kind == "vector" else FILM_ITEMS)
-    way = bundle.how(**asked())
+    count = min(len(made), FILM_POINTS if made.kind in ("vector", "table") else FILM_ITEMS)
+    way = bundle.how(**asked_of(bundle))
     seen = walked(bundle, count, FILM_MOMENTS, seed=made.seed, cond=said(), sampler=way)
     frames = [displayed(x, bundle.coding) for x in seen.x]
     return film(side_by_side([frames], bundle.kind), path)

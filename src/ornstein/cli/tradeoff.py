@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.guiding import guide_options
+from ornstein.cli.guiding import asked_of, guide_options
 from ornstein.cli.options import (
     SEED,
     Amount,
@@ -30,7 +31,7 @@ METRICS = ("frechet_train", "precision", "recall")
 
 
 class Scales(click.ParamType[tuple[float, ...]]):
-    """Numbers between commas."""
+    """One or more numbers between commas."""
 
     name = "numbers"
 
@@ -40,11 +41,13 @@ class Scales(click.ParamType[tuple[float, ...]]):
         """Return them.
 
         Raises:
-            click.BadParameter: something else, or a scale out of bounds.
+            click.BadParameter: something else, none at all, or a scale out of bounds.
         """
         one = Amount(0, 100, whole=False)
-        words = str(value).strip("()").split(",")
-        return tuple(float(one.convert(word, param, ctx)) for word in words if word.strip())
+        words = [word for word in str(value).strip("()").split(",") if word.strip()]
+        if not words:
+            self.fail(f"'{value}' names no scale; give at least one, as in 1,2,4.", param, ctx)
+        return tuple(float(one.convert(word, param, ctx)) for word in words)
 
 
 @click.command("guidance")
@@ -55,7 +58,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @click.option("-n", "--count", type=Amount(50, 100_000), default=1000, show_default=True,
               help="Samples for each scale.")  # fmt: skip
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
-@sampler_options
+@partial(sampler_options, hidden=("guidance",))
 @guide_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder; default eval/ in the run.")  # fmt: skip
@@ -91,12 +94,12 @@ def guidance(
     if "guidance" in asked():
         raise UsageError("the scales to compare go into --scales, as in --scales 1,2,4.")
     bundle = opened(target, runs)
+    way = bundle.how(**asked_of(bundle, scaled=True))
     for scale in scales:
         bundle.check_guidance(scale)
     talks = not as_json and not quiet
     data = data_of(target, source, bundle, runs)
     reference = judged(data, "auto", talks)
-    way = bundle.how(**asked())
     points: list[tuple[float, Quality]] = []
     for scale in scales:
         made = plan(

@@ -10,7 +10,6 @@ import click
 
 from ornstein.cli.options import (
     SEED,
-    STEPS,
     Amount,
     debug_option,
     json_option,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from ornstein.bundle import Bundle, Sampler
     from ornstein.tune import Tuning
 
+STEPS = Amount(1, 1000)  # more levels are in no model file
+
 
 @click.command("tune")
 @click.argument("target", metavar="RUN-OR-FILE")
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--evaluations", type=STEPS, multiple=True,
-    help="The same as calls of the network for each item: guidance doubles them.",
+    help="The same as calls of the network for each item: a guided level takes two.",
 )  # fmt: skip
 @click.option(
     "--solver", "solvers", multiple=True, help="Choose from these only; may be repeated."
@@ -95,13 +96,12 @@ def command(
 
         better, reports = tuned(bundle, ways, solvers, seed, asked)
     path = better.save(out or find(target, runs))
+    named = out or (target if runs == Path("runs") else path)
     if as_json:
         facts = [facts_of(way, report) for way, report in zip(ways, reports, strict=True)]
         click.echo(json.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
     elif not quiet:
-        click.echo(
-            "\n".join([*table(reports), closing(bundle, path, str(out or target), ways[0])])
-        )
+        click.echo("\n".join([*table(reports), closing(bundle, path, str(named), ways[0])]))
 
 
 def ways_of(
@@ -117,19 +117,29 @@ def ways_of(
     Raises:
         UsageError: so few evaluations make no step.
     """
+    from ornstein.bundle.guiding import calls
     from ornstein.solvers import SOLVERS
 
-    each = max((SOLVERS[name]().evaluations for name in solvers), default=1)
-    own = bundle.sampler
-    scale = own.guidance if guidance is None else guidance
-    each *= 1 if scale == 1 else 2
-    if any(many < each for many in evaluations):
-        raise UsageError(f"one step takes {each} evaluations here; ask for {each} or more.")
-    wanted = {*steps, *(many // each for many in evaluations)} or {own.steps}
-    return [
-        bundle.how(solver=own.solver, grid=own.grid, schedule=schedule, steps=n, guidance=guidance)
-        for n in sorted(wanted)
-    ]
+    each, own = max((SOLVERS[name]().evaluations for name in solvers), default=1), bundle.sampler
+
+    def way(n: int) -> Sampler:
+        return bundle.how(
+            solver=own.solver, grid=own.grid, schedule=schedule, steps=n, guidance=guidance
+        )
+
+    def spent(n: int) -> int:
+        return each * calls(bundle, bundle.cond(1), way(n), bundle.levels(way(n))[:-1])
+
+    def fitting(many: int) -> int:
+        found = next((n for n in range(many // each, 0, -1) if spent(n) <= many), 0)
+        if not found:
+            raise UsageError(
+                f"one step takes {spent(1)} evaluations here; ask for {spent(1)} or more."
+            )
+        return found
+
+    wanted = {*steps, *map(fitting, evaluations)} or {own.steps}
+    return [way(n) for n in sorted(wanted)]
 
 
 def announced(bundle: Bundle, ways: Sequence[Sampler], items: int, evaluations: int) -> list[str]:
@@ -143,7 +153,7 @@ def announced(bundle: Bundle, ways: Sequence[Sampler], items: int, evaluations: 
     seconds = duration(evaluations * seconds_per_evaluation(bundle))
     return [
         f"tuning     {steps} steps on {way.schedule}{guided}, measured on {items} trajectories",
-        f"cost       at most {evaluations:,} evaluations of the network, about {seconds}",
+        f"cost       up to about {evaluations:,} evaluations of the network, {seconds}",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.guiding import guide_options
+from ornstein.cli.guiding import asked_of, guide_options
 from ornstein.cli.learning import learning
 from ornstein.cli.options import (
     SEED,
@@ -55,7 +55,7 @@ def command() -> None:
 @click.argument("source", metavar="DATA")
 @click.option("--schedule", default="linear", show_default=True, help="Process that noises.")
 @click.option("--raw", is_flag=True, help="Show x on the process's own scale.")
-@click.option("--size", type=Amount(1, 4096), help="Side of the pictures in pixels.")
+@click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels.")
 @_items
 @_columns
 @_seed
@@ -90,7 +90,7 @@ def forward(
     from ornstein.viz.pictures import thin
 
     data = open_data(source, size=size)
-    count = min(CLOUD if data.kind == "vector" else items, len(data))
+    count = min(CLOUD if data.kind in ("vector", "table") else items, len(data))
     picked = [k * len(data) // count for k in range(count)]
     levels = ascent(PROCESSES[schedule](), max(FILM_MOMENTS, columns))
     path = joint_path(data.batch(picked), levels, seed, picked)
@@ -135,8 +135,8 @@ def reverse(
 
     check_names(asked())
     bundle = opened(target, runs)
-    count = CLOUD if bundle.coding.kind == "vector" else items
-    way = bundle.how(**asked())
+    count = CLOUD if bundle.coding.kind in ("vector", "table") else items
+    way = bundle.how(**asked_of(bundle))
     seen = walked(bundle, count, FILM_MOMENTS, seed=seed, cond=said(), sampler=way)
     points = [displayed(x, bundle.coding) for x in seen.x]
     guesses = [displayed(x, bundle.coding) for x in seen.x0]
@@ -196,7 +196,7 @@ def schedule_command(
     data = open_data(source)
     if item >= len(data):
         raise UsageError(f"there is no item {item:,}; {data.name} has {len(data):,}, from 0.")
-    picked = list(range(min(CLOUD, len(data)))) if data.kind == "vector" else [item]
+    picked = list(range(min(CLOUD, len(data)))) if data.kind in ("vector", "table") else [item]
     out.mkdir(parents=True, exist_ok=True)
     frames = []
     for name in names:
@@ -264,8 +264,8 @@ def paths2d(
     data = open_data(source)
     seen = planes(PROCESSES[schedule](), data.batch(range(len(data))), seed)
     out.mkdir(parents=True, exist_ok=True)
-    label = out / f"paths2d-{data.name}-{schedule}"
-    picture, moving = label.with_suffix(".png"), label.with_suffix(".webp")
+    label = f"paths2d-{data.name}-{schedule}"
+    picture, moving = out / f"{label}.png", out / f"{label}.webp"
     sheet_of(seen, columns).save(picture)
     report({"paths": picture, "film": film(frames_of(seen, FILM_MOMENTS), moving)}, as_json, quiet)
 

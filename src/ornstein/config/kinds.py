@@ -126,7 +126,7 @@ SolverName = Annotated[str, AfterValidator(Choice(_solvers))]
 GridName = Annotated[str, AfterValidator(Choice(_grids))]
 OptimizerName = Annotated[str, AfterValidator(Choice(lambda: ("adamw", "muon")))]
 Precision = Annotated[str, AfterValidator(Choice(lambda: ("float32", "bfloat16")))]
-Side = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=4, le=4096)]  # as data.opening takes them
 Sides = Annotated[tuple[Side, Side], BeforeValidator(pair)]
 Factor = Annotated[int, Field(ge=2, le=64)]
 Count = Annotated[int, Field(ge=1, le=10**12)]

@@ -66,7 +66,7 @@ class DataSettings(Section):
         description="Built-in name, folder of pictures, .npy/.npz file, or table (.csv).",
     )
     size: Annotated[
-        Side | Sides | None, Auto, Said("a whole number from 1 to 4,096, or two of them")
+        Side | Sides | None, Auto, Said("a whole number from 4 to 4,096, or two of them")
     ] = Field(
         default=None,
         description="Side of the pictures in pixels, or [height, width], or length of the windows "

@@ -71,20 +71,25 @@ def lines_of(text: str) -> dict[str, int]:
 
 def to_toml(config: Config) -> str:
     """Write all settings, their meaning beside them; :func:`load_config` reads them back."""
-    lines = [f"recipe = {_value(config.recipe)}"]
+    lines = [f"recipe = {toml_value(config.recipe)}"]
     flat, section = config.flat(), ""
     for field in fields():
         if field.section != section:
             section = field.section
             lines += ["", f"[{section}]"]
         if field.section:
-            lines.append(f"{field.leaf} = {_value(flat[field.name])}  # {field.about}")
+            lines.append(f"{field.leaf} = {toml_value(flat[field.name])}  # {field.about}")
     return "\n".join(lines) + "\n"
 
 
-def _value(value: object) -> str:
+def toml_value(value: object) -> str:
+    """One value as TOML; None is the word for what is left open.
+
+    Raises:
+        ConfigError: TOML has no form for it.
+    """
     if value is None:
-        return _value(AUTO)
+        return toml_value(AUTO)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -93,9 +98,9 @@ def _value(value: object) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, dict):
-        pairs = (f"{_value(str(key))} = {_value(item)}" for key, item in value.items())
+        pairs = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items())
         return "{ " + ", ".join(pairs) + " }" if value else "{}"
     raise ConfigError(f"a setting cannot hold {value!r}; use numbers, text, lists and tables.")
 

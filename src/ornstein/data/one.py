@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from ornstein.data.coding import Coding
 from ornstein.errors import DataError
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as PIL turns colour to grey
+_SAVE = "save one array of plain numbers with numpy.save."
 
 
 def read_item(path: str | Path, shape: tuple[int, ...], coding: Coding) -> np.ndarray:
@@ -47,11 +49,25 @@ def read_item(path: str | Path, shape: tuple[int, ...], coding: Coding) -> np.nd
     return np.asarray(low + channels / 255 * (high - low), dtype=np.float32)
 
 
-def _numbers(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def load_numbers(path: Path) -> np.ndarray:
+    """The array of an .npy file, memory-mapped.
+
+    Raises:
+        DataError: it is no such file, or holds no real numbers.
+    """
     try:
-        item = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read as a numpy file of plain numbers.") from error
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"'{path}' cannot be read as a numpy file; {_SAVE}") from error
+    if not isinstance(found, np.ndarray):
+        raise DataError(f"'{path}' holds several arrays, as an .npz does; {_SAVE}")
+    if found.dtype.kind not in "buif":
+        raise DataError(f"'{path}' holds values of type {found.dtype}; {_SAVE}")
+    return found
+
+
+def _numbers(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    item = load_numbers(path)
     if item.shape != shape:
         raise DataError(f"'{path}' holds an array of {item.shape}; an item here is {shape}.")
-    return np.asarray(item, dtype=np.float32)
+    return np.array(item, dtype=np.float32)

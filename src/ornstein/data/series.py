@@ -183,7 +183,7 @@ def _windows(
     if side > count:
         raise DataError(
             f"'{text.path}' has {count:,} lines, fewer than the {side:,} of a window; ask for a "
-            "shorter one: --set data.size."
+            f"shorter one: --set data.size=N, N at most {count:,}."
         )
     stride = max(1, min(side, (count - side) // WINDOWS))
     starts = np.arange(0, count - side + 1, stride)

@@ -47,7 +47,8 @@ def usual(data: Judged) -> str:
 def untrained(data: Judged, name: str = AUTO, folder: Path | None = None) -> bool:
     """Whether these features would have to be trained first."""
     name = usual(data) if name == AUTO else name
-    return FEATURES[name][1] is None and not cached_path(data, name, folder=folder).exists()
+    kept = None if FEATURES[name][1] else cached_path(data, name, folder=folder)
+    return FEATURES[name][1] is None and not (kept is not None and kept.exists())
 
 
 def extractor(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ornstein.errors import DataError, ModelFileError
+from ornstein.errors import DataError, ModelFileError, OrnsteinWarning
 from ornstein.evaluate.classifier import LARGEST, Classifier, Progress, train_classifier
 from ornstein.evaluate.encoder import train_encoder
 from ornstein.evaluate.features import Judged, Reading
@@ -168,12 +169,18 @@ def load_features(path: Path) -> LearnedFeatures:
     return judge
 
 
-def cache_folder() -> Path:
-    """Where trained judges are kept: $ORNSTEIN_CACHE, else ornstein in the user's cache folder."""
+def cache_folder() -> Path | None:
+    """Where trained judges are kept: $ORNSTEIN_CACHE, else ornstein in the user's cache folder.
+
+    None where there is no home directory, so that nothing can be kept.
+    """
     own = os.environ.get("ORNSTEIN_CACHE")
     if own:
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ornstein"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ornstein"
+    except RuntimeError:
+        return None
 
 
 def cached_features(
@@ -184,18 +191,34 @@ def cached_features(
     progress: Progress | None = None,
     folder: Path | None = None,
 ) -> LearnedFeatures:
-    """Return the judge of these data from the cache, or train it once and keep it there."""
+    """Return the judge of these data from the cache, or train it once and keep it there.
+
+    Where nothing can be written it is not kept, which is warned of.
+    """
     path = cached_path(data, recipe, seed, folder)
-    if path.exists():
+    if path is not None and path.exists():
         judge = load_features(path)
         if judge.trained_on == data.fingerprint and judge.shape == tuple(data.items.shape[1:]):
             return judge
     judge = train_features(data, recipe, seed=seed, progress=progress)
-    save_features(judge, path)
+    try:
+        if path is None:
+            raise OSError("there is no home directory")
+        save_features(judge, path)
+    except OSError as error:
+        warnings.warn(
+            f"the judge could not be kept ({error.strerror or error}), so it is trained again "
+            "next time; name a folder that can be written in ORNSTEIN_CACHE.",
+            OrnsteinWarning,
+            stacklevel=2,
+        )
     return judge
 
 
-def cached_path(data: Judged, recipe: str, seed: int = 0, folder: Path | None = None) -> Path:
-    """Where the judge of these data is kept."""
+def cached_path(
+    data: Judged, recipe: str, seed: int = 0, folder: Path | None = None
+) -> Path | None:
+    """Where the judge of these data is kept; None where nothing is."""
     name = f"{RECIPES[recipe]}-{data.fingerprint[:24]}-{seed}.safetensors"
-    return (folder or cache_folder()) / "judges" / name
+    base = folder or cache_folder()
+    return None if base is None else base / "judges" / name

@@ -101,7 +101,10 @@ def novelty(space: str, samples: Tensor, train: Tensor, heldout: Tensor) -> Nove
         DataError: too few training items to say what is near.
     """
     if len(train) < 2 * KEPT:
-        raise DataError(f"{len(train)} training items are too few to tell a copy from chance.")
+        raise DataError(
+            f"{len(train)} training items are too few to tell a copy from chance; it takes "
+            f"{2 * KEPT} or more."
+        )
     most = max(200, min(MOST, int(WORK / (len(train) * train.shape[1]))))
     ours = near(samples[:most], train)
     held = near(heldout[:most], train)

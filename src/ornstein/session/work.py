@@ -16,6 +16,7 @@ from ornstein.model import Classifier, Model
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
 from ornstein.training.budget import Budget
+from ornstein.training.ema import width_text
 from ornstein.training.journal import Journal, note
 from ornstein.training.loop import Trainer
 from ornstein.training.signals import StopRequest
@@ -82,7 +83,7 @@ class Work:
             "seconds": round(self.budget.elapsed, 1),
             "condition_dropout": self.config.train.condition_dropout,
             "dequantised": self.config.data.dequantise,
-            "weights": f"average of relative width {self.trainer.settings.ema:g}",
+            "weights": width_text(self.trainer.settings.ema),
             "ornstein": ornstein.__version__,
             "torch": torch.__version__,
         }

@@ -24,6 +24,11 @@ def exponent(width: float) -> float:
     return 0.5 * (low + high)
 
 
+def width_text(width: float) -> str:
+    """What weights of a relative width are, in words; those of width 0 are no average."""
+    return f"average of relative width {width:g}" if width else "raw"
+
+
 class PowerEMA:
     """Power-function average of a module's parameters (arXiv:2312.02696, eq. 127).
 

@@ -75,6 +75,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [entry for _, entry in _lines(path) if entry]
 
 
+def read_record(run: Path) -> dict[str, Any]:
+    """What a run says of itself in ``run.json``; a torn record reads as none."""
+    try:
+        found = json.loads((run / "run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def note(run: Path, text: str) -> None:
     """Add a line with the time to the run's ``events.log``.
 

@@ -10,15 +10,34 @@ import os
 import sys
 import time
 from datetime import timedelta
+from math import inf
 from threading import Event, Thread
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore
 
-from ornstein.errors import RankError
+from ornstein.errors import RankError, UsageError
 
 ENVIRONMENT = "ORNSTEIN_RANK_TIMEOUT"
 SECONDS = 120.0
+
+
+def patience() -> float:
+    """Seconds of silence that are too long: ORNSTEIN_RANK_TIMEOUT, or 120.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    said = os.environ.get(ENVIRONMENT) or str(SECONDS)
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise UsageError(
+            f"{ENVIRONMENT} is '{said[:40]}'; it must be a number of seconds above 0, such as 120."
+        )
+    return seconds
 
 
 class Pulse:
@@ -38,7 +57,7 @@ class Pulse:
 
     def __init__(self, rank: int, count: int, name: str) -> None:
         self.rank, self.count, self.name = rank, count, name
-        self.seconds = float(os.environ.get(ENVIRONMENT, SECONDS))
+        self.seconds = patience()
         self._every = min(2.0, self.seconds / 10)
         self._heard = dict.fromkeys(range(count), time.monotonic())
         self._done = Event()

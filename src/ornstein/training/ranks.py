@@ -24,7 +24,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ornstein.errors import ConfigError, RankError, lacks_memory
 from ornstein.training.blocks import is_parted, whole
-from ornstein.training.pulse import Pulse
+from ornstein.training.pulse import Pulse, patience
 from ornstein.training.signals import STOPPING, StopRequest
 
 BUCKET = 1 << 24  # numbers that are added up in one go
@@ -156,11 +156,13 @@ def joined(stop: StopRequest) -> Iterator[Share]:
 
     Raises:
         RankError: the others cannot be reached.
+        UsageError: ORNSTEIN_RANK_TIMEOUT is no number of seconds.
     """
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if count == 1:
         yield ALONE
         return
+    patience()  # refused before the others are met
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         with as_if_alone():

@@ -217,7 +217,8 @@ def candidates(names: Sequence[str] = ()) -> list[str]:
             raise UsageError(f"unknown solver '{name}'.{near(name, SOLVERS)}")
         if not is_deterministic(name):
             raise UsageError(
-                f"'{name}' draws noise, so its walks have no true end to be tuned to."
+                f"'{name}' draws noise, so its walks have no true end to be tuned to; name one "
+                "that draws none, such as dpmpp-2m."
             )
     if names:
         return list(names)
