@@ -145,7 +145,7 @@ MISTAKES = [
     Mistake("truth: a lost root of the number of numbers", "tune/truth.py", "off.div(len(off) ** 0.5)", "off.div(len(off))"),
     Mistake("tune: the error on the starts that were tuned on", "tune/search.py", "error=fresh.error(best.levels(fresh.process)", "error=truth.error(best.levels(truth.process)"),
     Mistake("tune: gaps one place off", "tune/search.py", "start * rising[1:]", "start * rising[:-1]"),
-    Mistake("tune: guidance left out", "bundle/tuning.py", "first=items.start), way)", "first=items.start), replace(way, guidance=1.0))"),
+    Mistake("tune: guidance left out", "bundle/tuning.py", "bundle.denoiser(cond, way)", "bundle.denoiser(cond, replace(way, guidance=1.0))"),
     Mistake("tuned levels: used for any guidance", "bundle/bundle.py", "if found.suits == asked", "if found.suits[:2] == asked[:2]"),
     Mistake("SDE: half the exponent in the fresh noise", "solvers/sde.py", "(-torch.expm1(fall)).sqrt()", "(-torch.expm1(0.5 * fall)).sqrt()"),
     Mistake("SDE: a frame with half of its decay", "solvers/sde.py", "level.rho ** -(1 + eta)", "level.rho ** -(1 + eta / 2)"),

@@ -234,7 +234,7 @@ def test_the_command_tunes_the_file_and_sampling_says_that_it_uses_it(
     assert facts["tuned"][0]["steps"] == 2
     assert facts["tuned"][0]["error"] <= facts["tuned"][0]["usual"]["error"] * 1.01
     assert Path(facts["file"]) == Path("n.safetensors")
-    assert load("n.safetensors").tuned[0].places == tuple(facts["tuned"][0]["places"])
+    assert load("n.safetensors").tuned[-1].places == tuple(facts["tuned"][0]["places"])
 
 
 @pytest.mark.parametrize(
