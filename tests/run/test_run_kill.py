@@ -18,13 +18,13 @@ import ornstein
 from figures import figure, times
 from ornstein.errors import OrnsteinError
 
-STEPS, EACH = times(150, 500), 16  # in all, and between two signals at most
+STEPS, EACH = times(60, 500), times(8, 16)  # in all, and between two signals at most
 SETTINGS = {
     "net.name": "mlp",
     "batch": 64,
     "save_every": 5,
     "log_every": 1,
-    "sample_every": 70,
+    "sample_every": times(25, 70),
     "sample.count": 4,
 }
 # Each training is a process of its own, forked from one that has only loaded the libraries.
