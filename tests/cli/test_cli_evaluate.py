@@ -131,7 +131,7 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(
 def test_an_empty_board_says_what_to_do(say: Say) -> None:
     code, out, _ = say("leaderboard", "--runs", "elsewhere")
     assert code == 0
-    assert "nothing was measured in elsewhere/ yet: ornstein evaluate RUN" in out
+    assert "nothing was measured in elsewhere/ yet: ornstein evaluate RUN --runs elsewhere" in out
 
 
 def test_c8_what_guidance_trades_is_measured_scale_by_scale_and_drawn(

@@ -257,6 +257,7 @@ def test_e2_a_cascade_makes_pictures_of_both_models_and_says_how_well_they_agree
     assert "ornstein edit above PICTURE --upscale 2" in alone
     for words, fix in (
         ("sample nobody --then-steps 3", "--then MODEL"),  # before anything is opened or made
+        ("sample nobody --noise 0.2", "--then MODEL"),
         ("sample above -n 2 --then base", "--task upscale"),
         ("sample above -n 2 --then above", "makes 1x8x8 of 1x4x4"),
     ):

@@ -110,8 +110,8 @@ def tuned(
         bundle.check_guidance(way.guidance)
         if way.guide.kind == "cfg++":
             raise UsageError(
-                "the strength of cfg++ follows from the grid, so no grid can be tuned to it; tune "
-                "with --guide cfg or apg."
+                "the strength of cfg++ follows from the grid, so no grid can be tuned to it; "
+                "cfg and apg can be tuned for."
             )
         schedule = way.schedule or bundle.process
         key = (schedule, way.guidance, way.guide)

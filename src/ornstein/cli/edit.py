@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ornstein.cli.impute import TABLES, fill, many
 from ornstein.cli.options import (
     SEED,
     Amount,
@@ -98,19 +100,8 @@ def command(
     sheet of all, first what the model was given.
     """
     given = dict(zip(EDITS, (mask, strength, mix, invert or None, upscale, operator), strict=True))
-    chosen = [name for name, value in given.items() if value is not None]
-    rows = picture.suffix.lower() in (".csv", ".tsv")
-    numbers = rows or picture.suffix.lower() == ".npy"
-    if rows and chosen:
-        raise click.UsageError(
-            f"the gaps of a table are its empty cells, so leave --{chosen[0]} out."
-        )
-    if len(chosen) != 1 and not (numbers and not chosen):
-        listed = ", ".join(f"--{name}" for name in EDITS)
-        got = " and ".join(f"--{name}" for name in chosen) or "none"
-        raise click.UsageError(f"an edit is one of {listed}; got {got}.")
-    _check_options(chosen[0] if chosen else "mask")
-    from ornstein.cli.impute import fill, many
+    chosen = _chosen(given, picture)
+    _check_options(chosen or "mask")
     from ornstein.cli.places import label_from, output_folder
     from ornstein.cli.restoring import operator_of, restored
     from ornstein.cli.walks import check_names, opened
@@ -122,11 +113,11 @@ def command(
     told = said()
     bundle = opened(target, runs)
     ask = Ask(count, seed, None, bundle.how(**asked()), method, told)
-    if rows or (numbers and not chosen and many(picture, bundle)):
+    if chosen is None and many(picture, bundle):
         label = label_from(f"fill-{picture.stem}-{method}-seed{seed}", *_others(bundle, ask))
         fill(bundle, picture, ask, output_folder(target, runs, label, out), as_json, quiet)
         return
-    kind = chosen[0] if chosen else "mask"
+    kind = chosen or "mask"
     value = given[kind]
     if kind in ("upscale", "operator"):
         done, original = restored(
@@ -142,15 +133,42 @@ def command(
     done.samples.save(folder)
     sheet = _sheet(bundle, done, original)
     files = {"items": folder, **({} if sheet is None else {"sheet": _saved(sheet, folder)})}
+    if not quiet or as_json:
+        _tell(kind, done, files, as_json)
+
+
+def _chosen(given: Mapping[str, object], picture: Path) -> str | None:
+    """Which edit is asked for; None where the gaps of PICTURE say it.
+
+    Raises:
+        UsageError: none, several, or one beside the gaps of a table.
+    """
+    chosen = [name for name, value in given.items() if value is not None]
+    rows = picture.suffix.lower() in TABLES
+    if rows and chosen:
+        raise click.UsageError(
+            f"the gaps of a table are its empty cells, so leave --{chosen[0]} out."
+        )
+    if not chosen and (rows or picture.suffix.lower() == ".npy"):
+        return None
+    if len(chosen) != 1:
+        listed = ", ".join(f"--{name}" for name in EDITS)
+        got = " and ".join(f"--{name}" for name in chosen) or "none"
+        raise click.UsageError(f"an edit is one of {listed}; got {got}.")
+    return chosen[0]
+
+
+def _tell(kind: str, done: Edited, files: Mapping[str, Path], as_json: bool) -> None:
+    """Say what was made, what was measured of it, and where it is."""
     if as_json:
         facts = {"files": {k: str(v) for k, v in files.items()}, "figures": done.figures}
         click.echo(json.dumps({**facts, "settings": done.samples.settings}))
-    elif not quiet:
-        click.echo(f"made       {len(done.samples)} by {kind}, {done.samples.seconds:.1f} s")
-        for name, figure in done.figures.items():
-            click.echo(f"measured   {name}: {figure:.4g}")
-        for name, path in files.items():
-            click.echo(f"{name:<10} {path}")
+        return
+    click.echo(f"made       {len(done.samples)} by {kind}, {done.samples.seconds:.1f} s")
+    for name, figure in done.figures.items():
+        click.echo(f"measured   {name}: {figure:.4g}")
+    for name, path in files.items():
+        click.echo(f"{name:<10} {path}")
 
 
 def _others(bundle: Bundle, ask: Ask, **options: object) -> list[str]:

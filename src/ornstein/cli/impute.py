@@ -55,13 +55,15 @@ def fill(bundle: Bundle, path: Path, ask: Ask, folder: Path, as_json: bool, quie
 
 
 def many(path: Path, bundle: Bundle) -> bool:
-    """Whether an .npy holds a batch of items and not a single one.
+    """Whether a file holds a batch of items, as every table does, and not a single one.
 
     Raises:
-        DataError: it holds no numbers.
+        DataError: an .npy holds no numbers.
     """
     from ornstein.data.one import load_numbers
 
+    if path.suffix.lower() in TABLES:
+        return True
     shape = load_numbers(path).shape
     return len(shape) == len(bundle.shape) + 1 and shape[1:] == bundle.shape
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -33,7 +34,8 @@ def command(metric: str, free: tuple[str, ...], markdown: bool, runs: Path, as_j
         click.echo(to_json(found))
         return
     if not found.tables:
-        click.echo(f"nothing was measured in {runs}/ yet: ornstein evaluate RUN")
+        where = "" if runs == Path("runs") else f" --runs {quote(str(runs))}"
+        click.echo(f"nothing was measured in {runs}/ yet: ornstein evaluate RUN{where}")
     columns = [metric, *(name for name in SHOWN if name != metric)]
     for table in found.tables:
         lines = cells(table, found.free, columns)

@@ -50,8 +50,7 @@ FILM_MOMENTS = 60
 @click.option(
     "--noise",
     type=Amount(0, 1, whole=False),
-    default=NOISE,
-    show_default=True,
+    show_default=f"{NOISE:g}",
     help="With --then: put on what is made larger, to forgive its faults.",
 )
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
@@ -69,7 +68,7 @@ def command(
     seed: int,
     larger: str | None,
     then_steps: int | None,
-    noise: float,
+    noise: float | None,
     film: bool,
     out: Path | None,
     batch: int | None,
@@ -87,8 +86,8 @@ def command(
     from ornstein.cli.walks import check_names, opened
 
     check_names(asked())
-    if larger is None and then_steps is not None:
-        raise UsageError("--then-steps are of the model that makes them larger: --then MODEL.")
+    if larger is None:
+        _check_alone(then_steps, noise)
     from ornstein.cli.places import label_from, output_folder
     from ornstein.cli.progress import Count
     from ornstein.data.lowered import LOW
@@ -97,13 +96,7 @@ def command(
     bundle = opened(target, runs)
     above = None if larger is None else opened(larger, runs)
     if bundle.upscales and LOW not in said():
-        warnings.warn(
-            f"this model makes items {bundle.upscales} times larger than what it is given, which "
-            f"is nothing here; say --cond {LOW}=PICTURE, or ornstein edit {target} PICTURE "
-            f"--upscale {bundle.upscales}.",
-            OrnsteinWarning,
-            stacklevel=2,
-        )
+        _warn_of_nothing_to_enlarge(target, bundle.upscales)
     with Count("sampling", shown=not as_json and not quiet) as counted:
         made = bundle.sample(
             count,
@@ -116,8 +109,9 @@ def command(
     base, label = made, label_of(made)
     if above is not None:
         way = above.how(steps=then_steps)
-        made = cascade(above, base, noise=noise, sampler=way)
-        more = "" if noise == NOISE else f"noise-{noise:g}"
+        put = NOISE if noise is None else noise
+        made = cascade(above, base, noise=put, sampler=way)
+        more = "" if put == NOISE else f"noise-{put:g}"
         label = label_from(label, f"then-{Path(str(larger)).stem}", then_steps, more)
     folder = output_folder(target, runs, label, out)
     files = {"items": made.save(folder)[0].parent, "grid": made.save_sheet(folder / "grid.png")}
@@ -126,14 +120,7 @@ def command(
     if film:
         files["film"] = write_film(bundle, base, folder / "film.webp")
     if as_json:
-        facts = {
-            "files": {kind: str(path) for kind, path in files.items()},
-            "count": len(made),
-            "settings": made.settings,
-            "evaluations": made.evaluations,
-            "seconds": round(made.seconds, 3),
-        }
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps(facts_of(made, files)))
     elif not quiet:
         for line in told(made, files):
             click.echo(line)
@@ -143,6 +130,41 @@ def command(
             click.echo(
                 f"measured   misfit to the small ones: {misfit(made.items, base.items):.4g}"
             )
+
+
+def _check_alone(then_steps: int | None, noise: float | None) -> None:
+    """Refuse what says nothing where no second model is.
+
+    Raises:
+        UsageError: something of a second model was asked for.
+    """
+    if then_steps is not None:
+        raise UsageError("--then-steps are of the model that makes them larger: --then MODEL.")
+    if noise is not None:
+        raise UsageError("--noise is put on what a second model makes larger: --then MODEL.")
+
+
+def _warn_of_nothing_to_enlarge(target: str, times: int) -> None:
+    """Say that a model which upscales was given nothing, and what to type."""
+    from ornstein.data.lowered import LOW
+
+    warnings.warn(
+        f"this model makes items {times} times larger than what it is given, which is nothing "
+        f"here; say --cond {LOW}=PICTURE, or ornstein edit {target} PICTURE --upscale {times}.",
+        OrnsteinWarning,
+        stacklevel=3,
+    )
+
+
+def facts_of(made: Samples, files: Mapping[str, Path]) -> dict[str, Any]:
+    """What was made, for ``--json``."""
+    return {
+        "files": {kind: str(path) for kind, path in files.items()},
+        "count": len(made),
+        "settings": made.settings,
+        "evaluations": made.evaluations,
+        "seconds": round(made.seconds, 3),
+    }
 
 
 def label_of(made: Samples) -> str:

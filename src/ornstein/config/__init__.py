@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from ornstein.config.about import Field, fields
+from ornstein.config.learnt import DataSettings, ModelSettings, NetSettings, ObjectiveSettings
 from ornstein.config.resolve import RECIPES, Resolved, load_config, recipe_about, resolve
-from ornstein.config.schema import (
-    Config,
-    DataSettings,
-    ModelSettings,
-    NetSettings,
-    ObjectiveSettings,
-    SampleSettings,
-    TrainSettings,
-)
+from ornstein.config.schema import Config
 from ornstein.config.toml import to_toml
+from ornstein.config.trained import SampleSettings, TrainSettings
 
 __all__ = [
     "RECIPES",

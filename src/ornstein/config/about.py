@@ -11,7 +11,8 @@ from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
 from ornstein.config.kinds import AUTO, Choice, Said
-from ornstein.config.schema import Config, Section
+from ornstein.config.schema import Config
+from ornstein.config.section import Section
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from ornstein.config.about import Field, fields
 from ornstein.config.kinds import AUTO
-from ornstein.config.schema import LENGTHS, Config
+from ornstein.config.schema import Config
 from ornstein.config.toml import parse_toml, read_toml
+from ornstein.config.trained import LENGTHS
 from ornstein.errors import ConfigError, near
 
 _FOLDER = resources.files("ornstein") / "recipes"

@@ -49,7 +49,8 @@ def orthogonal(update: Tensor) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        inner = torch.baddbmm(square, square, square, beta=b, alpha=c)  # b S + c S S
+        x = torch.baddbmm(x, inner, x, beta=a)
     made: Tensor = x.mT if tall else x
     return made
 
