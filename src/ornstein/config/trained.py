@@ -60,7 +60,7 @@ class TrainSettings(Section):
         "auto takes Muon for all but the MLP.",
     )
     matrix_rate: Annotated[float, Field(gt=0, le=10)] = Field(
-        default=0.02, description="Peak rate of Muon."
+        default=0.01, description="Peak rate of Muon."
     )
     learning_rate: Annotated[Annotated[float, Field(gt=0, le=10)] | None, Auto] = Field(
         default=None, description="Peak rate of AdamW; auto follows from net and batch."

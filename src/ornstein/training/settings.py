@@ -42,7 +42,7 @@ class Settings:
     shard: bool = False
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
-    matrix_rate: float = 0.02
+    matrix_rate: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float = 1.0
