@@ -50,8 +50,7 @@ FILM_MOMENTS = 60
 @click.option(
     "--noise",
     type=Amount(0, 1, whole=False),
-    show_default=f"{NOISE:g}",
-    help="With --then: put on what is made larger, to forgive its faults.",
+    help=f"With --then: put on what is made larger, to forgive its faults; {NOISE:g} by itself.",
 )
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
 @click.option(
