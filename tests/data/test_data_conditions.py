@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from PIL import Image
 
 from ornstein.data import Dataset, open_data, report
 from ornstein.data.conditions import Declared, as_known
+from ornstein.data.listing import Listing
+from ornstein.data.metadata import read_metadata
 from ornstein.errors import DataError
 
 HEAD = "file_name,age,colour,tags,low,serial,caption,same"
@@ -217,12 +220,76 @@ def test_a_table_that_cannot_be_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def crowd(tmp_path: Path) -> Path:
+    """Six hundred pictures, more than are handled at a time; one is damaged."""
+    for k in range(600):
+        picture(tmp_path / f"{k:03}.png", 40 + k % 200, 4)
+    (tmp_path / "007.png").write_bytes(b"\x89PNG")
+    return tmp_path
+
+
+def test_an_item_has_the_cells_of_its_own_line_wherever_that_stands(crowd: Path) -> None:
+    """Columns may begin and end anywhere; a line of a picture that is not used says nothing."""
+    order = np.random.default_rng(0).permutation(np.arange(3, 600))
+    rows = []
+    for place, k in enumerate(order.tolist()):
+        row: dict[str, object] = {"file_name": f"./{k:03}.png", "sort": f"sort {k % 7}"}
+        row |= {"early": k / 4} if place < 100 else {}
+        row |= {"late": [k / 4, -k]} if place >= 550 else {}
+        row |= {"tags": [f"tag {k % 5}"]} if place % 3 else {"tags": None}
+        rows.append(json.dumps(row | ({"sort": "of none"} if k == 7 else {})))
+    (crowd / "metadata.jsonl").write_text("\n".join(rows))
+    data = open_data(crowd)
+    assert named(data) == {"sort": "class", "early": "numbers", "tags": "tags", "late": "numbers"}
+    assert any(note.startswith("3 pictures are not in") for note in data.notes)
+    told = {condition.name: condition for condition in data.conditions}
+    assert told["sort"].names == tuple(f"sort {k}" for k in range(7))
+    for item, name in enumerate(data.names):
+        k = int(name[:3])
+        place = order.tolist().index(k) if k >= 3 else -1
+        truth = {"sort": k % 7 if k >= 3 else None,
+                 "early": [k / 4] if 0 <= place < 100 else None,
+                 "tags": np.eye(5)[k % 5].tolist() if place > 0 and place % 3 else None,
+                 "late": [k / 4, -k] if place >= 550 else None}  # fmt: skip
+        found = {n: c.values[item].tolist() if c.said[item] else None for n, c in told.items()}
+        assert found == truth, name
+
+
+def test_r30_the_table_beside_a_million_pictures_is_not_held_in_memory(tmp_path: Path) -> None:
+    """What grows are arrays of numbers; lists and dicts of the cells took 900 bytes a line."""
+
+    def most(count: int) -> int:
+        files = Listing(str(tmp_path))
+        insert = "INSERT INTO files VALUES (?, 1, '0', ?, 0)"
+        files.base.executemany(insert, ((f"{k:06}.png".encode(), k) for k in range(count)))
+        rows = (f"{k:06}.png,{k % 20} dogs,{k % 99},,text {k}\n" for k in range(count))
+        with (tmp_path / "metadata.csv").open("w") as file:
+            file.writelines(["file_name,sort,size,gaps,caption\n", *rows])
+        tracemalloc.start()
+        table = read_metadata(tmp_path, files)
+        assert table is not None
+        files.keep(None)
+        told, _ = table.conditions(lambda paths: (np.empty(0), np.empty(0)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert [(c.name, len(c.values)) for c in told] == [("sort", count), ("size", count)]
+        return peak
+
+    _, few, many = map(most, (1_000, 1_000, 7_000))  # the first makes what stays anyway
+    assert many - few < 6_000 * 60
+
+
 def test_two_tables_or_lines_that_are_no_json_are_refused(folder: Path) -> None:
     (folder / "metadata.jsonl").write_text('{"file_name": "00.png"}\n')
     with pytest.raises(DataError, match="leave one of them"):
         open_data(folder)
     (folder / "metadata.csv").unlink()
-    for line, words in (("{", "line 2 is no JSON"), ('{"a": {}}', "line 2 must be a JSON object")):
+    for line, words in (
+        ("{", "line 2 is no JSON"),
+        ("\n[", "line 3 is no JSON"),
+        ('{"a": {}}', "line 2 must be a JSON object"),
+    ):
         (folder / "metadata.jsonl").write_text('{"file_name": "00.png"}\n' + line)
         with pytest.raises(DataError, match=words):
             open_data(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -66,6 +67,36 @@ def test_commas_between_digits_are_decimal_where_semicolons_are_as_even(tmp_path
     text = read_text(path)
     assert (text.style.separator, text.header) == (";", None)
     assert text.rows == [["1,5", "2,5"], ["3,5", "4,5"], ["5,25", "6,75"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_a_letter_is_the_same_wherever_it_stands_in_a_long_file(
+    encoding: str, tmp_path: Path
+) -> None:
+    """A file is read piece by piece, and no piece ends where a letter does."""
+    path = tmp_path / "long.csv"
+    for shift in "x", "xx":
+        rows = [[f"{shift}é", "é" * 300], *([f"ü{k}", "é" * 300] for k in range(500))]
+        path.write_bytes("\r\n".join(map(",".join, rows)).encode(encoding))
+        text = read_text(path)
+        assert [list(text.header or ()), *text.rows] == rows
+        assert text.style.newline == "\r\n"
+
+
+@pytest.mark.parametrize("begins", ["a,b\n", "a,é\n"])
+def test_a_nul_byte_far_down_is_seen(begins: str, tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_bytes(begins.encode("latin-1") + b"1,2\n" * 50_000 + b"1,\0\n")
+    with pytest.raises(DataError, match="NUL bytes"):
+        read_text(path)
+
+
+def test_a_table_may_come_through_a_pipe(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as file:
+        file.write(PLAIN.encode())
+    assert read_text(Path(f"/dev/fd/{reader}")).rows[0] == ["5", "1.25"]
+    os.close(reader)
 
 
 def test_days_come_first_where_months_could_as_well(opened: Open) -> None:

@@ -159,8 +159,9 @@ class Condition:
         return self.declared.names
 
     def at(self, kept: np.ndarray) -> Condition:
-        """The condition of some of the items."""
-        return replace(self, values=np.take(self.values, kept, axis=0), said=self.said[kept])
+        """The condition of some of the items; at -1 nothing is said."""
+        values, said = np.take(self.values, kept, axis=0), self.said[kept] & (kept >= 0)
+        return replace(self, values=values, said=said)
 
     def batch(self, indices: np.ndarray) -> Tensor:
         """What the items at ``indices`` say, as a network takes it; see ``Declared.null``."""
@@ -212,10 +213,10 @@ def coded(values: np.ndarray, name: str, said: np.ndarray | None = None) -> Cond
     """
     table = values[:, None] if values.ndim == 1 else values
     if table.dtype != np.uint8 or table.ndim == 2:
-        table = table.astype(np.float64 if table.ndim == 2 else np.float32)
+        table = table.astype(np.float64 if table.ndim == 2 else np.float32, copy=False)
     finite = np.isfinite(table).reshape(len(table), -1).all(axis=1)
     heard = finite if said is None else finite & said
-    table = np.where(heard.reshape(-1, *(1,) * (table.ndim - 1)), table, 0).astype(table.dtype)
+    table = np.where(heard.reshape(-1, *(1,) * (table.ndim - 1)), table, table.dtype.type(0))
     shape = tuple(int(n) for n in table.shape[1:])
     blank = Coding((0.0,) * shape[0], (1.0,) * shape[0], _AXES[len(shape)])
     kind, each = ("numbers", (0.0,) * shape[0]) if len(shape) == 1 else ("picture", ())

@@ -29,7 +29,7 @@ from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
 from ornstein.data.decode import GREY_MODES, Bad, decode, head, quiet
 from ornstein.data.facts import classes_of, median, notes_of, tally
 from ornstein.data.listing import Listing
-from ornstein.data.metadata import Metadata, read_metadata
+from ornstein.data.metadata import Metadata, Paths, read_metadata
 from ornstein.data.pixels import Size
 from ornstein.data.walk import shown
 from ornstein.errors import DataError
@@ -67,9 +67,6 @@ def _open(
     else:
         listing = Listing.below(str(root), place, partial(progress or _nobody, 0, 0))
     table = None if single else read_metadata(root, listing)
-    if table is not None:
-        aside = {table.path.name.encode(), *(file.relative for file in table.aside.values())}
-        listing.drop(aside - set(table.rows))
     items, notes = _read(listing, size, progress)
     if not len(items):
         raise DataError(_nothing(root, listing.left_out, single))
@@ -94,19 +91,17 @@ def _conditions(
     labels, classes, notes = classes_of(used)
     told: list[Condition] = []
     if table is not None:
-        pictures: dict[str, np.ndarray] = {}
-        for column in table.columns_of_pictures():
-            paths = {table.aside[cell].relative for cell in column}
-            listing = Listing.of(str(root), paths)
-            items, _ = _read(listing, None, None)
-            place = {path: k for k, path in enumerate(listing.used)}
-            found = {cell: place.get(table.aside[cell].relative) for cell in column}
-            pictures.update({cell: items[k] for cell, k in found.items() if k is not None})
-        told, more = table.conditions(used, pictures)
+        told, more = table.conditions(partial(_draw, root))
         notes = [*notes, *more]
     if labels is not None and CLASS not in [condition.name for condition in told]:
         told = [labelled(labels, classes), *told]
     return told, notes
+
+
+def _draw(root: Path, paths: Paths) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of some paths, and the index of each path among them, -1 for none."""
+    listing = Listing.of(str(root), (path for path in paths() if path is not None))
+    return _read(listing, None, None)[0], listing.places(paths())
 
 
 def _read(

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
+import numpy as np
+
 from ornstein.data.dataset import Refused
 from ornstein.data.decode import Bad, Head
 from ornstein.data.pixels import Size
@@ -39,6 +41,14 @@ CREATE TABLE left_out AS SELECT path, reason FROM (
     SELECT 0 AS last, counts, path, reason FROM kept.refused
     UNION ALL SELECT 1, 0, path, reason FROM passed
 ) ORDER BY last, counts DESC, path;
+"""
+ASKED = """
+DROP TABLE IF EXISTS asked;
+CREATE TABLE asked (path BLOB);
+"""
+PLACES = """
+SELECT ifnull(used.rowid, 0) - 1 FROM asked LEFT JOIN kept.used AS used USING (path)
+ORDER BY asked.rowid
 """
 T = TypeVar("T")
 
@@ -104,12 +114,12 @@ class Listing:
 
     @classmethod
     def of(cls, root: str, paths: Iterable[bytes], place: str = "") -> Listing:
-        """List some files of a folder."""
+        """List some files of a folder, each once."""
         listing = cls(root, place)
         for path in paths:
             status = Path(root, os.fsdecode(path)).stat()
             row = (path, status.st_size, str(status.st_mtime_ns))
-            listing.ask("INSERT INTO files VALUES (?, ?, ?, NULL, 0)", *row)
+            listing.ask("INSERT OR IGNORE INTO files VALUES (?, ?, ?, NULL, 0)", *row)
         return listing
 
     def ask(self, query: str, *values: object) -> sqlite3.Cursor:
@@ -206,6 +216,12 @@ class Listing:
     def _used(self, make: Callable[[bytes], T]) -> Rows[T]:
         query = "SELECT path FROM kept.used WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
         return Rows(self, query, self.one("SELECT count(*) FROM kept.used"), make)
+
+    def places(self, paths: Iterable[bytes | None]) -> np.ndarray:
+        """Index of each path among the pictures, -1 for one that is none of them."""
+        self.base.executescript(ASKED)
+        self.base.executemany("INSERT INTO asked VALUES (?)", ((path,) for path in paths))
+        return np.fromiter((k for (k,) in self.ask(PLACES)), np.int64)
 
     @property
     def bad(self) -> Rows[Refused]:

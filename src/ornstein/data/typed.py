@@ -4,11 +4,15 @@ tags      lists of texts, or texts such as red|round
 numbers   every cell is a number, or a list of as many numbers
 class     texts, at most half as many different ones as cells; also true and false
 left out  a note says why: texts that all differ, numbers of rows, one value for all
+
+Cells are read several times, and none is kept: a million of them may be on disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
 
 import numpy as np
 
@@ -20,9 +24,11 @@ Cell = str | float | bool | list[str | float] | None
 
 MOST_TAGS = 1_000
 WRONG = 0.1  # share of cells that are no numbers up to which a column is meant to be numbers
+SAME = "it says the same of every item"
+_PIECE = 1 << 16  # texts compared at a time
 
 
-def typed(name: str, cells: Sequence[Cell], at: Callable[[int], str]) -> Condition | str:
+def typed(name: str, cells: Iterable[Cell], at: Callable[[int], str]) -> Condition | str:
     """The condition that a column is, or why it is none.
 
     Args:
@@ -33,47 +39,55 @@ def typed(name: str, cells: Sequence[Cell], at: Callable[[int], str]) -> Conditi
     Raises:
         DataError: a cell is no number in a column of numbers.
     """
-    said = np.array([cell is not None for cell in cells])
-    told = [cell for cell in cells if cell is not None]
+    told = sum(cell is not None for cell in cells)
     if not told:
         return "it says nothing"
-    if any(_is_tags(cell) for cell in told):
-        return _tags(name, cells, said)
-    numbers = [_number(cell) for cell in cells]
-    wrong = len(told) - sum(number is not None for number in numbers)
+    if any(map(_is_tags, cells)):
+        return _tags(name, cells)
+    wrong = told - sum(_number(cell) is not None for cell in cells)
     if wrong == 0:
-        return _numbers(name, numbers)
-    if wrong <= WRONG * len(told):
-        k = next(k for k, n in enumerate(numbers) if n is None and cells[k] is not None)
+        return _numbers(name, cells)
+    if wrong <= WRONG * told:
+        k, cell = next(
+            (k, cell) for k, cell in enumerate(cells) if cell is not None and _number(cell) is None
+        )
         raise DataError(
-            f"{at(k)}: '{name}' is {cells[k]!r}, which is no number as in the other lines; mend "
+            f"{at(k)}: '{name}' is {cell!r}, which is no number as in the other lines; mend "
             "it or leave the cell empty."
         )
-    return named(name, cells)
+    return _class(name, cells)
 
 
-def drawn(name: str, cells: Sequence[Cell], pictures: Mapping[str, np.ndarray]) -> Condition | str:
-    """The condition of pictures that a column names; those that could not be read say nothing."""
-    found = [pictures.get(str(cell)) for cell in cells]
-    blank = next((picture for picture in found if picture is not None), None)
-    if blank is None:
+def drawn(name: str, pictures: np.ndarray, index: np.ndarray) -> Condition | str:
+    """The condition of pictures that a column names.
+
+    Args:
+        name: Of the column.
+        pictures: All of them, (M, C, H, W).
+        index: Which of them each item has, (N,); -1 for none, such as one that cannot be read.
+    """
+    if bool((index < 0).all()):
         return "none of its pictures can be used"
-    values = np.stack([np.zeros_like(blank) if picture is None else picture for picture in found])
-    return coded(values, name, np.array([picture is not None for picture in found]))
+    return coded(np.take(pictures, index, axis=0), name, index >= 0)
 
 
-def named(name: str, cells: Sequence[Cell]) -> Condition | str:
+def named(name: str, cells: Iterable[Cell]) -> Condition | str:
     """A column of texts and truths: tags where one of them is such, else classes."""
-    if any(_is_tags(cell) for cell in cells):
-        return _tags(name, cells, np.array([cell is not None for cell in cells]))
-    return _class(name, [None if cell is None else _text(cell) for cell in cells])
+    return (_tags if any(map(_is_tags, cells)) else _class)(name, cells)
 
 
 def counted(name: str, table: np.ndarray) -> Condition | str:
-    """Numbers, (N,) or (N, count); what is not finite says nothing."""
+    """Numbers, (N,) or (N, count); what is not finite says nothing, nor the rest of its row."""
     rows = table.astype(np.float64).reshape(len(table), -1)
-    cells = [row.tolist() if np.isfinite(row).all() else None for row in rows]
-    return _numbers(name, cells) if any(cells) else "it says nothing"
+    told = rows[np.isfinite(rows).all(axis=1)]
+    if not told.size:
+        return "it says nothing"
+    if np.ptp(told, axis=0).max() == 0:
+        return SAME
+    flat = np.sort(told[:, 0])
+    if rows.shape[1] == 1 and len(flat) > 2 and bool((np.diff(flat) == 1).all()):
+        return "it numbers the rows"
+    return coded(rows, name)
 
 
 def _is_tags(cell: Cell) -> bool:
@@ -86,49 +100,65 @@ def _text(cell: Cell) -> str:
 
 
 def _number(cell: Cell) -> list[float] | None:
-    if isinstance(cell, bool):
+    if cell is None or isinstance(cell, bool):
         return None
     try:
-        numbers = [float(n) for n in (cell if isinstance(cell, list) else [cell])]  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        numbers = [float(n) for n in (cell if isinstance(cell, list) else [cell])]
+    except (ValueError, OverflowError):
         return None
-    return numbers if numbers and np.isfinite(numbers).all() else None
+    return numbers if numbers and all(map(math.isfinite, numbers)) else None
 
 
-def _numbers(name: str, numbers: list[list[float] | None]) -> Condition | str:
-    told = [row for row in numbers if row is not None]
-    width = len(told[0])
-    if any(len(row) != width for row in told):
+def _numbers(name: str, cells: Iterable[Cell]) -> Condition | str:
+    widths = {len(row) for row in map(_number, cells) if row is not None}
+    if len(widths) > 1:
         return "its lists have different lengths"
-    table = np.array([[np.nan] * width if row is None else row for row in numbers])
-    flat = np.sort(np.array(told)[:, 0])
-    if np.ptp(np.array(told), axis=0).max() == 0:
-        return "it says the same of every item"
-    if width == 1 and len(flat) > 2 and bool((np.diff(flat) == 1).all()):
-        return "it numbers the rows"
-    return coded(table, name)
+    (width,) = widths
+    gap = [math.nan] * width
+    flat = np.fromiter(chain.from_iterable(_number(c) or gap for c in cells), np.float64)
+    return counted(name, flat.reshape(-1, width))
 
 
-def _tags(name: str, cells: Sequence[Cell], said: np.ndarray) -> Condition | str:
-    sets = [
-        {str(c).strip() for c in (cell if isinstance(cell, list) else str(cell).split("|"))} - {""}
-        if cell is not None
-        else set()
-        for cell in cells
-    ]
-    names = sorted(set().union(*sets))
-    if not 0 < len(names) <= MOST_TAGS:
-        return f"it has {len(names):,} tags, and there may be 1 to {MOST_TAGS:,}"
-    values = np.array([[tag in row for tag in names] for row in sets])
+def _different(texts: Iterable[str]) -> int:
+    """How many different ones there are; of each, eight bytes are kept.
+
+    Two of a million texts have the same hash, and count as one, once in thirty million tables.
+    """
+    hashes, known = map(hash, texts), np.empty(0, np.int64)
+    while len(part := np.fromiter(islice(hashes, _PIECE), np.int64)):
+        known = np.union1d(known, part)
+    return len(known)
+
+
+def _tags_of(cell: Cell) -> set[str]:
+    if cell is None:
+        return set()
+    return {str(c).strip() for c in (cell if isinstance(cell, list) else str(cell).split("|"))} - {
+        ""
+    }
+
+
+def _tags(name: str, cells: Iterable[Cell]) -> Condition | str:
+    many = _different(tag for cell in cells for tag in _tags_of(cell))
+    if not 0 < many <= MOST_TAGS:
+        return f"it has {many:,} tags, and there may be 1 to {MOST_TAGS:,}"
+    names = sorted({tag for cell in cells for tag in _tags_of(cell)})
+    place = {tag: k for k, tag in enumerate(names)}
+    said = np.fromiter((cell is not None for cell in cells), bool)
+    values = np.zeros((len(said), many), dtype=bool)
+    for k, cell in enumerate(cells):
+        values[k, [place[tag] for tag in _tags_of(cell)]] = True
     return tagged(values, names, said, name)
 
 
-def _class(name: str, texts: list[str | None]) -> Condition | str:
-    told = [text for text in texts if text is not None]
-    names = sorted(set(told))
-    if len(names) == 1:
-        return "it says the same of every item"
-    if 2 * len(names) > len(told):
-        return f"{len(names):,} different texts in {len(told):,} cells are no classes"
-    index = {text: k for k, text in enumerate(names)}
-    return labelled(np.array([-1 if t is None else index[t] for t in texts]), names, name)
+def _class(name: str, cells: Iterable[Cell]) -> Condition | str:
+    told = sum(cell is not None for cell in cells)
+    many = _different(_text(cell) for cell in cells if cell is not None)
+    if many == 1:
+        return SAME
+    if 2 * many > told:
+        return f"{many:,} different texts in {told:,} cells are no classes"
+    names = sorted({_text(cell) for cell in cells if cell is not None})
+    place = {text: k for k, text in enumerate(names)}
+    labels = (-1 if cell is None else place[_text(cell)] for cell in cells)
+    return labelled(np.fromiter(labels, np.int64), names, name)

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ornstein.errors import DataError
 
-MISSING = frozenset(
-    (
-        "",
-        "NA",
-        "N/A",
-        "n/a",
-        "#N/A",
-        "<NA>",
-        "NaN",
-        "nan",
-        "NAN",
-        "-nan",
-        "NULL",
-        "null",
-        "None",
-        "?",
-    )
-)  # texts of a cell that say that nothing is known
+_GAPS = "NA N/A n/a #N/A <NA> NaN nan NAN -nan NULL null None ?"
+MISSING = frozenset(("", *_GAPS.split()))  # texts of a cell that say that nothing is known
 _SEPARATORS = ",;\t|"
 _LONGEST = 1 << 20  # characters of a cell
+_PIECE = 1 << 16  # bytes or characters that are looked at together
 
 
 @dataclass(frozen=True)
@@ -74,42 +62,74 @@ class Text:
         """Number of columns."""
         return len(self.header or self.rows[0])
 
-    def columns(self) -> list[list[str]]:
-        """Cells of each column."""
-        return [list(cells) for cells in zip(*self.rows, strict=True)]
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """A file that is read line by line.
+
+    Attributes:
+        header: Names of the columns; None where the first line holds numbers.
+        rows: Number of each line, from 1, and its cells, blank ones around them taken off.
+        style: How it was written.
+    """
+
+    header: tuple[str, ...] | None
+    rows: Iterator[tuple[int, list[str]]]
+    style: Style
 
 
 def read_text(path: Path) -> Text:
-    """Read a CSV file: UTF-8 or, failing that, Latin-1; any usual separator and line end.
+    """Read a CSV file into memory, see :func:`open_lines`.
 
     Raises:
         DataError: it cannot be read, is empty, or a line has too few or many cells.
     """
+    with open_lines(path) as found:
+        body = list(found.rows)
+    rows, lines = [cells for _, cells in body], [line for line, _ in body]
+    return Text(path, found.header, rows, lines, found.style)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be read.
+
+    Raises:
+        DataError: it cannot be opened, or not be read to its end.
+    """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
-    text = _decoded(raw, path)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    style = Style(_separator(text), newline)
-    listed = list(_rows(text, style.separator, path))
-    if not listed:
-        raise DataError(
-            f"'{path}' is empty; a table has a line of names, then a line for each row."
-        )
-    plain = all(_numeric(cell) for cell in listed[0][1]) and not _counts(listed[0][1])
-    header = None if plain else _header(listed[0][1], path)
-    body = listed if header is None else listed[1:]
-    width = len(listed[0][1])
-    for line, cells in body:
-        if len(cells) != width:
-            raise DataError(
-                f"'{path}' line {line} has {len(cells)} cells, but the first line has {width}; "
-                "mend that line (a cell that holds the separator needs quotes)."
-            )
-    if not body:
-        raise DataError(f"'{path}' has a line of names and no rows; add a line for each row.")
-    return Text(path, header, [cells for _, cells in body], [line for line, _ in body], style)
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[Lines]:
+    """Open a CSV file: UTF-8 or, failing that, Latin-1; any usual separator and line end.
+
+    Raises:
+        DataError: it cannot be read or is empty; while rows are read, one has too few or many
+            cells.
+    """
+    with opened(path) as found:
+        file = found if found.seekable() else io.BytesIO(found.read())
+        encoding = _encoding(file, path)
+        file.seek(0)
+        with io.TextIOWrapper(file, encoding, "replace", newline="") as text:
+            begins = text.read(_PIECE)
+            text.seek(0)
+            style = Style(_separator(begins), "\r\n" if "\r\n" in begins else "\n")
+            rows = _rows(text, style.separator, path)
+            first = next(rows, None)
+            if first is None:
+                raise DataError(
+                    f"'{path}' is empty; a table has a line of names, then a line for each row."
+                )
+            plain = all(map(_numeric, first[1])) and not _counts(first[1])
+            header = None if plain else _header(first[1], path)
+            body = chain([first], rows) if plain else rows
+            yield Lines(header, _even(body, len(first[1]), path), style)
 
 
 def missing(text: str) -> bool:
@@ -125,20 +145,32 @@ def write_text(style: Style, header: Sequence[str], rows: Sequence[Sequence[str]
     return file.getvalue().encode()
 
 
-def _decoded(raw: bytes, path: Path) -> str:
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16", "replace")
-    if b"\0" in raw:
-        raise DataError(f"'{path}' is no text: it holds NUL bytes; export the table as CSV.")
+def _encoding(file: BinaryIO, path: Path) -> str:
+    """How a text is written; all of it is tried, so that no later line is a surprise."""
+    if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    pieces = _pieces(file, path)
     try:
-        return raw.decode("utf-8-sig")
+        for _ in codecs.iterdecode(pieces, "utf-8-sig"):
+            pass
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        for _ in pieces:
+            pass
+        return "latin-1"
+    return "utf-8-sig"
+
+
+def _pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(_PIECE):
+        if b"\0" in piece:
+            raise DataError(f"'{path}' is no text: it holds NUL bytes; export the table as CSV.")
+        yield piece
 
 
 def _separator(text: str) -> str:
     """The separator that the first lines agree on best: as often in each, and not in quotes."""
-    lines = [line for line in text[: 1 << 16].splitlines()[:50] if line.strip()]
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
     bare = [part for part in ("".join(line.split('"')[::2]) for line in lines) if part]
 
     def votes(mark: str) -> tuple[int, bool, int]:
@@ -150,10 +182,10 @@ def _separator(text: str) -> str:
     return best if votes(best)[0] else ","
 
 
-def _rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: Iterable[str], separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every line that is not blank."""
     csv.field_size_limit(_LONGEST)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.reader(text, delimiter=separator)
     begins = 1
     try:
         for cells in reader:
@@ -165,6 +197,22 @@ def _rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str
             f"'{path}' line {reader.line_num} cannot be read as CSV: {error}; look for a quote "
             "that is not closed."
         ) from error
+
+
+def _even(
+    rows: Iterator[tuple[int, list[str]]], width: int, path: Path
+) -> Iterator[tuple[int, list[str]]]:
+    """The same rows, as long as each has as many cells; there is one at least."""
+    line = 0
+    for line, cells in rows:
+        if len(cells) != width:
+            raise DataError(
+                f"'{path}' line {line} has {len(cells)} cells, but the first line has {width}; "
+                "mend that line (a cell that holds the separator needs quotes)."
+            )
+        yield line, cells
+    if not line:
+        raise DataError(f"'{path}' has a line of names and no rows; add a line for each row.")
 
 
 def _numeric(cell: str) -> bool:
