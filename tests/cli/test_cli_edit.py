@@ -17,6 +17,7 @@ from ornstein.data.coding import Coding
 from ornstein.data.conditions import class_of
 from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, settled, vary
 from ornstein.errors import UsageError
+from ornstein.guide import Guide
 from ornstein.model import Model
 from ornstein.nets import MLP, UNet
 from ornstein.nets.conditions import of_classes
@@ -283,13 +284,63 @@ def test_edits_of_other_settings_go_to_another_folder(
                      "--schedule vp"):  # fmt: skip
             words = ["edit", "m.safetensors", picture, *of.split(), *more.split(), "--quiet"]
             assert guarded(cli, words) == 0
-    names = {path.name for path in Path().glob("m-*")}
+    names = {path.name[:-7] for path in Path().glob("m-*")}  # without the mark of what is in it
     assert len(names) == 2 * 6  # what is as it would be anyway makes no name longer
     assert {"m-edit-whole-strength-0.5-auto-seed0", "m-fill-gaps-auto-seed0"} <= names
     for more in ("", "--width 3", "--spoil"):
         words = ["edit", "m.safetensors", "whole.npy", "--operator", "blur", "--quiet"]
         assert guarded(cli, [*words, *more.split()]) == 0
     assert len(list(Path().glob("m-edit-whole-operator-*"))) == 3
+
+
+def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_others_edits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ornstein.cli.app import cli
+    from ornstein.cli.faults import guarded
+
+    monkeypatch.chdir(tmp_path)
+    picture_model().save("m.safetensors")
+    for k, name in enumerate(("wild", "mutant")):
+        Path(name).mkdir()
+        write(Path(name, "cell.png"), picture((3, 8, 12), k))
+        words = ["edit", "m.safetensors", f"{name}/cell.png", "--strength", "0.5", "-n", "1"]
+        assert guarded(cli, [*words, "--quiet"]) == 0
+        assert guarded(cli, [*words, "--quiet"]) == 0  # the same goes to the same place
+    assert len(list(Path().glob("m-edit-cell-*"))) == 2
+
+
+def test_a_mask_of_another_form_than_its_picture_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both are cropped at the centre, so it would hide another part than was painted."""
+    from ornstein.cli.app import cli
+    from ornstein.cli.faults import guarded
+
+    monkeypatch.chdir(tmp_path)
+    picture_model().save("m.safetensors")
+    write(Path("cat.png"), picture((3, 30, 40)))
+    for height, width, code in ((30, 40, 0), (45, 60, 0), (8, 12, 0), (40, 30, 2), (30, 30, 2)):
+        left = np.where(np.arange(width) < width // 3, 255, 0).astype(np.uint8)
+        write(Path("mask.png"), left * np.ones((1, height, 1), np.uint8))
+        words = ["edit", "m.safetensors", "cat.png", "--mask", "mask.png", "-n", "1", "--quiet"]
+        assert guarded(cli, words) == code, (height, width)
+    assert "the mask is 30x30, the picture 40x30; give" in capsys.readouterr().err
+
+
+def test_an_edit_tells_the_manner_of_its_guidance() -> None:
+    bundle = picture_model(classes=("a", "b"))
+    way = dataclasses.replace(bundle.how(steps=2, guidance=2.0), guide=Guide(low=0.3, high=3.0))
+    made = vary(bundle, picture((3, 8, 12)), 0.5, Ask(1, sampler=way, class_name="a")).samples
+    assert made.settings["guide"] == {"kind": "cfg", "low": 0.3, "high": 3.0, "rescale": 0.0}
+    assert (made.settings["guidance"], made.settings["schedule"]) == (2.0, "edm")
+
+
+def test_names_in_other_scripts_make_other_labels() -> None:
+    from ornstein.cli.places import label_from
+
+    assert len({label_from("seed0", name) for name in ("猫", "犬", "a|b", "a/b", "a b")}) == 5
+    assert label_from("seed0", "wild type", 4) == "seed0-wild_type-4"
 
 
 def test_a_label_that_is_too_long_still_tells_settings_apart() -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from ornstein.bundle import Bundle, Sampler, load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.cli.guiding import led_text
 from ornstein.cli.show import told as told_of
 from ornstein.config import Config, to_toml
 from ornstein.core import EDMTarget
@@ -312,3 +313,20 @@ def test_what_is_not_said_of_the_manner_of_guidance_is_the_models_own(
     plain = {"kind": "cfg++", "low": 0.0, "high": None, "rescale": 0.0}
     assert guide("--guide", "cfg++", "--guidance", "0.6") == plain
     assert "needs one: add --guidance 0.6" in told("--guide", "cfg++", code=2).err
+
+
+def test_c8_guidance_that_would_do_nothing_is_refused_unless_it_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model of vectors is not guided by itself; --negative alone changed no bit."""
+    replace(make("vector"), sampler=Sampler("heun", "karras", None, 3)).save("own.safetensors")
+    ask = ["sample", "own.safetensors", "-n", "1", "--json", "--out", "o"]
+    lead = ["--negative", "cat"]
+    assert (
+        "so --negative would do nothing; add --guidance 2" in run(capsys, *ask, *lead, code=2).err
+    )
+    assert "--interval would do nothing" in run(capsys, *ask, "--interval", "0.2:5", code=2).err
+    for scale in ("1", "2"):  # as in a loop over scales
+        settings = json.loads(run(capsys, *ask, *lead, "--guidance", scale).out)["settings"]
+        assert settings["negative"] == {"class": "cat"}
+        assert led_text(settings) == ("away from class cat" if scale == "2" else "")

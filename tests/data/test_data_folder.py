@@ -472,3 +472,29 @@ def test_opening_is_the_same_bits_in_any_number_of_threads(
     many = open_folder(tmp_path, (16, 16))
     monkeypatch.setattr("ornstein.data.folder._WORKERS", 1)
     assert open_folder(tmp_path, (16, 16)).fingerprint == many.fingerprint
+
+
+def test_r27_deep_pictures_that_use_little_of_their_range_are_named(tmp_path: Path) -> None:
+    """A camera of 12 bits writes files of 16: of its 4,096 levels 17 would be learned unsaid."""
+    rng = np.random.default_rng(0)
+    told = {}
+    for name, most in (("twelve", 4095), ("sixteen", 65535)):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            deep = rng.integers(0, most + 1, (16, 16)).astype(np.uint16)
+            deep[0, 0] = most
+            Image.fromarray(deep).save(tmp_path / name / f"{k}.tif")
+        told[name] = [note for note in open_folder(tmp_path / name).notes if "brightest" in note]
+    assert "The brightest value is 16 of 255" in told["twelve"][0]
+    assert "multiply their values by 15 " in told["twelve"][0]
+    assert not told["sixteen"]
+
+
+def test_a_data_set_tells_its_name_and_not_where_it_lies(tmp_path: Path) -> None:
+    """What it tells travels in model files, and folders are named after persons."""
+    place = tmp_path / "jane.doe" / "cells"
+    place.mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(place / "a.png")
+    np.save(place / "x.npy", np.eye(3))
+    for source in (place, place / "x.npy"):
+        assert open_data(str(source)).source.text in ("pictures in cells", "x.npy")

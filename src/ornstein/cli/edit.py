@@ -102,7 +102,7 @@ def command(
     given = dict(zip(EDITS, (mask, strength, mix, invert or None, upscale, operator), strict=True))
     chosen = _chosen(given, picture)
     _check_options(chosen or "mask")
-    from ornstein.cli.places import label_from, output_folder
+    from ornstein.cli.places import label_from, mark_of, output_folder
     from ornstein.cli.restoring import operator_of, restored
     from ornstein.cli.walks import check_names, opened
     from ornstein.editing import Ask
@@ -113,8 +113,9 @@ def command(
     told = said()
     bundle = opened(target, runs)
     ask = Ask(count, seed, None, bundle.how(**asked()), method, told)
+    mark = mark_of([picture, *given.values(), *told.values()])
     if chosen is None and many(picture, bundle):
-        label = label_from(f"fill-{picture.stem}-{method}-seed{seed}", *_others(bundle, ask))
+        label = label_from(f"fill-{picture.stem}-{method}-seed{seed}", *_others(bundle, ask), mark)
         fill(bundle, picture, ask, output_folder(target, runs, label, out), as_json, quiet)
         return
     kind = chosen or "mask"
@@ -128,6 +129,7 @@ def command(
     label = label_from(
         f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}",
         *_others(bundle, ask, noise=noise, width=width, spoil=spoil),
+        mark,
     )
     folder = output_folder(target, runs, label, out)
     done.samples.save(folder)
@@ -195,7 +197,7 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     import numpy as np
 
     from ornstein import editing
-    from ornstein.cli.restoring import reach
+    from ornstein.cli.restoring import check_mask, reach
     from ornstein.data import read_item
 
     item = read_item(picture, bundle.shape, bundle.coding)
@@ -208,6 +210,7 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     other = read_item(Path(str(value)), bundle.shape, bundle.coding)
     if kind == "mix":
         return editing.mix(bundle, item, other, ask)
+    check_mask(picture, Path(str(value)), bundle.shape)
     low, high = reach(bundle)
     return editing.fill(bundle, item, other.astype(np.float64).mean(0) < (low + high) / 2, ask)
 

@@ -90,8 +90,28 @@ def asked_of(bundle: Bundle, scaled: bool = False) -> dict[str, Any]:
         scaled: Whether the scale is said elsewhere than by --guidance.
 
     Raises:
-        UsageError: there is no such kind, interval or share; or cfg++ without a scale.
+        UsageError: there is no such kind, interval or share; cfg++ without a scale; or guidance
+            that would do nothing.
     """
+    asked_for = _asked(bundle, scaled)
+    given = [f"--{name.replace('_', '-')}" for name in _given()]
+    deaf = [option for option in given if option in ("--guide", "--rescale")]
+    if bundle.leads.judge and deaf:
+        raise UsageError(
+            f"a classifier leads by its gradient, which has no kinds and is not rescaled; leave "
+            f"{deaf[0]} out."
+        )
+    way = bundle.how(**asked_for)
+    unsaid = not scaled and "guidance" not in asked_for
+    if given and unsaid and way.guide.off(way.guidance) and not bundle.leads.lent:
+        raise UsageError(
+            f"guidance is 1 unless it is said, which is off, so {given[0]} would do nothing; add "
+            "--guidance 2."
+        )
+    return asked_for
+
+
+def _asked(bundle: Bundle, scaled: bool) -> dict[str, Any]:
     from ornstein.guide import Guide
 
     plain, given, own = asked(), _given(), bundle.sampler.guide
@@ -130,6 +150,9 @@ def led(bundle: Bundle, runs: Path) -> Bundle:
 def led_text(settings: Mapping[str, Any]) -> str:
     """How samples were guided beyond the scale, in few words; empty when not."""
     guide = settings.get("guide", {})
+    off = settings.get("guidance") == 1 and guide.get("kind") != "cfg++"
+    if off and "guided_by" not in settings:
+        return ""
     low, high = guide.get("low", 0), guide.get("high")
     away = ", ".join(f"{name} {value}" for name, value in settings.get("negative", {}).items())
     words = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ornstein.errors import UsageError
@@ -37,13 +39,28 @@ def run_folder(target: str, runs: Path) -> Path | None:
 def label_from(*parts: object) -> str:
     """A folder name of plain letters that tells what was made; empty parts are left out.
 
-    One that is too long ends in a digest of all of it, so that other parts make another name.
+    One that is too long, or that lost more than spaces, as names in other scripts do, ends in a
+    digest of all of it, so that other parts make another name.
     """
-    label = re.sub(r"[^A-Za-z0-9+._-]+", "_", "-".join(str(part) for part in parts if part))
-    if len(label) <= LONGEST:
+    whole = "-".join(str(part) for part in parts if part)
+    label = re.sub(r"[^A-Za-z0-9+._-]+", "_", whole)
+    if len(label) <= LONGEST and label == whole.replace(" ", "_"):
         return label
-    digest = hashlib.sha256(label.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{label[: LONGEST - 9]}-{digest}"
+
+
+def mark_of(paths: Iterable[object]) -> str:
+    """First digits of the hash of what is in files; what is no path of a file is left out.
+
+    Pictures in folders of classes often have the same names.
+    """
+    digest = hashlib.sha256()
+    for path in map(str, paths):
+        if os.path.isfile(path):  # noqa: PTH113 - Path's own fails on a text of any length
+            with Path(path).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:6]
 
 
 def output_folder(target: str, runs: Path, label: str, out: Path | None) -> Path:

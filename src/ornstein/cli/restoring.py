@@ -80,17 +80,41 @@ def _check_size(picture: Path, shape: tuple[int, ...], small: tuple[int, ...]) -
     Raises:
         UsageError: it is.
     """
-    from PIL import Image
-
-    if picture.suffix.lower() == ".npy":
-        return
-    with Image.open(picture) as opened:
-        sides = (opened.height, opened.width)
-    if sides == shape[1:]:
+    if _sides(picture) == shape[1:]:
         raise UsageError(
             f"'{picture}' is as large as what the model makes; enlarged are pictures of "
             f"{small[1]}x{small[2]}, so give a smaller one, or add --spoil to make it small first."
         )
+
+
+def check_mask(picture: Path, mask: Path, shape: tuple[int, ...]) -> None:
+    """Refuse a mask of another form than its picture: cropped alike, it would lie elsewhere.
+
+    One as large as what the model makes is taken as it is, and so are arrays.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    whole, part = _sides(picture), _sides(mask)
+    if whole is None or part in (None, shape[1:]):
+        return
+    apart = abs(part[0] * whole[1] / (part[1] * whole[0]) - 1) * max(shape[1:])
+    if apart > 0.5:  # pixels of the item
+        raise UsageError(
+            f"the mask is {part[1]}x{part[0]}, the picture {whole[1]}x{whole[0]}; give a mask "
+            f"of the picture's form, or of the {shape[2]}x{shape[1]} that the model makes."
+        )
+
+
+def _sides(picture: Path) -> tuple[int, int] | None:
+    """Height and width of a picture held upright; None for an array."""
+    from PIL import Image, ImageOps
+
+    if picture.suffix.lower() == ".npy":
+        return None
+    with Image.open(picture) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        return upright.height, upright.width
 
 
 def _undone(bundle: Bundle, given: np.ndarray, operator: Linear, ask: Ask, noise: float) -> Edited:

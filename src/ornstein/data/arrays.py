@@ -35,7 +35,7 @@ _MOST_CLASSES = 10_000
 
 def open_file(path: Path) -> Dataset:
     """Data set of a .npy or .npz file; a .npy of uint8 pictures stays memory-mapped."""
-    source = Source(str(path))
+    source = Source(path.name)
     try:
         if path.suffix.lower() == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)

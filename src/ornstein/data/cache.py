@@ -88,6 +88,7 @@ class Store:
         """Open a file in a new directory under ``folder``; None keeps everything in memory."""
         self.blocks: list[np.ndarray] = []
         self.count = 0
+        self.brightest = 0  # of all values
         self.place: Path | None = None
         self.file: IO[bytes] | None = None
         if folder is not None:
@@ -108,6 +109,7 @@ class Store:
         if self.file is None:
             self.blocks.append(pictures)
         self.count += len(pictures)
+        self.brightest = max(self.brightest, int(pictures.max(initial=0)))
 
     def drop_colour(self, size: Size) -> None:
         """Keep one channel of three: all pictures turned out to be grey."""

@@ -13,19 +13,23 @@ from ornstein.data.pixels import Size
 from ornstein.data.walk import shown
 
 TOP = "(top)"
+DIM = 64  # of 255: deep files whose values all are at most this use a quarter of their range
+DEEP = "mode = 'F' OR mode GLOB 'I*'"
 # Which pictures a note counts, and what it says of them.
 NOTED = {
     "rotated": "turned upright by EXIF",
     "animated": "animated: only the first frame is used",
     "mode IN ('RGBA', 'LA', 'PA', 'La', 'RGBa')": "put on white",
     "mode = 'CMYK'": "converted from CMYK",
-    "mode = 'F' OR mode GLOB 'I*'": "scaled from deep grey to 8 bits",
+    DEEP: "scaled from deep grey to 8 bits",
     "height * {width} != width * {height}": "cropped at the centre to fit the shape",
     "height < {height} OR width < {width}": "enlarged",
 }
 
 
-def notes_of(listing: Listing, target: Size, asked: Size | None) -> list[str]:
+def notes_of(
+    listing: Listing, target: Size, asked: Size | None, brightest: int = 255
+) -> list[str]:
     """What was done to the pictures whose headers were looked at, a sentence each."""
     low, high = listing.ask(
         "SELECT min(min(height, width)), max(max(height, width)) FROM looked"
@@ -39,8 +43,14 @@ def notes_of(listing: Listing, target: Size, asked: Size | None) -> list[str]:
     ]
     sums = ", ".join(f"sum({which})" for which in NOTED).format(height=target[0], width=target[1])
     counts = listing.ask(f"SELECT {sums} FROM looked").fetchone()  # noqa: S608 - words of ours
-    said = zip(counts, NOTED.values(), strict=True)
-    return notes + [f"{count:,} {text}." for count, text in said if count]
+    done = dict(zip(NOTED, counts, strict=True))
+    notes += [f"{count:,} {NOTED[which]}." for which, count in done.items() if count]
+    if done[DEEP] and brightest <= DIM:
+        notes.append(
+            f"The brightest value is {brightest} of 255: deep files that hold 12 bits or so keep "
+            f"few levels; multiply their values by {255 // max(1, brightest)} before training."
+        )
+    return notes
 
 
 def median(listing: Listing, value: str) -> float:

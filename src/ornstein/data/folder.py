@@ -77,7 +77,7 @@ def _open(
         "image",
         items,
         conditions=conditions,
-        source=Source(f"pictures in {shown(os.fsencode(root))}"),
+        source=Source(f"pictures in {shown(os.fsencode(root.resolve().name))}"),
         refused=listing.left_out,
         names=listing.names,
         notes=(*notes, *more),
@@ -130,7 +130,7 @@ def _read(
             if channels == 3 and not coloured and store.count:
                 channels = 1
                 store.drop_colour(target)
-            notes = notes_of(listing, target, size) if store.count else []
+            notes = notes_of(listing, target, size, store.brightest) if store.count else []
             return store.keep(key, (channels, *target), notes, listing), notes
         except BaseException:
             store.discard()

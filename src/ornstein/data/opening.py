@@ -170,7 +170,7 @@ def open_path(path: Path, wishes: Wishes = _NONE, typed: str = "") -> Dataset:
     if is_sharded(path):
         return open_shards(path, wishes.size, wishes.allow_bad, wishes.progress)
     if path.is_dir() and (files := find_idx(path)):
-        source = Source(f"IDX files in {path}")
+        source = Source(f"IDX files in {path.resolve().name}")
         arrays = [read_idx(unpack(file), file) for file in files]
         count = max(int(arrays[i].max(initial=0)) for i in (1, 3)) + 1
         classes = tuple(str(i) for i in range(count))

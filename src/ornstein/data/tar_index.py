@@ -66,7 +66,7 @@ def open_shards(
         train=np.setdiff1d(everything, heldout, assume_unique=True),
         heldout=heldout,
         coding=Coding.from_json(facts["coding"]),
-        source=Source(f"shards in {shown(os.fsencode(path))}"),
+        source=Source(f"shards in {shown(os.fsencode(path.resolve().name))}"),
         refused=tuple(Refused(*pair) for pair in facts["refused"]),
         notes=tuple(facts["notes"]),
         conditions=(labelled(facts["labels"], names),) if (names := facts["classes"]) else (),

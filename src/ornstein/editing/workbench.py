@@ -19,6 +19,7 @@ from ornstein.edit import POSTERIORS, Descended, Measurement, Replaced, decode, 
 from ornstein.errors import UsageError
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS, Ancestral, Solver, sample
+from ornstein.tune import FREE
 
 GOES = 10  # of RePaint
 METHODS = (*POSTERIORS, "dps", "replace", "repaint")
@@ -159,12 +160,11 @@ class Workbench:
         ask, n = self.ask, min(self.ask.n, len(x))
         # RePaint takes steps of its own, whatever the solver is.
         walked = "ddpm-small" if about.get("method") == "repaint" else self.sampler.solver
+        schedule = self.sampler.schedule or self.bundle.process
+        way = replace(self.sampler, solver=walked, schedule=schedule, guidance=self.guidance)
         settings = {
-            "solver": walked,
-            "grid": self.sampler.grid,
-            "schedule": self.sampler.schedule or self.bundle.process,
-            "steps": self.sampler.steps,
-            "guidance": self.guidance,
+            **way.settings,
+            **({"levels": self.levels.rho.tolist()} if way.grid == FREE else {}),
             "class": self.named,
             **({"cond": self.words} if self.words else {}),
             "model": self.bundle.fingerprint,
