@@ -44,7 +44,17 @@ QUICK = ("-n", "60", "--steps", "3", "--no-likelihood")
 def test_the_command_of_a_report_measures_the_same_again(say: Say, tmp_path: Path) -> None:
     """DATA, features and guidance of the first call are in it, and the number it came to."""
     typed = ["evaluate", "two-moons", "two-moons", "--features", "values", "--interval", "0.5:2"]
-    typed += ["--minutes", "0.05", "--steps", "3", "--no-likelihood", "--out", str(tmp_path)]
+    typed += [
+        "--guidance",
+        "2",
+        "--minutes",
+        "0.05",
+        "--steps",
+        "3",
+        "--no-likelihood",
+        "--out",
+        str(tmp_path),
+    ]
     assert say(*typed)[0] == 0
     report = (tmp_path / "report.html").read_text()
     (line,) = re.findall(r"<pre>ornstein (.*?)</pre>", report)
