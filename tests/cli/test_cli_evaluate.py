@@ -19,7 +19,7 @@ from ornstein.cli.faults import guarded
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate") / "runs"
-    ornstein.train("two-moons", steps=4, settings={"batch": 16}, runs=folder)
+    ornstein.train("two-moons", steps=4, settings={"batch": 16, "sample.count": 4}, runs=folder)
     return folder
 
 

@@ -22,7 +22,10 @@ from ornstein.run import Run
 from ornstein.training.ema import PowerEMA
 from ornstein.training.loop import Trainer
 
-TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 64, "log_every": 2, "learning_rate": 3e-3}
+TINY = {
+    "net.name": "mlp", "net.size": "tiny", "batch": 64, "log_every": 2, "learning_rate": 3e-3,
+    "sample.count": 4,
+}  # fmt: skip
 
 
 def train(runs: Path, source: str | Path = "two-moons", steps: int = 250, **sets: object) -> Run:

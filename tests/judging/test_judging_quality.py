@@ -27,13 +27,15 @@ from ornstein.judging.making import pieces_of
 from ornstein.judging.page import page
 from ornstein.training.disk import make_folder
 
+QUICK = {"batch": 16, "sample.count": 4}
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judging") / "runs"
     small = {"net.options": "{widths = [8], blocks = [1], attention = [0]}", "net.name": "unet"}
-    ornstein.train("digits", steps=4, settings={"batch": 16, **small}, runs=folder)
-    ornstein.train("two-moons", steps=4, settings={"batch": 16}, runs=folder)
+    ornstein.train("digits", steps=4, settings={**QUICK, **small}, runs=folder)
+    ornstein.train("two-moons", steps=4, settings=QUICK, runs=folder)
     return folder
 
 
@@ -299,7 +301,7 @@ def test_kept_numbers_say_all_of_their_protocol(runs: Path, tmp_path: Path) -> N
 def test_a_table_with_gaps_is_judged_by_its_coded_values_and_has_no_likelihood(
     tmp_path: Path,
 ) -> None:
-    run = ornstein.train("penguins", steps=3, settings={"batch": 16}, runs=tmp_path)
+    run = ornstein.train("penguins", steps=3, settings=QUICK, runs=tmp_path)
     data = open_data(**run.config.data.opening())
     made = plan(run.bundle(), data, reference_of(data), n=50)
     found = measure(made, metrics=("frechet_train", "recall"))

@@ -16,7 +16,7 @@ from ornstein.run import Run
 from ornstein.training.ema import exponent, product, shares
 
 SETTINGS = {
-    "net.name": "mlp", "net.size": "tiny", "batch": 32, "log_every": 50, "sample.steps": 2,
+    "net.name": "mlp", "net.size": "tiny", "batch": 32, "log_every": 50, "sample.count": 4,
     "learning_rate": 3e-3, "snapshots": 16,
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.errors import ConfigError
 
-TINY = {"net.size": "tiny", "batch": 64}
+TINY = {"net.size": "tiny", "batch": 64, "sample.count": 4}
 
 
 def log(folder: Path) -> list[dict[str, object]]:

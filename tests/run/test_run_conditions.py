@@ -14,7 +14,7 @@ from ornstein.errors import DataError, UsageError
 from ornstein.run import Run
 from ornstein.training.telling import groups, hidden
 
-SETTINGS = {"batch": 256, "net.size": "tiny", "log_every": 100, "sample.steps": 10,
+SETTINGS = {"batch": 256, "net.size": "tiny", "log_every": 100, "sample.count": 4,
             "decay": 0.7}  # fmt: skip
 WIDE = 0.2  # deviation of the points about their centre
 

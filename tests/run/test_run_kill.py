@@ -90,7 +90,7 @@ def test_r1_after_kills_at_random_every_loss_is_bit_equal(
     straight: dict[int, float], tmp_path: Path
 ) -> None:
     chance = random.Random(1)
-    tries = times(4, 50)
+    tries = times(2, 50)
     codes = [hit(tmp_path, signal.SIGKILL, chance) for _ in range(tries)]
     killed = codes.count(-signal.SIGKILL)
     assert killed >= 0.75 * tries

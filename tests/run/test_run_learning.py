@@ -15,7 +15,7 @@ from ornstein.cli.faults import guarded
 from ornstein.run import Run, Silent, open_run
 from ornstein.training.panel import Panel, Reading, memorises, readings
 
-SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.steps": 2, "log_every": 5}
+SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.count": 4, "log_every": 5}
 
 
 class Notes(Silent):

@@ -16,7 +16,7 @@ from ornstein.run import Run, Silent, list_runs, open_run, run_name
 from ornstein.training.ranks import joined
 from ornstein.training.signals import StopRequest
 
-TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.steps": 3}
+TINY = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.count": 4}
 
 
 class Notes(Silent):

@@ -27,7 +27,7 @@ from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting
 from ornstein.training.ranks import Share
 
-SETTINGS = {"net.name": "mlp", "batch": 48, "save_every": 5, "sample.steps": 2}
+SETTINGS = {"net.name": "mlp", "batch": 48, "save_every": 5, "sample.count": 4}
 
 
 def lack_of_torch() -> Exception:

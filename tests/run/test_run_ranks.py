@@ -193,6 +193,7 @@ def test_r11_weights_held_in_parts_train_alike_and_go_on_whole(
     assert difference(losses(tmp_path), alone) < 1e-6
 
 
+@pytest.mark.slow
 def test_fewer_items_than_ranks_are_refused_by_all(tmp_path: Path) -> None:
     code, said = ended(start(tmp_path, "--nproc", "2", "batch=1"))
     assert code == 2

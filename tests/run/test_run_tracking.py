@@ -13,7 +13,7 @@ from ornstein.errors import UsageError
 from ornstein.run import Run, Silent
 from ornstein.tracking import TRACKERS, Kind
 
-SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "log_every": 1, "sample.steps": 2}
+SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "log_every": 1, "sample.count": 4}
 
 FAKE = """
 import json
