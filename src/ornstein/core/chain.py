@@ -83,7 +83,8 @@ class DDPM(Process):
         Levels are kept, so the betas grow: beta' = 1 - alpha2_i/alpha2_{i-1} over kept steps
         (arXiv:2102.09672, section 4).
         """
-        kept = self._log_alpha2[torch.as_tensor(steps, dtype=torch.long)]
+        table = self._log_alpha2
+        kept = table[torch.as_tensor(steps, dtype=torch.long, device=table.device)]
         return DDPM(-torch.expm1(torch.cat([kept.new_zeros(1), kept]).diff()))
 
     @property
@@ -100,13 +101,14 @@ class DDPM(Process):
         """alpha² = prod(1 - beta) up to step t·T and sigma² = 1 - alpha²."""
         place = (as_clock(t) * self.steps).clamp(0, self.steps)
         k = place.detach().floor().clamp(max=self.steps - 1).long()
-        log_alpha2 = torch.lerp(self._log_alpha2[k], self._log_alpha2[k + 1], place - k)
+        table = self._log_alpha2.to(place.device)
+        log_alpha2 = torch.lerp(table[k], table[k + 1], place - k)
         return Level((0.5 * log_alpha2).exp(), (-torch.expm1(log_alpha2)).sqrt())
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         """Time of a log-SNR, 0 or 1 for one beyond the ends of the table."""
         fall = -logsigmoid(as_clock(log_snr))  # -log alpha², rising with time
-        table = -self._log_alpha2
+        table = -self._log_alpha2.to(fall.device)
         k = torch.searchsorted(table, fall.contiguous()).clamp(1, self.steps)
         inside = (fall - table[k - 1]) / (table[k] - table[k - 1])
         return ((k - 1 + inside) / self.steps).clamp(0, 1)

@@ -31,13 +31,11 @@ class Mixture:
     axes: Tensor  # its eigenvectors, in columns, (K, D, D)
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        self.weights, self.means = as_clock(weights), as_clock(means)
-        self.weights = self.weights / self.weights.sum()
-        covariances = as_clock(covariances)
+        self.means = as_clock(means)
+        weights, covariances = (as_clock(part).to(self.means) for part in (weights, covariances))
+        self.weights = weights / weights.sum()
         if covariances.ndim == 1:
-            covariances = covariances[:, None, None] ** 2 * torch.eye(
-                self.dim, dtype=torch.float64
-            )
+            covariances = covariances[:, None, None] ** 2 * torch.eye(self.dim).to(self.means)
         self.eigenvalues, self.axes = torch.linalg.eigh(covariances)
         if bool((self.eigenvalues < -1e-12).any()):
             raise UsageError("a covariance must have no negative eigenvalue.")
@@ -111,9 +109,11 @@ class Mixture:
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``count`` points of the clean law, (count, D) float64."""
-        component = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        # Drawn on the CPU wherever the law lives, so that it is the same everywhere.
+        shares = self.weights.cpu()
+        component = torch.multinomial(shares, count, replacement=True, generator=generator)
         z = torch.randn(count, self.dim, dtype=torch.float64, generator=generator)
-        scaled = z * self.eigenvalues[component].sqrt()
+        scaled = z.to(self.means) * self.eigenvalues[component].sqrt()
         return self.means[component] + torch.einsum("bde,be->bd", self.axes[component], scaled)
 
     def transport(self, x: Tensor, t: Level, s: Level) -> Tensor:
@@ -128,6 +128,7 @@ class Mixture:
             raise UsageError(f"transport is known in one dimension only, this law has {self.dim}.")
         goal = self._cdf(as_clock(x), t)
         reach = 50 * (s.alpha * (self.means.abs().max() + self.eigenvalues.max().sqrt()) + s.sigma)
+        reach = reach.to(goal)
         low, high = -reach.expand_as(goal), reach.expand_as(goal)
         for _ in range(200):
             middle = 0.5 * (low + high)
@@ -136,9 +137,12 @@ class Mixture:
         return 0.5 * (low + high)
 
     def _cdf(self, x: Tensor, level: Level) -> Tensor:
-        deviation = (level.alpha**2 * self.eigenvalues[:, 0] + level.sigma**2).sqrt()
-        z = (x - level.alpha * self.means[:, 0]) / deviation  # (B, K)
-        below: Tensor = torch.special.ndtr(z) @ self.weights
+        weights, means, variances = (
+            part.to(x) for part in (self.weights, self.means[:, 0], self.eigenvalues[:, 0])
+        )
+        deviation = (level.alpha**2 * variances + level.sigma**2).sqrt()
+        z = (x - level.alpha * means) / deviation  # (B, K)
+        below: Tensor = torch.special.ndtr(z) @ weights
         return below[:, None]
 
 

@@ -60,7 +60,8 @@ def restore(bundle: Bundle, y: np.ndarray, operator: Linear, ask: Ask, std: floa
     value = np.asarray(y, dtype=np.float32)[None]
     x = bench.drawn(posed(bench, value, operator, std), None)
     made = bench.samples(x, {"edit": "restore", "method": ask.method})
-    gap = operator(torch.as_tensor(made.items.astype(np.float32))) - torch.as_tensor(value)
+    items = torch.as_tensor(made.items.astype(np.float32), device=bench.device)
+    gap = operator(items) - torch.as_tensor(value, device=bench.device)
     return Edited(made, y, {"misfit to what was given": float(gap.square().mean().sqrt())})
 
 

@@ -150,7 +150,7 @@ def flow(
     with torch.no_grad():
         z = x / spread(FLOW.scale(t), x)
         end = integrate(slope, (z,), FLOW.clock(t), FLOW.clock(s), rtol=rtol, atol=atol)
-    scale = FLOW.scale(s)
+    scale = FLOW.scale(s).to(x.device)
     return Arrival((end.parts[0] * spread(scale, x),), (end.errors[0] * scale,), end.evaluations)
 
 
