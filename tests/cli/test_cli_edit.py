@@ -256,6 +256,22 @@ def test_a_mask_is_read_in_the_range_of_the_pictures_and_a_mixture_has_two_ends(
         mix(bundle, done.given, done.given, Ask(1))
 
 
+def test_the_grey_of_one_channel_leaves_nothing_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ornstein.cli.app import cli
+    from ornstein.cli.faults import guarded
+
+    monkeypatch.chdir(tmp_path)
+    coding = Coding((0.0,), (0.5,), "series")
+    net = UNet(shape=(1, 8), widths=[8, 8], blocks=[1, 1], attention=[])
+    Bundle(Model(net, EDMTarget()), "unet", "edm", "edm", coding, (1, 8)).save("m.safetensors")
+    np.save("x.npy", np.zeros((1, 8), np.float32))
+    words = ["edit", "m.safetensors", "x.npy", "--operator", "grey", "--spoil"]
+    assert guarded(cli, words) == 2
+    assert "one channel are grey as they are" in capsys.readouterr().err
+
+
 def test_a_mask_of_one_colour_is_refused() -> None:
     bundle, item = picture_model(), picture((3, 8, 12))
     for seen, word in ((np.ones((8, 12)), "nothing"), (np.zeros((8, 12)), "all")):

@@ -19,6 +19,7 @@ from ornstein.bundle import Bundle, Sampler, load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.cli.guiding import led_text
+from ornstein.cli.sample import said_of
 from ornstein.cli.show import told as told_of
 from ornstein.config import Config, to_toml
 from ornstein.core import EDMTarget
@@ -330,3 +331,8 @@ def test_c8_guidance_that_would_do_nothing_is_refused_unless_it_is_said(
         settings = json.loads(run(capsys, *ask, *lead, "--guidance", scale).out)["settings"]
         assert settings["negative"] == {"class": "cat"}
         assert led_text(settings) == ("away from class cat" if scale == "2" else "")
+
+
+def test_what_was_said_is_told_as_one_would_say_it() -> None:
+    said = {"tags": [], "place": [0.5, 2.0], "size": None, "kind": "a b"}
+    assert [said_of(value) for value in said.values()] == ["none", "0.5+2", "nothing", "a b"]

@@ -15,6 +15,8 @@ from PIL import Image
 
 from ornstein.data import details, names, open_data, report
 from ornstein.data import sources as sources_module
+from ornstein.data.arrays import from_arrays
+from ornstein.data.dataset import Source
 from ornstein.data.emoji import ASSETS
 from ornstein.data.sources import FASHION_CLASSES
 from ornstein.errors import DataError, UsageError
@@ -237,3 +239,9 @@ def test_copies_and_near_copies_are_counted() -> None:
 def test_importing_the_data_room_does_not_import_torch() -> None:
     code = "import ornstein.data, sys; sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_report_counts_classes_in_words() -> None:
+    for words, line in (("aa", "one class of 2: a 2"), ("ab", "2 classes of 1: a 1, b 1")):
+        arrays = {"x": np.eye(2), "y": np.array(list(words))}
+        assert line in report(from_arrays(arrays, name="n", source=Source("s")))

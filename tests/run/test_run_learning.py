@@ -94,6 +94,15 @@ def test_memory_counts_when_it_is_much_and_beyond_doubt(
     assert memorises(Reading((), {}, 9, memory, doubt)) is said
 
 
+@pytest.mark.parametrize("items", [15, 64, 4096])
+def test_few_items_must_be_surer_by_students_quantile(items: int) -> None:
+    """After 12 steps on 300 numbers, 15 of them held out, 3.4 standard errors were said."""
+    stats = pytest.importorskip("scipy.stats")
+    sure = float(stats.t.isf(stats.norm.sf(3), items - 1))
+    assert memorises(Reading((), {}, items, 1.04 * sure, 1.0))
+    assert not memorises(Reading((), {}, items, 0.96 * sure, 1.0))
+
+
 def test_advice_is_given_once_also_over_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,9 +64,14 @@ def restored(
 
 
 def _check(bundle: Bundle, operator: Linear, noise: float) -> None:
-    """Refuse what a model trained to upscale was not trained for, and what is for such only."""
-    from ornstein.edit import Shrink
+    """Refuse what a model trained to upscale was not trained for, and what is for such only.
 
+    The grey of one channel is the item itself, of which nothing is left to be made.
+    """
+    from ornstein.edit import Grey, Shrink
+
+    if isinstance(operator, Grey) and bundle.shape[0] == 1:
+        raise UsageError("items of one channel are grey as they are; --operator grey is for more.")
     trained = bundle.upscales
     if isinstance(operator, Shrink) and trained not in (None, operator.factor):
         raise UsageError(f"this model upscales {trained} times; say --upscale {trained}.")

@@ -183,7 +183,9 @@ def said_of(value: object) -> str:
     """What was said of a condition, as one would say it on the command line."""
     if isinstance(value, float):
         return f"{value:g}"
-    return "+".join(map(said_of, value)) if isinstance(value, list) else str(value or "nothing")
+    if isinstance(value, list):
+        return "+".join(map(said_of, value)) or "none"
+    return str(value or "nothing")
 
 
 def way_of(by: Mapping[str, Any]) -> str:

@@ -38,7 +38,9 @@ def report(dataset: Dataset) -> list[str]:
         least, most = min(counts.values()), max(counts.values())
         some = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:12])
         more = f", and {len(counts) - 12:,} more" if len(counts) > 12 else ""
-        lines.append(f"{len(counts):,} classes of {least:,} to {most:,}: {some}{more}")
+        known = "one class" if len(counts) == 1 else f"{len(counts):,} classes"
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        lines.append(f"{known} of {each}: {some}{more}")
     lines += [_told(condition) for condition in dataset.conditions if condition.name != CLASS]
     return [*lines, *dataset.coding.about(dataset.items)]
 

@@ -86,7 +86,9 @@ def memorises(reading: Reading) -> bool:
     """Whether training items are remembered, beyond what chance explains."""
     if reading.memory is None or reading.doubt is None:
         return False
-    return reading.memory > max(REMEMBERS, SURE * reading.doubt)
+    # Errors of few items are surer than they are: Student's quantile, by its expansion in 1/n.
+    sure = SURE * (1 + (SURE**2 + 1) / (4 * max(1, reading.items - 1)))
+    return reading.memory > max(REMEMBERS, sure * reading.doubt)
 
 
 def readings(log: Sequence[Mapping[str, Any]]) -> list[Reading]:
