@@ -200,6 +200,11 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         recipe = origin.startswith("recipe") and key != "model.kind"
         if origin == "default" or recipe or old[key] == new[key]:
             continue
+        if key == "data.source":
+            raise ConfigError(
+                f"{run.folder} is a run of {old[key]}, not of {new[key]}. Name the same data to "
+                "go on, or start another run with --name."
+            )
         if key not in FREE:
             had = f"with {key} = {old[key]}" if old[key] is not None else f"without {key}"
             raise ConfigError(

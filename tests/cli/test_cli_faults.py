@@ -70,6 +70,7 @@ BAD = [
     ("--verbos", 2, "--verbos"),
     ("train", 2, "missing argument 'DATA'"),
     ("train digits --steps 0", 2, "'0' is no whole number from 1"),
+    ("train digits --minutes 0", 2, "'0' is no number from 0.01 to 1,000,000. See"),
     ("train digits --steps ten", 2, "'ten' is no whole number"),
     ("train digits --minutes nan", 2, "'nan' is no number"),
     ("train digits --minutes -3", 2, "'-3'"),

@@ -297,6 +297,8 @@ def test_what_is_not_said_of_the_manner_of_guidance_is_the_models_own(
 ) -> None:
     way = Sampler("heun", "karras", None, 4, 2.0, Guide(low=0.3, high=3.0))
     replace(make("vector"), sampler=way).save("own.safetensors")
+    shown = run(capsys, "show", "own.safetensors").out
+    assert "heun, 4 steps on edm (karras grid), guidance 2 (levels 0.3 to 3)\n" in shown
 
     def told(*words: str, code: int = 0) -> Answer:
         ask = ["sample", "own.safetensors", "-n", "1", "--json", "--out", "o", *words]

@@ -57,6 +57,10 @@ def test_a_changed_setting_is_refused_by_name_with_both_values(runs: Path) -> No
         started(runs, settings={"batch": 64})
     with pytest.raises(ConfigError, match=r"train.steps = 6.*asks for 7"):
         started(runs, steps=7)
+    with pytest.raises(ConfigError, match=r"without data.upscale, and --factor asks for 2"):
+        started(runs, upscale=2)
+    with pytest.raises(ConfigError, match=r"is a run of two-moons, not of rings. Name the same"):
+        orn.train("rings", steps=6, runs=runs, name="two-moons", settings=TINY)
 
 
 def test_a_run_shows_what_it_has(runs: Path) -> None:

@@ -68,8 +68,9 @@ class Amount(click.ParamType[int | float]):
         except ValueError:
             number = math.nan
         if not self.least <= number <= self.most:
+            least, most = (f"{n:,}".removesuffix(".0") for n in (self.least, self.most))
             self.fail(
-                f"'{str(value)[:40]}' is no {kind} from {self.least:,} to {self.most:,}.",
+                f"'{str(value)[:40]}' is no {kind} from {least} to {most}.",
                 param,
                 ctx,
             )

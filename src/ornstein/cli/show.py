@@ -132,6 +132,7 @@ def moments(model: Model, optimizer: str) -> int:
 def head(facts: dict[str, Any]) -> list[str]:
     """What it is, in a few lines."""
     from ornstein.cli.progress import duration
+    from ornstein.cli.sample import way_of
     from ornstein.viz.anatomy import bytes_text, count_text, shape_text
 
     lines = []
@@ -153,10 +154,7 @@ def head(facts: dict[str, Any]) -> list[str]:
         f"fingerprint {facts['fingerprint']}"
     )
     by = facts["sampler"]
-    schedule = by["schedule"] or facts["process"]
-    lines.append(
-        f"sampler    {by['solver']}, {by['steps']} steps on {schedule} ({by['grid']} grid)"
-    )
+    lines.append(f"sampler    {way_of({**by, 'schedule': by['schedule'] or facts['process']})}")
     lines += [
         f"tuned      {len(one['places']) - 1} steps on {one['schedule']}, guidance "
         f"{one['guidance']:g}: {one['solver']}, {one['error']:.3g} from the truth, "

@@ -70,6 +70,10 @@ def recipe_about(name: str) -> str:
     return text.splitlines()[0].lstrip("# ")
 
 
+CALLED = {"data.source": "DATA", "data.upscale": "--factor"}
+"""What the command line calls settings that have other names there."""
+
+
 def resolve(
     *,
     recipe: str | None = None,
@@ -105,7 +109,8 @@ def resolve(
         layers.put({name: value}, {name: "--set"})
     for name, value in (flags or {}).items():
         if value is not None:
-            layers.put({name: value}, {name: f"--{name.rpartition('.')[2].replace('_', '-')}"})
+            option = f"--{name.rpartition('.')[2].replace('_', '-')}"
+            layers.put({name: value}, {name: CALLED.get(name, option)})
     layers.put({"recipe": chosen}, {})
     config = _build(layers)
     return Resolved(config, {name: layers.origins.get(name, "default") for name in config.flat()})
