@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "ornstein"
 
 FLOORS = {
-    "errors": -1,
+    "errors": -1, "caches": -1,
     "core": 0,
     "solvers": 1, "guide": 1, "edit": 1, "bound": 1, "likelihood": 1, "tune": 1, "testing": 1,
     "model": 1, "nets": 1,
@@ -40,8 +40,8 @@ ALLOWED = {
     "tune": {"errors", "core", "solvers"},
     "testing": {"errors", "core", "solvers"},
     "training": {"errors", "core", "model", "bound", "solvers", "likelihood"},
-    "data": {"errors", "core"},
-    "evaluate": {"errors"},
+    "data": {"errors", "caches", "core"},
+    "evaluate": {"errors", "caches"},
     "viz": {"errors", "core", "solvers"},
 }
 OUTSIDE = {"core": {"torch"}, "nets": {"torch"}, "solvers": {"torch"}, "model": {"torch"}}

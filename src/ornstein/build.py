@@ -100,15 +100,22 @@ def objective(config: Config, decoder: Decoder | None = None) -> Objective:
 
 
 def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
-    """Measure the error of a trained model's x0 over the levels of its process."""
+    """Measure the error of a trained model's x0 over the levels of its process.
+
+    No more items are in memory at a time than training has there.
+    """
     picked = torch.linspace(0, len(data.train) - 1, min(256, len(data.train))).long()
     indices = torch.as_tensor(data.train)[picked]
     where = next(trained.parameters()).device
-    cond = {name: value.to(where) for name, value in data.condition_batch(indices).items()}
-    marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64)
-    noise = ItemNoise(config.train.seed, indices.tolist())
-    clean = data.batch(indices).to(where)
-    return measure_uncertainty(trained.given(cond), clean, marks.tolist(), noise)
+    marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64).tolist()
+    ratio = torch.zeros(len(marks), dtype=torch.float64)
+    for part in indices.split(max(1, (config.train.batch or 256) // config.train.accumulate)):
+        cond = {name: value.to(where) for name, value in data.condition_batch(part).items()}
+        noise = ItemNoise(config.train.seed, part.tolist())
+        clean = data.batch(part).to(where)
+        found = measure_uncertainty(trained.given(cond), clean, marks, noise)
+        ratio += torch.tensor(found.ratio) * (len(part) / len(indices))
+    return Uncertainty(tuple(marks), tuple(ratio.tolist()))
 
 
 def settings(config: Config) -> Settings:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ornstein.bundle import Bundle
 from ornstein.config import Config, load_config
 from ornstein.errors import DataError, UsageError, near
-from ornstein.samples import Samples
 from ornstein.training.journal import read_log, read_record
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ornstein.bundle import Bundle
+    from ornstein.samples import Samples
 
 
 class Progress(Protocol):

@@ -157,6 +157,25 @@ def test_settings_that_would_not_train_the_variance_are_refused(
         resolve(sets=sets)
 
 
+@pytest.mark.parametrize("sets", [("train.batch=50",), ("train.batch=200", "train.accumulate=4")])
+def test_the_error_is_measured_on_no_more_items_at_a_time_than_training_has(
+    sets: tuple[str, ...],
+) -> None:
+    data = open_data("two-moons", limit=600)
+    how = ("net.name=mlp", "net.size=tiny", "model.variance=analytic")
+    whole, some = (resolve(sets=(*how, *more)).config for more in ((), sets))
+    fresh, rows = build.denoiser(whole, data), []
+    torch.nn.init.normal_(list(fresh.parameters())[-2])
+    truth = build.uncertainty(whole, fresh, data)
+    fresh.net.register_forward_hook(lambda net, args, out: rows.append(len(out)))
+    found = build.uncertainty(some, fresh, data)
+    assert max(rows) == 50
+    assert sum(rows) == 25 * 256
+    assert found.log_snr == truth.log_snr
+    assert found.ratio == pytest.approx(truth.ratio, rel=1e-6)
+    assert truth.ratio != pytest.approx([1] * 25, rel=0.2)
+
+
 def test_the_measured_error_of_a_model_is_near_that_of_its_loss() -> None:
     data = open_data("two-moons", limit=600)
     asked = resolve(sets=("net.name=mlp", "net.size=tiny", "model.variance=analytic")).config

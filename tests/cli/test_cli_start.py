@@ -25,22 +25,33 @@ def ornstein(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("args", [[], ["--help"], ["--version"], ["train", "--help"], ["runs"]])
-def test_help_and_lists_import_nothing_heavy(args: list[str], tmp_path: Path) -> None:
+def heavy(args: list[str], cwd: Path) -> set[str]:
+    """What a command imports of the libraries that take long."""
     code = (
         "import sys\nfrom ornstein.cli import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as stop: assert not stop.code\n"
-        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+        f"print(*[m for m in {HEAVY!r} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *args],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=cwd,
     )
     assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "[]"
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["--version"], ["train", "--help"], ["runs"]])
+def test_help_and_lists_import_nothing_heavy(args: list[str], tmp_path: Path) -> None:
+    assert heavy(args, tmp_path) == set()
+
+
+def test_comparing_two_runs_reads_their_settings_without_torch(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / "runs" / name, '[data]\nsource = "digits"\n', 20, {10: 0.5})
+    assert heavy(["runs", "diff", "a", "b"], tmp_path) <= {"pydantic", "numpy"}
 
 
 def test_help_answers_in_half_a_second() -> None:

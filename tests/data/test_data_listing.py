@@ -150,6 +150,22 @@ def test_a_file_reached_in_two_ways_belongs_to_its_own_folder(tmp_path: Path) ->
     assert found == [b"c/2.png", b"m/1.png"]
 
 
+def test_a_cache_that_is_named_is_used_without_a_home_directory(
+    photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a user without one, in a container."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert isinstance(open_data(photos).items, np.memmap)
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.delenv("ORNSTEIN_CACHE")
+    assert not isinstance(open_data(photos).items, np.memmap)
+
+
 def test_a_second_opening_says_all_that_the_first_did(photos: Path) -> None:
     first = open_data(photos)
     again = open_data(photos)

@@ -243,7 +243,7 @@ def test_the_command_tunes_the_file_and_sampling_says_that_it_uses_it(
         (["--solver", "dimm"], "unknown solver 'dimm'"),
         (["--solver", "ddpm"], "name one that draws none, such as dpmpp-2m"),
         (["--steps", "0"], "'0' is no whole number"),
-        (["--steps", "1001"], "'1001' is no whole number from 1 to 1,000"),
+        (["--steps", "1001"], "tuned for at most 1,000 steps, not 1,001"),
         (["--evaluations", "1", "--solver", "heun"], "one step takes 2 evaluations"),
         (["--guidance", "2"], "no classes to be guided to"),
     ],

@@ -52,7 +52,11 @@ def cost(bundle: Bundle, ways: Sequence[Sampler], solvers: Sequence[str] = ()) -
     """Say what :func:`tuned` will spend, before it does.
 
     Which levels are guided is that of the model's own grids, though tuning moves the levels.
+
+    Raises:
+        UsageError: more than 1,000 steps.
     """
+    _check_steps(ways)
     items, racing = _amounts(bundle)
     names = candidates(solvers)
     each = max(SOLVERS[name]().evaluations for name in names)

@@ -89,17 +89,26 @@ def diff(first: str, second: str, runs: Path, as_json: bool) -> None:
     Losses of runs with other data, objective or process are of another kind and say nothing about
     each other; then only the settings are compared.
     """
+    from ornstein.config import settings_in
     from ornstein.run import open_run
 
     pair = open_run(first, runs), open_run(second, runs)
-    changes = pair[0].config.changes(pair[1].config)
-    alike = not any(name.split(".")[0] in KINDRED for name in changes)
+    mine, theirs = (settings_in(run.folder / "config.toml") for run in pair)
+    changes = {
+        name: [mine.get(name), theirs.get(name)]
+        for name in {**mine, **theirs}
+        if mine.get(name) != theirs.get(name)
+    }
+    # A setting that only the newer run knows says nothing of the other.
+    alike = not any(
+        name.split(".")[0] in KINDRED for name in changes if name in mine.keys() & theirs
+    )
     marks = [progress_of(run.log) for run in pair]
     common = sorted(set(marks[0]) & set(marks[1]))
     last = [max(mark, default=0) for mark in marks]
     facts = {
         "runs": [run.name for run in pair],
-        "settings": {name: list(values) for name, values in changes.items()},
+        "settings": changes,
         "steps": [run.record.get("step", 0) for run in pair],
         "heldout": [mark.get(step) for mark, step in zip(marks, last, strict=True)],
         "common_step": common[-1] if common and alike else None,

@@ -10,6 +10,7 @@ import click
 
 from ornstein.cli.options import (
     SEED,
+    STEPS,
     Amount,
     debug_option,
     json_option,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from ornstein.bundle import Bundle, Sampler
     from ornstein.tune import Tuning
-
-STEPS = Amount(1, 1000)  # more levels are in no model file
 
 
 @click.command("tune")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from ornstein.config.about import Field, fields
 from ornstein.config.learnt import DataSettings, ModelSettings, NetSettings, ObjectiveSettings
-from ornstein.config.resolve import RECIPES, Resolved, load_config, recipe_about, resolve
+from ornstein.config.resolve import (
+    RECIPES,
+    Resolved,
+    load_config,
+    recipe_about,
+    resolve,
+    settings_in,
+)
 from ornstein.config.schema import Config
 from ornstein.config.toml import to_toml
 from ornstein.config.trained import SampleSettings, TrainSettings
@@ -24,5 +31,6 @@ __all__ = [
     "load_config",
     "recipe_about",
     "resolve",
+    "settings_in",
     "to_toml",
 ]

@@ -129,6 +129,15 @@ def load_config(path: str | Path) -> Config:
     return _build(layers)
 
 
+def settings_in(path: Path) -> dict[str, Any]:
+    """What the settings of a run say, by full name; nothing is checked, which would take torch.
+
+    Raises:
+        ConfigError: the file is missing or no TOML.
+    """
+    return {name: None if value == AUTO else value for name, value in _read(path)[0].items()}
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     tree, lines = read_toml(path)
     return _flatten(tree), lines
@@ -147,7 +156,7 @@ def _recipe(name: object, place: str | None) -> tuple[dict[str, Any], dict[str, 
 
 def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """{"train": {"batch": 3}} to {"train.batch": 3}; only the sections we know are opened."""
-    sections = {field.section for field in fields()} - {""}
+    sections = set(Config.model_fields) - {"recipe"}
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if name in sections and isinstance(value, dict):

@@ -17,24 +17,24 @@ from typing import IO, Any
 
 import numpy as np
 
+from ornstein.caches import cache_place
 from ornstein.data.listing import Listing
 from ornstein.data.pixels import Size
 from ornstein.errors import DataError
 
 FORMAT = 2  # to be raised when decoding changes
-ENVIRONMENT = "ORNSTEIN_CACHE"
 DAY = 86_400.0  # seconds
 _HEADER = 128  # bytes kept free for the .npy header, which needs the count at the end
 
 
 def cache_folder() -> Path | None:
     """Folder of the cache, made if needed, or None where none can be written."""
-    chosen = os.environ.get(ENVIRONMENT, "")
+    folder = cache_place()
+    if folder is None:
+        return None
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(chosen).absolute() if chosen else base / "ornstein"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # read-only, or no home directory
+    except OSError:  # read-only
         return None
     return folder if os.access(folder, os.W_OK) else None
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ornstein.caches import cache_place
 from ornstein.errors import DataError, ModelFileError, OrnsteinWarning
 from ornstein.evaluate.classifier import LARGEST, Classifier, Progress, train_classifier
 from ornstein.evaluate.encoder import train_encoder
@@ -169,20 +170,6 @@ def load_features(path: Path) -> LearnedFeatures:
     return judge
 
 
-def cache_folder() -> Path | None:
-    """Where trained judges are kept: $ORNSTEIN_CACHE, else ornstein in the user's cache folder.
-
-    None where there is no home directory, so that nothing can be kept.
-    """
-    own = os.environ.get("ORNSTEIN_CACHE")
-    if own:
-        return Path(own)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ornstein"
-    except RuntimeError:
-        return None
-
-
 def cached_features(
     data: Judged,
     recipe: str = "classifier",
@@ -220,5 +207,5 @@ def cached_path(
 ) -> Path | None:
     """Where the judge of these data is kept; None where nothing is."""
     name = f"{RECIPES[recipe]}-{data.fingerprint[:24]}-{seed}.safetensors"
-    base = folder or cache_folder()
+    base = folder or cache_place()
     return None if base is None else base / "judges" / name

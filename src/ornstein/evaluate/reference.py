@@ -148,7 +148,7 @@ def reference_of(
         data: The data set.
         features: Key of FEATURES, or an extractor of your own.
         seed: Seed of a judge that is trained.
-        folder: Cache folder; default cache_folder().
+        folder: Cache folder; default cache_place().
         progress: Called with batches done and in all while a judge is trained.
 
     Raises:
