@@ -211,6 +211,8 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     if kind == "mix":
         return editing.mix(bundle, item, other, ask)
     check_mask(picture, Path(str(value)), bundle.shape)
+    if not np.isfinite(other).all():
+        raise click.UsageError("a mask has no NaN; gaps that are NaN in the item need no --mask.")
     low, high = reach(bundle)
     return editing.fill(bundle, item, other.astype(np.float64).mean(0) < (low + high) / 2, ask)
 
