@@ -249,6 +249,15 @@ def test_out_of_time_is_said_and_checks_are_left(healthy: Run) -> None:
     assert not any(answer.made for answer in answers)
 
 
+def test_a_command_that_checked_nothing_does_not_end_as_if_all_were_well(
+    healthy: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Patient, "left", 0.0)  # a machine on which opening took all of the time
+    words = ["doctor", "run", "--runs", str(healthy.folder.parent), "--seconds", "5"]
+    assert guarded(cli, words) == 2
+    assert "took all of 5 s, so nothing was checked" in capsys.readouterr().err
+
+
 def test_the_command_says_finding_normal_and_mend_and_its_exit_code_tells(
     healthy: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ornstein.cli.options import Amount, debug_option, json_option, quiet_option, runs_option
+from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
     from ornstein.doctor import Answer
@@ -50,6 +51,11 @@ def command(
         answers.append(answer)
         for line in _json(answer) if as_json else told(answer, CHECKS[answer.check].asks):
             click.echo(line)
+    if not any(answer.made for answer in answers):
+        raise UsageError(
+            f"opening {target} took all of {seconds:g} s, so nothing was checked; give more with "
+            "--seconds."
+        )
     if not as_json and not quiet:
         click.echo(summary(answers))
     return WRONG if any(answer.findings for answer in answers) else 0
