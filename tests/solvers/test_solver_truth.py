@@ -67,7 +67,7 @@ def test_third_order_lasts_only_from_high_noise_as_documented() -> None:
     assert 1.9 < math.log2(error[0] / error[1]) < 2.5
 
 
-@pytest.mark.parametrize(("process", "name"), in_turn(PROCESSES, SOLVERS, period=7))
+@pytest.mark.parametrize(("process", "name"), in_turn(PROCESSES, SOLVERS, period=13))
 def test_twice_the_steps_bring_the_law_of_the_data_nearer(process: str, name: str) -> None:
     # On EDM's grid. Its last step, to clean data, gives E[x0 | x] or little more, which lacks the
     # spread of x0 around it: about rho² for all solvers, whatever the steps before. And a small
