@@ -221,6 +221,7 @@ def test_series_are_restored_and_gaps_are_for_filling_only(
     code, text = run("whole.npy", "--upscale", "3", "--spoil")
     assert (code, "distance from the original" in text, "PSNR" in text) == (0, True, False)
     assert run("gap.npy")[0] == 0
+    assert list(Path().glob("m-edit-gap-mask-gaps-*"))
     code, text = run("whole.npy", "--mask", "gap.npy")
     assert (code, "a mask has no NaN" in text) == (2, True)
     code, text = run("gap.npy", "--strength", "0.5")

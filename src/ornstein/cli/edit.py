@@ -127,7 +127,7 @@ def command(
     else:
         done, original = _edited(bundle, picture, kind, value, ask), None
     label = label_from(
-        f"edit-{picture.stem}-{kind}-{Path(str(value)).name}-{method}-seed{seed}",
+        f"edit-{picture.stem}-{kind}-{Path(str(value or 'gaps')).name}-{method}-seed{seed}",
         *_others(bundle, ask, noise=noise, width=width, spoil=spoil),
         mark,
     )
