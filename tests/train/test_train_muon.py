@@ -19,11 +19,24 @@ def test_the_step_keeps_singular_vectors_and_levels_singular_values(
     left, _, right = torch.linalg.svd(update, full_matrices=False)
     # In the basis of its singular vectors the step is diagonal, with values the quintic keeps
     # within 0.7 to 1.2 unless they began below a hundredth of the largest.
-    inside = left.mT @ orthogonal(update) @ right.mT
+    inside = left.mT @ orthogonal([update])[0] @ right.mT
     values = inside.diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(inside, torch.diag_embed(values), atol=2e-4, rtol=0)
     assert float(values.max()) < 1.25
     assert float(values.median()) > 0.65
+
+
+def test_many_matrices_at_once_are_as_the_published_iteration_has_each() -> None:
+    source = generator(3)
+    shapes = [(1, 16, 40), (2, 40, 16), (3, 16, 16), (1, 16, 144), (2, 32, 16), (1, 32, 48)]
+    updates = [torch.randn(shape, generator=source) for shape in shapes]
+    updates.append(1e-3 * updates[3] + updates[3][:, :1] * torch.ones(16, 1))  # nearly rank one
+    for update, found in zip(updates, orthogonal(updates), strict=True):
+        x = update.double() / (update.double().norm(dim=(-2, -1), keepdim=True) + 1e-7)
+        for _ in range(5):  # as published: X <- a X + (b A + c A A) X with A = X X'
+            square = x @ x.mT
+            x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        torch.testing.assert_close(found.double(), x, atol=2e-4, rtol=0)
 
 
 def test_only_inner_matrices_are_chosen() -> None:

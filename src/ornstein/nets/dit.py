@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ornstein.errors import ConfigError
-from ornstein.nets.attention import heads_of
+from ornstein.nets.attention import attend, heads_of
 from ornstein.nets.base import Embedding, fraction, options_of, whole, wholes
 from ornstein.nets.conditions import (
     Conditions,
@@ -64,8 +64,7 @@ class Attention(nn.Module):
         """Let y (B, N, width) attend to ``others`` (B, T, width); shaped like y."""
         k, v = self.kv(others).chunk(2, dim=-1)
         q, k, v = (split(part, self.heads) for part in (self.q(y), k, v))
-        made = functional.scaled_dot_product_attention(q, k, v)
-        answer: Tensor = self.out(made.transpose(1, 2).flatten(2))
+        answer: Tensor = self.out(attend(q, k, v).transpose(1, 2).flatten(2))
         return answer
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ornstein.nets.dropout import Dropout
+from ornstein.nets.norms import GroupNorm
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -30,9 +30,9 @@ def silent(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def group_norm(channels: int, groups: int = 8) -> nn.GroupNorm:
+def group_norm(channels: int, groups: int = 8) -> GroupNorm:
     """Return a group norm of up to ``groups`` groups; any channel count will do."""
-    return nn.GroupNorm(gcd(groups, channels), channels)
+    return GroupNorm(gcd(groups, channels), channels)
 
 
 def halved(x: Tensor) -> Tensor:
@@ -46,15 +46,15 @@ def doubled(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def adaptive(norm: nn.GroupNorm, y: Tensor, told: Tensor) -> Tensor:
+def adaptive(norm: GroupNorm, y: Tensor, told: Tensor) -> Tensor:
     """Scale and shift the normalised y by what is told: AdaGN (arXiv:2105.05233, eq. 3)."""
-    scale, shift = told.chunk(2, dim=1)
-    return torch.addcmul(shift, norm(y), scale + 1)
+    out: Tensor = norm(y, told)
+    return out
 
 
-def added(norm: nn.GroupNorm, y: Tensor, told: Tensor) -> Tensor:
+def added(norm: GroupNorm, y: Tensor, told: Tensor) -> Tensor:
     """Add what is told to y, then normalise, as in DDPM (arXiv:2006.11239)."""
-    out: Tensor = norm(y + told)
+    out: Tensor = norm(y + told[(...,) + (None,) * (y.ndim - 2)])
     return out
 
 
@@ -66,7 +66,7 @@ POOLS: dict[int, Callable[..., Tensor]] = {
 RESIZED: dict[str, Callable[[Tensor], Tensor]] = {"down": halved, "up": doubled}
 
 # How the embedding enters a block, and how many numbers a channel it is told.
-MODULATIONS: dict[str, tuple[Callable[[nn.GroupNorm, Tensor, Tensor], Tensor], int]] = {
+MODULATIONS: dict[str, tuple[Callable[[GroupNorm, Tensor, Tensor], Tensor], int]] = {
     "adagn": (adaptive, 2),
     "add": (added, 1),
 }
@@ -135,8 +135,7 @@ class Block(nn.Module):
         y = functional.silu(self.norm1(x))
         if self.resized is not None:
             x, y = RESIZED[self.resized](x), RESIZED[self.resized](y)
-        told = self.modulate(vector)[(...,) + (None,) * self.style.rank]
-        y = functional.silu(self.inform(self.norm2, self.conv1(y), told))
+        y = functional.silu(self.inform(self.norm2, self.conv1(y), self.modulate(vector)))
         return self.style.joined(
             x if self.around is None else self.around(x), self.conv2(self.dropout(y))
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -41,18 +41,39 @@ def matrices(module: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-def orthogonal(update: Tensor) -> Tensor:
-    """Bring the singular values of each matrix (K, M, N) near 1, keeping its singular vectors."""
+def orthogonal(updates: Sequence[Tensor]) -> list[Tensor]:
+    """Bring the singular values of each matrix near 1, keeping its singular vectors.
+
+    An iteration multiplies x by a polynomial of x x'. All of them together are one product of such
+    polynomials, found from x x' alone, which is small, for all matrices whose shorter sides are
+    equal at once; then x is multiplied once.
+
+    Args:
+        updates: Stacks of matrices of one shape, (K, M, N) each.
+    """
+    wide = [u.mT if u.shape[-2] > u.shape[-1] else u for u in updates]
+    wide = [x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7) for x in wide]
+    sides: dict[int, list[int]] = defaultdict(list)
+    for k, x in enumerate(wide):
+        sides[x.shape[-2]].append(k)
+    for places in sides.values():
+        factor = _polynomial(torch.cat([wide[k] @ wide[k].mT for k in places]))
+        for k, each in zip(places, factor.split([len(wide[k]) for k in places]), strict=True):
+            wide[k] = each @ wide[k]
+    return [x.mT if x.shape != u.shape else x for x, u in zip(wide, updates, strict=True)]
+
+
+def _polynomial(square: Tensor) -> Tensor:
+    """What all iterations multiply x by, from x x' (K, M, M)."""
     a, b, c = COEFFICIENTS
-    tall = update.shape[-2] > update.shape[-1]
-    x = update.mT if tall else update
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    whole: Tensor | None = None
     for _ in range(ITERATIONS):
-        square = x @ x.mT
-        inner = torch.baddbmm(square, square, square, beta=b, alpha=c)  # b S + c S S
-        x = torch.baddbmm(x, inner, x, beta=a)
-    made: Tensor = x.mT if tall else x
-    return made
+        factor = torch.baddbmm(square, square, square, beta=b, alpha=c)  # b S + c S S
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        whole = factor if whole is None else factor @ whole
+        square = factor @ square @ factor
+    assert whole is not None
+    return whole
 
 
 class Muon(torch.optim.Optimizer):
@@ -83,13 +104,17 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     alike[len(p), math.prod(p.shape[1:])].append(p)
-            for (rows, columns), parameters in alike.items():
-                # Matrices of one shape are made orthogonal together.
-                updates = torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
+            updates = orthogonal(
+                [
+                    torch.stack([self._momentum(p, group["momentum"]) for p in ps])
+                    for ps in alike.values()
+                ]
+            )
+            for ((rows, columns), parameters), update in zip(alike.items(), updates, strict=True):
                 stride = group["lr"] * max(1.0, rows / columns) ** 0.5
-                for p, update in zip(parameters, orthogonal(updates), strict=True):
+                for p, moved in zip(parameters, update, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(parted(update.reshape(p.shape), p), alpha=-stride)
+                    p.add_(parted(moved.reshape(p.shape), p), alpha=-stride)
 
     def _momentum(self, p: nn.Parameter, share: float) -> Tensor:
         """Average the gradient and look one step ahead, (rows, columns)."""
