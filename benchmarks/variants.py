@@ -49,13 +49,26 @@ VARIANTS: dict[str, Variant] = {
     "diffusers": Variant("diffusers", "diffusers, default", (), True),
     "diffusers-cl": Variant("diffusers", "diffusers, channels_last", (LAST,), True),
     "diffusers-bf16": Variant("diffusers", "diffusers, bfloat16", (HALF,), True, "bfloat16"),
+    "diffusers-cl-bf16": Variant(
+        "diffusers", "diffusers, channels_last, bfloat16", (LAST, HALF), True, "bfloat16"
+    ),
     "diffusers-compile": Variant(
         "diffusers", "diffusers, channels_last, compiled", (LAST, "compile"), True, "compile"
     ),
     "lucidrains": Variant("lucidrains", "denoising-diffusion-pytorch, default"),
     "lucidrains-cl": Variant("lucidrains", "denoising-diffusion-pytorch, channels_last", (LAST,)),
+    "lucidrains-cl-bf16": Variant(
+        "lucidrains",
+        "denoising-diffusion-pytorch, channels_last, bfloat16",
+        (LAST, HALF),
+        False,
+        "bfloat16",
+    ),
     "azula": Variant("azula", "azula, default (a smaller net)"),
     "azula-cl": Variant("azula", "azula, channels_last (a smaller net)", (LAST,)),
+    "azula-cl-bf16": Variant(
+        "azula", "azula, channels_last, bfloat16 (a smaller net)", (LAST, HALF), False, "bfloat16"
+    ),
     "twin": Variant(OWN, "**ornstein, the same architecture**", ("twin",), True),
     "twin-bf16": Variant(
         OWN, "ornstein, the same architecture, bfloat16", ("twin", HALF), True, "bfloat16"

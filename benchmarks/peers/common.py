@@ -130,9 +130,14 @@ class Clock:
 
 def write_record(job: Job, **facts: object) -> None:
     """Add facts to record.json."""
+    text = json.dumps({**read_record(job), **facts}, indent=1)
+    (job.out / "record.json").write_text(text)
+
+
+def read_record(job: Job) -> dict[str, object]:
+    """What record.json says so far."""
     path = job.out / "record.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**known, **facts}, indent=1))
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def sample_in_pieces(job: Job, shape: tuple[int, ...], draw: Callable[[int, int], Tensor]) -> None:

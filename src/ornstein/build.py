@@ -25,7 +25,6 @@ from ornstein.training.coupling import COUPLINGS
 from ornstein.training.ema import width_text
 from ornstein.training.leading import Leader
 from ornstein.training.loop import Trainer
-from ornstein.training.memory import keep_freed
 from ornstein.training.objective import LAWS, WEIGHTS, Criterion, Objective
 from ornstein.training.ranks import ALONE, Ranks, Share
 from ornstein.training.settings import Settings
@@ -156,8 +155,6 @@ def criterion(config: Config, data: Dataset) -> Criterion:
 
 def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Trainer:
     """Build a training that has not begun; rank 0 of several leads the others."""
-    if where.type == "cpu":
-        keep_freed()
     pictures = noised([condition.declared for condition in data.conditions])
     built = model(config, data)
     how = replace(settings(config), bins=bins(config, data), noised=pictures)

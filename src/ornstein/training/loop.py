@@ -20,7 +20,7 @@ from ornstein.training.batches import Batches, Items, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.compiling import compiled
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
-from ornstein.training.memory import fitting
+from ornstein.training.memory import fitting, keep_freed
 from ornstein.training.objective import Criterion, stratified
 from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
@@ -73,6 +73,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         ranks: Share = ALONE,
     ) -> None:
+        keep_freed()
         self.model = model.to(device).train()
         if settings.checkpoint_activations:
             recomputed(model.net)
