@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
@@ -70,6 +71,7 @@ class Model(nn.Module):
         self.data_std = data_std
         self.learned = learned
         self.uncertainty = uncertainty
+        self.precision = "float32"  # of the network's arithmetic when asked; see Trained.to
 
     def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Output:
         """The network's F and spread for x at a level on the variance-preserving scale.
@@ -77,7 +79,9 @@ class Model(nn.Module):
         Raises:
             UsageError: the network's answer has not the channels that x and ``learned`` ask for.
         """
-        answer: Tensor = self.net(*seen(x, level, self.data_std), cond or {})
+        with self._in_precision(x.device):
+            answer: Tensor = self.net(*seen(x, level, self.data_std), cond or {})
+        answer = answer.to(x.dtype)
         parts = 2 if self.learned else 1
         if answer.shape != (len(x), parts * x.shape[1], *x.shape[2:]):
             raise UsageError(
@@ -89,6 +93,12 @@ class Model(nn.Module):
             return Output(answer, None)
         F, v = answer.chunk(2, dim=1)
         return Output(F, v.sigmoid())
+
+    def _in_precision(self, where: torch.device) -> AbstractContextManager[object]:
+        """In half precision where that is asked for; else as it is around here."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(where.type, torch.bfloat16)
 
     def forward(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Estimate:
         """Estimate x0 and eps at x, (B, *D); level is () or (B,), on any scale."""

@@ -111,13 +111,18 @@ class Run:
         class_name: str | None = None,
         cond: Mapping[str, object] | None = None,
         guidance: float | None = None,
+        precision: str | None = None,
     ) -> Samples:
-        """Make n new items on the fastest device; see :meth:`ornstein.bundle.Bundle.sample`."""
+        """Make n new items on the fastest device.
+
+        See :meth:`ornstein.bundle.Bundle.sample`, and :meth:`ornstein.bundle.Bundle.to` for the
+        precision.
+        """
         from ornstein.build import device
 
         return (
             self.bundle()
-            .to(device())
+            .to(device(), precision)
             .sample(
                 n,
                 seed=seed,

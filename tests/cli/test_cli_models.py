@@ -126,6 +126,27 @@ def test_a_picture_holds_the_settings_that_make_it_again(
         assert grid.size == (3 * 66 + 2, 2 * 66 + 2)
 
 
+def test_half_precision_is_asked_for_by_name_and_told(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ["sample", "image", "-n", "3", "--precision", "bfloat16"]
+    assert "bfloat16" in run(capsys, *ask).out
+    facts = json.loads(run(capsys, *ask, "--json").out)
+    folder = Path(facts["files"]["items"])
+    assert folder.name.endswith("bfloat16")  # beside those in single precision
+    inside = read_settings(next(folder.glob("seed0-*.png")))
+    assert inside is not None
+    assert inside["precision"] == "bfloat16"
+    edited = ["edit", "image", str(next(folder.glob("seed0-*.png"))), "--strength", "0.5"]
+    facts = json.loads(run(capsys, *edited, "--precision", "bfloat16", "--json").out)
+    inside = read_settings(next(Path(facts["files"]["items"]).glob("*.png")))
+    assert inside is not None
+    assert inside["precision"] == "bfloat16"
+    answer = run(capsys, "sample", "image", "--precision", "half", code=2)
+    assert "float32" in answer.err
+    assert "bfloat16" in answer.err
+
+
 def test_a_batch_changes_no_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, *["sample", "image", "-n", "7", "--out", "a", "--batch", "2"])
     run(capsys, *["sample", "image", "-n", "7", "--out", "b"])

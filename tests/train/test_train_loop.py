@@ -247,3 +247,16 @@ def test_a_bound_of_0_on_the_gradient_is_none_and_not_a_standstill() -> None:
     free, wide = trainer(clip=0.0), trainer(clip=1e6)
     assert losses(free, 8) == losses(wide, 8)
     assert losses(trainer(clip=1e-9), 8) != losses(wide, 8)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_layers_compute_in_the_precision_that_is_set_and_weights_stay_whole(
+    precision: str,
+) -> None:
+    made, kinds = trainer(precision=precision), set()
+    first = made.model.net.body[0]
+    first.register_forward_hook(lambda layer, seen, answer: kinds.add(answer.dtype))
+    made.step(10)
+    assert kinds == {getattr(torch, precision)}
+    assert {p.dtype for p in made.model.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in made.model.parameters()} == {torch.float32}

@@ -16,6 +16,8 @@ from ornstein.data.conditions import CLASS, Declared
 from ornstein.data.lowered import factor_of
 from ornstein.model import Model
 
+PRECISIONS = {name: name for name in ("float32", "bfloat16")}
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -82,10 +84,28 @@ class Trained:
         """First 16 digits of the SHA-256 of the weights, which name the model in pictures."""
         return fingerprint(self.model.net)
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move the model to ``device``."""
+    def to(self, device: torch.device | str, precision: str | None = None) -> Self:
+        """Move the model to ``device``, to compute there in ``precision`` from now on.
+
+        Args:
+            device: Where it is to live.
+            precision: "float32", or "bfloat16" for the inner arithmetic of the network, where
+                numbers keep three digits: faster where a device has it, and slower elsewhere. None
+                leaves it as it is.
+
+        Raises:
+            UsageError: no such precision.
+        """
         self.model.to(device)
+        if precision is not None:
+            self.model.precision = choose("precision", precision, PRECISIONS)
         return self
+
+    @property
+    def rounding(self) -> dict[str, str]:
+        """The precision, for the settings of what is made; nothing where it is the usual one."""
+        precision = self.model.precision
+        return {} if precision == "float32" else {"precision": precision}
 
     def make_process(self, schedule: str | None = None) -> Process:
         """Build the process called ``schedule``, by default the one of training."""

@@ -68,6 +68,7 @@ def walk(
             "class": named,
             **({"cond": words} if words else {}),
             **bundle.leads.settings,
+            **bundle.rounding,
             "model": bundle.fingerprint,
             "seed": seed,
         },

@@ -15,6 +15,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DEBUG = "ornstein.debug"
 ASKED = "ornstein.sampler"
+PRECISION = "precision"
 SAID = "ornstein.conditions"
 
 
@@ -89,7 +90,16 @@ def _ask(ctx: click.Context, param: click.Parameter, value: object) -> None:
 
 def asked() -> dict[str, Any]:
     """What these options were given, as arguments of ``Bundle.how``."""
-    return dict(click.get_current_context().meta.get(ASKED, {}))
+    given = click.get_current_context().meta.get(ASKED, {})
+    return {name: value for name, value in given.items() if name != PRECISION}
+
+
+def precision() -> str | None:
+    """What --precision was given, where the command has it."""
+    context = click.get_current_context(silent=True)
+    given = {} if context is None else context.meta.get(ASKED, {})
+    found: str | None = given.get(PRECISION)
+    return found
 
 
 def sampler_options(
@@ -107,6 +117,10 @@ def sampler_options(
         "guidance": (
             "Pull towards the class: 1 is off, more is surer and less varied.",
             Amount(0, 100, whole=False),
+        ),
+        PRECISION: (
+            "float32, or bfloat16: faster on GPUs and processors that have it.",
+            click.Choice(("float32", "bfloat16")),
         ),
     }
     for name, (says, kind) in reversed(kinds.items()):

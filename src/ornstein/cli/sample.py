@@ -175,7 +175,7 @@ def label_of(made: Samples) -> str:
     parts += [how["schedule"], how.get("class") or ""]
     parts += [f"{name}-{said_of(value)}" for name, value in how.get("cond", {}).items()]
     parts += [f"g{how['guidance']:g}"] if how["guidance"] != 1 else []
-    parts += [led_text(how)]
+    parts += [led_text(how), how.get("precision", "")]
     return label_from(*parts)
 
 
@@ -193,6 +193,7 @@ def way_of(by: Mapping[str, Any]) -> str:
     how = f"{by['solver']}, {by['steps']} steps on {by['schedule']} ({by['grid']} grid)"
     how += f", guidance {by['guidance']:g}" if by["guidance"] != 1 else ""
     how += f" ({led_text(by)})" if led_text(by) else ""
+    how += f", {by['precision']}" if "precision" in by else ""
     asked_for = ", ".join(f"{name} {said_of(value)}" for name, value in by.get("cond", {}).items())
     return how + (f", given {asked_for}" if asked_for else "")
 

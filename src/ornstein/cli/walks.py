@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ornstein.cli.guiding import led
-from ornstein.cli.options import chosen
+from ornstein.cli.options import chosen, precision
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle, Sampler
@@ -30,11 +30,15 @@ def check_names(asked: Mapping[str, Any]) -> None:
 
 
 def opened(target: str, runs: Path) -> Bundle:
-    """Load the model that ``target`` means and put it on the fastest device."""
+    """Load the model that ``target`` means, put it on the fastest device, in the precision asked.
+
+    Raises:
+        UsageError: no such model, or no such precision.
+    """
     from ornstein.build import device
     from ornstein.bundle import load
 
-    return led(load(target, runs).to(device()), runs)
+    return led(load(target, runs).to(device(), precision()), runs)
 
 
 def walked(

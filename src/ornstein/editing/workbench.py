@@ -167,6 +167,7 @@ class Workbench:
             **({"levels": self.levels.rho.tolist()} if way.grid == FREE else {}),
             "class": self.named,
             **({"cond": self.words} if self.words else {}),
+            **self.bundle.rounding,
             "model": self.bundle.fingerprint,
             "seed": ask.seed,
             **about,

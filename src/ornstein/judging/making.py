@@ -123,7 +123,7 @@ def _make(plan: Plan, piece: Piece) -> np.ndarray:
 
 def _key(plan: Plan) -> str:
     way = {**plan.sampler.settings, "n": plan.n, "seed": plan.seed, "batch": plan.batch}
-    way |= {**plan.bundle.leads.settings, **_said(plan)}
+    way |= {**plan.bundle.leads.settings, **plan.bundle.rounding, **_said(plan)}
     return json.dumps({**way, "model": plan.bundle.fingerprint, "data": plan.data.fingerprint})
 
 
