@@ -19,8 +19,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if q.device.type != "cpu" or max(q.shape[-2], k.shape[-2]) > FEW:
         return functional.scaled_dot_product_attention(q, k, v)
-    weights = torch.softmax(q * q.shape[-1] ** -0.5 @ k.mT, dim=-1)
-    return weights.to(v.dtype) @ v
+    # In one piece, so that an item's bits do not depend on where in a batch it lies.
+    q, k = (q * q.shape[-1] ** -0.5).contiguous(), k.contiguous()
+    return torch.softmax(q @ k.mT, dim=-1).to(v.dtype) @ v
 
 
 def heads_of(channels: int, head: int) -> int:
