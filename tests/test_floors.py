@@ -21,7 +21,7 @@ FLOORS = {
     "training": 2, "data": 2, "evaluate": 2, "viz": 2,
     "bundle": 3, "config": 3, "recipes": 3, "run": 3,
     "build": 3, "planning": 3, "session": 3, "launch": 3, "samples": 3, "editing": 3,
-    "notebook": 3, "imputing": 3, "judging": 3, "doctor": 3, "averages": 3,
+    "notebook": 3, "imputing": 3, "judging": 3, "doctor": 3, "averages": 3, "gaussians": 3,
     "tracking": 3, "upscaling": 3, "recognising": 3, "comparing": 3, "benching": 3,
     "introducing": 3,
     "cli": 4,

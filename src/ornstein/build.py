@@ -16,6 +16,7 @@ from ornstein.data import Dataset
 from ornstein.data.cache import cache_folder
 from ornstein.data.lowered import noised
 from ornstein.errors import ConfigError
+from ornstein.gaussians import fit_gaussians
 from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
@@ -157,6 +158,7 @@ def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = A
     """Build a training that has not begun; rank 0 of several leads the others."""
     pictures = noised([condition.declared for condition in data.conditions])
     built = model(config, data)
+    fit_gaussians(built.net, data)
     how = replace(settings(config), bins=bins(config, data), noised=pictures)
     what = criterion(config, data)
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}

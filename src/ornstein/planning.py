@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -32,6 +33,9 @@ FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 # Towards the condition, where there is one; and the levels of sigma/alpha that are guided, the
 # interval of arXiv:2404.07724 for data of unit variance (docs/design-notes.md has the numbers).
 GUIDANCE, INTERVAL = 2.0, (0.3, 3.0)
+
+# Directions of the Gaussians whose guess is seen, and numbers of all of them together: 16 MB.
+DIRECTIONS, LEAST_DIRECTIONS, GAUSSIANS = 64, 8, 1 << 22
 
 WORTH = 0.9  # half precision is taken where a step takes less than this share of the time
 
@@ -150,7 +154,23 @@ def _from_data(config: Config, data: Dataset, resumed: bool) -> Config:
     config = completed(config, "sample", guidance=guidance)
     if resumed:
         return config
+    config = changed(config, "net", options=_with_guess(config, data))
     return completed(config, "sample", interval=interval, count=POINTS if flat else ITEMS)
+
+
+def _with_guess(config: Config, data: Dataset) -> dict[str, Any]:
+    """Options of the network: where classes are learnt, it sees the guess of a Gaussian of each.
+
+    Not where a recipe follows a paper, nor where there are so many classes or values that the
+    Gaussians would outweigh the network.
+    """
+    options = dict(config.net.options)
+    groups = 1 + len(data.classes)
+    rank = min(DIRECTIONS, math.prod(data.shape), GAUSSIANS // (groups * math.prod(data.shape)))
+    fits = config.net.name == "unet" and config.recipe == "default" and rank >= LEAST_DIRECTIONS
+    if fits and data.classes and config.model.kind != "classifier":
+        options.setdefault("wiener", rank)
+    return options
 
 
 def sized(config: Config) -> bool:

@@ -29,6 +29,9 @@ from ornstein.nets.layers import (
     silent,
 )
 from ornstein.nets.patches import crop, filled, from_patches, to_patches, with_waves
+from ornstein.nets.wiener import Wiener
+
+CLASS = "class"  # the condition that has Gaussians of its own
 
 
 class Stage(nn.Module):
@@ -86,6 +89,9 @@ class UNet(nn.Module):
         dropout: Share of inner activations dropped in training.
         waves: Octaves of sines and cosines of the input that are seen beside it, as in
             arXiv:2107.00630, appendix C: fine detail, which likelihoods are made of.
+        wiener: Directions of the Gaussians whose guess of the clean item is seen beside it, one
+            Gaussian for each class where there is a condition "class" (0: none); they are fitted
+            before training, see :class:`ornstein.nets.wiener.Wiener`.
         outputs: Arrays in the answer, their channels one after another; 2 for a learned variance.
 
     Raises:
@@ -111,11 +117,13 @@ class UNet(nn.Module):
         head: int = 32,
         dropout: float = 0.0,
         waves: int = 0,
+        wiener: int = 0,
         outputs: int = 1,
     ) -> None:
         super().__init__()
         self.shape = wholes("shape", shape)
         self.waves = whole("waves", waves, 0)
+        self.wiener = whole("wiener", wiener, 0)
         self.conditions, self.entry = declared(conditions), checked_entry(entry)
         self.widths = wholes("widths", widths)
         self.blocks = wholes("blocks", blocks)
@@ -174,7 +182,11 @@ class UNet(nn.Module):
         )
         self.embed = Embedding(vector, self.conditions, self.entry)
         told = channels_beside(self.conditions, self.shape) * self.patch**rank
-        self.stem = convolution(rank, folded * (1 + 2 * self.waves) + told, self.widths[0], 3)
+        seen = folded * (1 + 2 * self.waves + (self.wiener > 0)) + told
+        self.stem = convolution(rank, seen, self.widths[0], 3)
+        classed = self.conditions.get(CLASS, {"kind": None})
+        groups = 1 + (classed["count"] if classed["kind"] == "class" else 0)
+        self.guess = Wiener(self.shape, groups, self.wiener) if self.wiener else None
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(self.widths):
@@ -207,7 +219,11 @@ class UNet(nn.Module):
         With more outputs than one, to (B, outputs·C, *space).
         """
         space = tuple(x.shape[2:])
-        x = filled(beside(with_waves(x, self.waves), self.conditions, cond), self.patch)
+        seen = beside(with_waves(x, self.waves), self.conditions, cond)
+        if self.guess is not None:
+            group = cond.get(CLASS) if self.guess.groups > 1 else None
+            seen = torch.cat([seen, self.guess(x, noise, group)], dim=1)
+        x = filled(seen, self.patch)
         vector = self.embed(torch.zeros_like(noise) if self.blind else noise, cond)
         tokens = self.embed.tokens(cond, len(x))
         y = self.stem(to_patches(x, self.patch))

@@ -259,9 +259,11 @@ class Trainer:
         return {name: self.ranks.gather(value) for name, value in self.ema.average.items()}
 
     def average_to(self, model: Model | Classifier) -> None:
-        """Write the averaged weights into a model of the same make."""
-        average = self.average()
+        """Write the averaged weights, and what is no weight, into a model of the same make."""
+        average, own = self.average(), dict(self.model.named_buffers())
         with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(own[name])
             for name, parameter in model.named_parameters():
                 parameter.copy_(average[name])
 

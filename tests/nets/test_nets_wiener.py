@@ -1,0 +1,140 @@
+"""What a Gaussian fitted to the data makes of a noisy item, against the exact denoiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ornstein import build
+from ornstein.bundle import load
+from ornstein.config import resolve
+from ornstein.core import Gaussian, Level, generator
+from ornstein.data import Dataset, open_data
+from ornstein.gaussians import EACH, fit
+from ornstein.model import seen
+from ornstein.nets import UNet
+from ornstein.nets.wiener import Wiener
+from ornstein.planning import plan
+
+CPU = torch.device("cpu")
+
+
+def items(count: int, seed: int, dims: int = 12) -> Tensor:
+    """Items (count, 1, 3, 4) of a Gaussian that fills a few directions more than the others."""
+    source = generator(seed)
+    mixing = torch.randn(dims, dims, generator=source) * torch.linspace(1, 0.2, dims)
+    shift = torch.randn(dims, generator=source)
+    return (shift + torch.randn(count, dims, generator=source) @ mixing.mT).view(-1, 1, 3, 4)
+
+
+@pytest.mark.parametrize("log_snr", [-12.0, -2.0, 0.5, 6.0])
+def test_with_all_directions_it_is_the_exact_denoiser_of_each_classs_gaussian(
+    log_snr: float,
+) -> None:
+    clean = torch.cat([items(400, 1), items(300, 2)])
+    group = torch.arange(700).ge(400).long()
+    wiener = Wiener((1, 3, 4), 3, 99).double()
+    fit(wiener, clean, group)
+    level = Level(
+        *(torch.tensor(s * log_snr, dtype=torch.float64).sigmoid().sqrt() for s in (1, -1))
+    )
+    x = torch.randn(6, 1, 3, 4, dtype=torch.float64, generator=generator(3))
+    scaled, noise = seen(x, level)
+    torch.testing.assert_close(scaled, x)  # the scale that preserves variance
+    said = torch.tensor([0, 1, 2, 1, 0, 2])
+    found = wiener(x, noise, said)
+    for k, rows in enumerate((clean[:400], clean[400:], clean)):
+        flat = rows.flatten(1).double()
+        law = Gaussian(flat.mean(0), (flat - flat.mean(0)).mT @ (flat - flat.mean(0)) / len(flat))
+        expected = law(x.flatten(1), level).x0.view_as(x)
+        torch.testing.assert_close(found[said == k], expected[said == k], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(wiener(x, noise)[0], wiener(x, noise, torch.full((6,), 2))[0])
+
+
+def test_few_directions_leave_one_variance_for_all_others() -> None:
+    clean = items(500, 4)
+    wiener = Wiener((1, 3, 4), 1, 3).double()
+    fit(wiener, clean)
+    flat = clean.flatten(1).double()
+    values, axes = torch.linalg.eigh((flat - flat.mean(0)).mT @ (flat - flat.mean(0)) / 500)
+    values[:9] = values[:9].mean()
+    law = Gaussian(flat.mean(0), axes @ values.diag() @ axes.mT)
+    x = torch.randn(5, 1, 3, 4, dtype=torch.float64, generator=generator(5))
+    level = Level(torch.tensor(0.6).double(), torch.tensor(0.8).double())
+    found = wiener(*seen(x, level))
+    torch.testing.assert_close(found.flatten(1), law(x.flatten(1), level).x0, atol=1e-6, rtol=1e-6)
+
+
+def test_a_class_of_few_items_has_few_directions_or_the_gaussian_of_all() -> None:
+    clean = items(300, 6)
+    group = torch.zeros(300, dtype=torch.long)
+    group[: 3 * EACH + 1], group[-EACH + 1 :] = 1, 2
+    wiener = Wiener((1, 3, 4), 4, 8)
+    fit(wiener, clean, group)
+    assert [int(b.norm(dim=0).gt(0.5).sum()) for b in wiener.basis] == [8, 3, 8, 8]
+    torch.testing.assert_close(wiener.mean[2], wiener.mean[3])
+    assert not torch.allclose(wiener.mean[1], wiener.mean[3])
+
+
+def test_items_of_another_size_are_taken_for_standard_normal_ones() -> None:
+    wiener = Wiener((1, 3, 4), 1, 5)
+    fit(wiener, items(200, 7))
+    x = torch.randn(2, 1, 6, 8)
+    torch.testing.assert_close(wiener(x, torch.zeros(2)), x * 0.5**0.5)
+    net = UNet((1, 3, 4), {"class": {"kind": "class", "count": 2}}, widths=(8,), blocks=(1,),
+               attention=(), wiener=5)  # fmt: skip
+    assert net(x, torch.zeros(2), {}).shape == x.shape
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Dataset:
+    import numpy as np
+
+    source = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    base = np.where(labels[:, None, None, None] > 0, 200, 40)
+    pixels = (base + source.integers(0, 30, (400, 1, 8, 8))).astype(np.uint8)
+    np.savez(tmp_path / "shapes.npz", x=pixels, y=labels)
+    return open_data(str(tmp_path / "shapes.npz"))
+
+
+def planned(data: Dataset, *sets: str, recipe: str | None = None) -> dict[str, object]:
+    config = resolve(sets=("train.steps=4", "net.size=tiny", *sets), recipe=recipe).config
+    return plan(config, data, CPU).config.net.options
+
+
+def test_it_is_planned_for_pictures_with_classes_where_no_recipe_follows_a_paper(
+    shapes: Dataset,
+) -> None:
+    assert planned(shapes) == {"wiener": 64}
+    assert planned(shapes, "net.name=unet", "net.options={wiener=0}") == {"wiener": 0}
+    assert "wiener" not in planned(shapes, recipe="ddpm")
+    assert "wiener" not in planned(shapes, "net.name=dit")
+
+
+def test_its_gaussians_are_in_checkpoints_averages_and_the_model_file(
+    shapes: Dataset, tmp_path: Path
+) -> None:
+    sets = ("train.steps=2", "net.name=unet", "net.size=tiny", "net.options={wiener=9}",
+            "train.batch=8", "learning_rate=1e-3", "optimizer=adamw")  # fmt: skip
+    config = resolve(sets=sets).config
+    trainer = build.trainer(config, shapes, CPU)
+    guess = trainer.model.net.guess
+    index = torch.as_tensor(shapes.train)
+    ones = shapes.batch(index)[shapes.condition_batch(index)["class"] == 1]
+    torch.testing.assert_close(guess.mean[1], ones.mean(0).flatten(), atol=1e-5, rtol=1e-5)
+    assert float((guess.mean[0] - guess.mean[1]).abs().mean()) > 1
+    trainer.step(2)
+    other = build.trainer(config, shapes, CPU)
+    other.model.net.guess.mean.zero_()
+    other.restore(trainer.tensors(), 1)
+    torch.testing.assert_close(other.model.net.guess.mean, guess.mean, atol=0, rtol=0)
+    average = build.model(config, shapes)
+    trainer.average_to(average)
+    build.bundle(config, average, shapes, {}).save(tmp_path / "m.safetensors")
+    kept = load(tmp_path / "m.safetensors").model.net.guess
+    for name, value in guess.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], value, atol=0, rtol=0)
