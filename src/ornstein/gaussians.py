@@ -13,8 +13,8 @@ from ornstein.data import Dataset
 from ornstein.data.conditions import CLASS
 from ornstein.nets.wiener import Wiener
 
-MOST_ITEMS, MOST_VALUES = 1 << 14, 1 << 25  # that are read
-EACH = 16  # items for each direction: of fewer it would be theirs, and not the data's
+MOST_ITEMS, MOST_VALUES = 1 << 14, 1 << 24  # that are read
+EACH = 12  # items for each direction: of fewer it would be theirs, and not the data's
 _KNOWN: WeakKeyDictionary[Dataset, dict[tuple[int, int], dict[str, Tensor]]] = WeakKeyDictionary()
 
 

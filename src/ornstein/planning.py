@@ -35,7 +35,7 @@ FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 GUIDANCE, INTERVAL = 2.0, (0.3, 3.0)
 
 # Directions of the Gaussians whose guess is seen, and numbers of all of them together: 16 MB.
-DIRECTIONS, LEAST_DIRECTIONS, GAUSSIANS = 64, 8, 1 << 22
+DIRECTIONS, LEAST_DIRECTIONS, GAUSSIANS = 128, 8, 1 << 22
 
 WORTH = 0.9  # half precision is taken where a step takes less than this share of the time
 

@@ -109,7 +109,7 @@ def planned(data: Dataset, *sets: str, recipe: str | None = None) -> dict[str, o
 def test_it_is_planned_for_pictures_with_classes_where_no_recipe_follows_a_paper(
     shapes: Dataset,
 ) -> None:
-    assert planned(shapes) == {"wiener": 64}
+    assert planned(shapes) == {"wiener": 64}  # as many as dimensions
     assert planned(shapes, "net.name=unet", "net.options={wiener=0}") == {"wiener": 0}
     assert "wiener" not in planned(shapes, recipe="ddpm")
     assert "wiener" not in planned(shapes, "net.name=dit")
