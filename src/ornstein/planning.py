@@ -280,10 +280,11 @@ def _precision(
     """Half precision where the chip computes in it and a step is really faster so."""
     if not has_bfloat16(where):
         return "float32"
-    whole, half = (
-        _affordable(changed(config, "train", precision=name), data, where, ranks, check)
-        for name in ("float32", "bfloat16")
-    )
+    spent = {"float32": math.inf, "bfloat16": math.inf}
+    for name in (*spent, *spent):  # in turn, and the better of two: a machine has slow moments
+        tried = changed(config, "train", precision=name)
+        spent[name] = min(spent[name], _affordable(tried, data, where, ranks, check))
+    whole, half = spent["float32"], spent["bfloat16"]
     return "bfloat16" if half < WORTH * whole else "float32"
 
 
