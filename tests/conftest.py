@@ -30,3 +30,12 @@ def tracked(root: Path) -> list[Path]:
     if found.returncode:
         pytest.skip("this is not a git checkout, so there is no list of tracked files")
     return [Path(name) for name in found.stdout.split("\0") if name and (root / name).is_file()]
+
+
+@pytest.fixture(autouse=True)
+def whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan as where there is no half precision: whether it pays is measured, run by run.
+
+    Two trainings that must not differ would, on a busy machine that has it.
+    """
+    monkeypatch.setattr("ornstein.planning.has_bfloat16", lambda where: False)

@@ -21,6 +21,7 @@ from ornstein.errors import OrnsteinError
 STEPS, EACH = times(60, 500), times(8, 16)  # in all, and between two signals at most
 SETTINGS = {
     "net.name": "mlp",
+    "precision": "float32",
     "batch": 64,
     "save_every": 5,
     "log_every": 1,
