@@ -139,6 +139,7 @@ def test_half_precision_is_asked_for_by_name_and_told(
     assert inside["precision"] == "bfloat16"
     edited = ["edit", "image", str(next(folder.glob("seed0-*.png"))), "--strength", "0.5"]
     facts = json.loads(run(capsys, *edited, "--precision", "bfloat16", "--json").out)
+    assert "bfloat16" in Path(facts["files"]["items"]).name
     inside = read_settings(next(Path(facts["files"]["items"]).glob("*.png")))
     assert inside is not None
     assert inside["precision"] == "bfloat16"

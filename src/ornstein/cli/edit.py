@@ -179,6 +179,7 @@ def _others(bundle: Bundle, ask: Ask, **options: object) -> list[str]:
     own = {**vars(usual), "count": COUNT, "noise": 0.0, "width": 1.0, "spoil": False}
     here = {**vars(ask.sampler or usual), "count": ask.n, **options}
     told = [f"{name}-{value}" for name, value in here.items() if value != own[name]]
+    told += bundle.rounding.values()
     return told + [f"{name}-{Path(str(value)).name}" for name, value in ask.cond.items()]
 
 
