@@ -102,11 +102,12 @@ def _racing(task: str) -> click.Command:
 @main.command()
 @click.option("--batch", default=16, show_default=True, help="Pictures at a time.")
 @click.option("--seconds", default=60.0, show_default=True, help="Time for all, about.")
-def limit(batch: int, seconds: float) -> None:
+@click.option("--bfloat16", "half", is_flag=True, help="For processors that have it.")
+def limit(batch: int, seconds: float, half: bool) -> None:
     """The convolutions of a step alone, which no other program could leave out."""
     from benchmarks.limit import measure
 
-    click.echo(measure(batch, seconds))
+    click.echo(measure(batch, seconds, half=half))
 
 
 for task in ("train", "sample"):

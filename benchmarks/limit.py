@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -22,12 +23,14 @@ SIDE, PRODUCTS = 1024, 10
 HEADER = "| what | ms a picture | GFLOP/s | share of the step |\n|---|---|---|---|"
 
 
-def measure(batch: int, seconds: float) -> str:
-    """Time everything in turn for about so many seconds; return the table."""
-    work = prepare(Ask("train", batch, options=("twin",)))
+def measure(batch: int, seconds: float, *, half: bool = False) -> str:
+    """Time everything in turn for about so many seconds, in bfloat16 if asked; return the table."""
+    kind = torch.bfloat16 if half else torch.float32
+    options = ("twin", "bfloat16") if half else ("twin",)
+    work = prepare(Ask("train", batch, options=options))
     net = work.net
-    met = inputs(net, work.once)
-    square = torch.ones(SIDE, SIDE)
+    met = [(deepcopy(layer).to(kind), x.to(kind)) for layer, x in inputs(net, work.once)]
+    square = torch.ones(SIDE, SIDE, dtype=kind)
     works: dict[str, Callable[[], object]] = {
         f"{PRODUCTS} products of {SIDE}x{SIDE} matrices": partial(products, square),
         **{

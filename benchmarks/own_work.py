@@ -39,13 +39,12 @@ def prepare(ask: Ask) -> Work:
     bundle = build.bundle(config, trainer.model, data, {})
     evaluations = bundle.sample(1).evaluations
     if ask.task == "sample":
-        half_open = torch.autocast("cpu", dtype=torch.bfloat16, enabled=ask.has("bfloat16"))
+        chosen = bundle.to(CPU, "bfloat16" if ask.has("bfloat16") else None)
 
         def walk() -> object:
-            with half_open:
-                return bundle.sample(
-                    ask.batch, solver="ddim", grid="uniform", steps=ask.steps, guidance=1.0
-                )
+            return chosen.sample(
+                ask.batch, solver="ddim", grid="uniform", steps=ask.steps, guidance=1.0
+            )
 
         return Work(trainer.model, walk, evaluations, ask.batch, says)
     trainer.model.train()

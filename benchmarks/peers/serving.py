@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,9 @@ from typing import Any, TextIO
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+
+COUNTING = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,12 @@ class Ask:
         return torch.compile(net) if self.has("compile") else net
 
     def autocast(self) -> torch.autocast:
-        """Bfloat16 where asked."""
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.has("bfloat16"))
+        """Bfloat16 where asked, but not while operations are counted.
+
+        Autocast fails under the counter in inference mode, and the operations are the same.
+        """
+        half = self.has("bfloat16") and not COUNTING.is_set()
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=half)
 
 
 @dataclass(frozen=True)
@@ -108,10 +116,14 @@ def counted(once: Callable[[], object], compiled: bool) -> tuple[float, int | No
 
     Those of a compiled network cannot be counted.
     """
+    first = seconds(once)
     if compiled:
-        return seconds(once), None
+        return first, None
+    COUNTING.set()
     with FlopCounterMode(display=False) as counter:
-        return seconds(once), counter.get_total_flops()
+        once()
+    COUNTING.clear()
+    return first, counter.get_total_flops()
 
 
 def memory(kind: str) -> int:
