@@ -5,7 +5,7 @@ cosine with 500 warm-up steps, EMA of inverse gamma 1 and power 3/4 up to 0.9999
 1000 linear steps, eps-prediction, clipping at 1) with a net of 4.4 M parameters. In the
 peer's favour: data in memory, and the cosine ends where the time ends.
 
-With ``--recipe tuned`` it is trained as suits minutes on a CPU: channels last, bfloat16 where a
+With ``--recipe tuned`` it is trained as suits minutes on a CPU: channels last and bfloat16 where a
 step takes less time so, batch and rate as five short trials by held-out loss found, warm-up,
 decay and average chosen without one.
 """
@@ -43,8 +43,8 @@ class Recipe:
         schedule: Of the rate, by diffusers' name.
         warmup: Steps.
         decay: Of the average; it grows to this.
-        layout: Of the weights in memory.
-        half: Whether to try bfloat16, and to take it for training and sampling where it is faster.
+        tries: Whether to time a step with weights in either order of memory, in float32 and in
+            bfloat16, and to train and sample in the fastest way.
     """
 
     batch: int = 16
@@ -53,17 +53,17 @@ class Recipe:
     schedule: str = "cosine"
     warmup: int = 500
     decay: float = 0.9999
-    layout: torch.memory_format = torch.contiguous_format
-    half: bool = False
+    tries: bool = False
 
 
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+PLAIN = ("contiguous", False)
 RECIPES = {
     "default": Recipe(),
     "tuned": Recipe(
-        rate=1e-3, betas=(0.9, 0.99), schedule="linear", warmup=30, decay=0.995,
-        layout=torch.channels_last, half=True,
+        rate=1e-3, betas=(0.9, 0.99), schedule="linear", warmup=30, decay=0.995, tries=True
     ),
-}  # fmt: skip
+}
 
 
 def build() -> UNet2DModel:
@@ -93,10 +93,10 @@ def autocast(half: bool) -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=half)
 
 
-def step_seconds(pictures: torch.Tensor, recipe: Recipe, half: bool) -> float:
+def step_seconds(pictures: torch.Tensor, recipe: Recipe, layout: str, half: bool) -> float:
     """Seconds of a step, timed on a net that is thrown away."""
     net, schedule = (
-        build().to(memory_format=recipe.layout),
+        build().to(memory_format=LAYOUTS[layout]),
         DDPMScheduler(num_train_timesteps=1000),
     )
     source = common.batches(pictures, recipe.batch, 99)
@@ -113,11 +113,12 @@ def step_seconds(pictures: torch.Tensor, recipe: Recipe, half: bool) -> float:
 def train(job: common.Job, pictures: torch.Tensor) -> None:
     """Train for the time, and write the averaged weights."""
     recipe = RECIPES[job.recipe]
-    times = {half: step_seconds(pictures, recipe, half) for half in {False, recipe.half}}
-    half = min(times, key=times.__getitem__)
-    total = max(job.least_steps, int(60 * job.minutes / times[half]), 1)
+    ways = [(name, half) for name in LAYOUTS for half in (False, True)] if recipe.tries else [PLAIN]
+    times = {way: step_seconds(pictures, recipe, *way) for way in ways}
+    layout, half = min(times, key=times.__getitem__)
+    total = max(job.least_steps, int(60 * job.minutes / times[layout, half]), 1)
     net, schedule = (
-        build().to(memory_format=recipe.layout),
+        build().to(memory_format=LAYOUTS[layout]),
         DDPMScheduler(num_train_timesteps=1000),
     )
     optimiser = torch.optim.AdamW(
@@ -149,6 +150,7 @@ def train(job: common.Job, pictures: torch.Tensor) -> None:
         job,
         steps=step,
         planned=total,
+        layout=layout,
         half=half,
         seconds=round(clock.seconds, 1),
         load=round(float(np.median(clock.load)), 2),
@@ -168,8 +170,9 @@ def main() -> None:
         return
     net = build()
     net.load_state_dict(load_file(job.weights))
-    net.eval().to(memory_format=RECIPES[job.recipe].layout)
-    half = bool(common.read_record(job).get("half"))
+    record = common.read_record(job)
+    net.eval().to(memory_format=LAYOUTS[str(record.get("layout", PLAIN[0]))])
+    half = bool(record.get("half"))
     pipeline = DDIMPipeline(net, DDIMScheduler(num_train_timesteps=1000))
     pipeline.set_progress_bar_config(disable=True)
 
