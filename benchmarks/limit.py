@@ -24,7 +24,7 @@ HEADER = "| what | ms a picture | GFLOP/s | share of the step |\n|---|---|---|--
 
 
 def measure(batch: int, seconds: float, *, half: bool = False) -> str:
-    """Time everything in turn for about so many seconds, in bfloat16 if asked; return the table."""
+    """Time everything in turn for so many seconds, in bfloat16 if asked; return the table."""
     kind = torch.bfloat16 if half else torch.float32
     options = ("twin", "bfloat16") if half else ("twin",)
     work = prepare(Ask("train", batch, options=options))

@@ -113,7 +113,8 @@ def step_seconds(pictures: torch.Tensor, recipe: Recipe, layout: str, half: bool
 def train(job: common.Job, pictures: torch.Tensor) -> None:
     """Train for the time, and write the averaged weights."""
     recipe = RECIPES[job.recipe]
-    ways = [(name, half) for name in LAYOUTS for half in (False, True)] if recipe.tries else [PLAIN]
+    every = [(name, half) for name in LAYOUTS for half in (False, True)]
+    ways = every if recipe.tries else [PLAIN]
     times = {way: step_seconds(pictures, recipe, *way) for way in ways}
     layout, half = min(times, key=times.__getitem__)
     total = max(job.least_steps, int(60 * job.minutes / times[layout, half]), 1)

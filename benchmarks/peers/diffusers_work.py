@@ -49,7 +49,7 @@ def training(ask: Ask) -> Work:
 
 
 def sampling(ask: Ask) -> Work:
-    """Walk with DDIM; in bfloat16 by autocast, as this pipeline cannot return weights' bfloat16."""
+    """Walk with DDIM; bfloat16 by autocast, as the pipeline cannot return what is bfloat16."""
     net = build().eval()
     pipeline = DDIMPipeline(ask.shaped(net), DDIMScheduler(num_train_timesteps=1000))
     pipeline.set_progress_bar_config(disable=True)

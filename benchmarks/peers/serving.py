@@ -24,7 +24,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-
 COUNTING = threading.Event()
 
 

@@ -21,6 +21,7 @@ _HOME = {
     "Model": "ornstein.model",
     "OrnsteinError": "ornstein.errors",
     "Run": "ornstein.run",
+    "Silent": "ornstein.run",
     "load": "ornstein.bundle",
     "open_data": "ornstein.data",
     "open_run": "ornstein.run",
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from ornstein.errors import OrnsteinError
     from ornstein.launch import train
     from ornstein.model import Model
-    from ornstein.run import Run, open_run
+    from ornstein.run import Run, Silent, open_run
 
 __all__ = [
-    "Bundle", "Dataset", "Model", "OrnsteinError", "Run", "load", "open_data", "open_run", "train",
+    "Bundle", "Dataset", "Model", "OrnsteinError", "Run", "Silent", "load", "open_data",
+    "open_run", "train",
 ]  # fmt: skip
 
 

@@ -14,10 +14,11 @@ from ornstein import build
 from ornstein.config import Config, Resolved, resolve
 from ornstein.config.toml import toml_value
 from ornstein.data import names, open_data
+from ornstein.displays import shown
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
 from ornstein.planning import changed, plan
-from ornstein.run import Progress, Run, Silent, run_name, store_array
+from ornstein.run import Progress, Run, run_name, store_array
 from ornstein.session import Session
 from ornstein.tracking import watched
 from ornstein.training.checkpoint import list_checkpoints
@@ -66,7 +67,8 @@ def train(
         dry_run: Plan and print only.
         track: Somebody else's window that shows the training as well: "tensorboard", "wandb" or
             "trackio".
-        progress: Told what happens.
+        progress: Told what happens; by default it is printed, a bar in a terminal and a line every
+            half minute elsewhere. ``ornstein.Silent()`` prints nothing.
         stop: A request to stop that may have come already.
 
     Returns:
@@ -105,7 +107,7 @@ def train(
             if code:
                 raise FollowedError(code)
             return run
-        with leading(ranks), watched(progress or Silent(), run, track) as say:
+        with leading(ranks), shown(progress) as show, watched(show, run, track) as say:
             _lead(run, asked, dry_run, say, asking, ranks)
     return run
 

@@ -52,6 +52,17 @@ def test_a_finished_run_is_not_trained_again(runs: Path) -> None:
     assert (runs / "two-moons" / "model.safetensors").read_bytes() == model
 
 
+def test_a_training_in_python_says_what_it_does_unless_silence_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started(tmp_path)
+    said = capsys.readouterr().out
+    assert "step 6/6" in said
+    assert f"saved film of the training  {tmp_path / 'two-moons' / 'samples'}" in said
+    started(tmp_path, name="silent", progress=orn.Silent())
+    assert capsys.readouterr().out == ""
+
+
 def test_a_changed_setting_is_refused_by_name_with_both_values(runs: Path) -> None:
     with pytest.raises(ConfigError, match=r"train.batch = 32.*asks for 64.*--name"):
         started(runs, settings={"batch": 64})

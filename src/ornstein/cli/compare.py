@@ -103,7 +103,7 @@ def _task(source: str, size: int | None, out: Path | None) -> tuple[Task, Datase
 
 def announced(task: Task, names: tuple[str, ...], seeds: int, budget: Budget) -> list[str]:
     """What will be done, and what it costs."""
-    from ornstein.cli.progress import duration
+    from ornstein.displays import duration
     from ornstein.comparing import done
 
     data, many = task.data, seeds * len(names)

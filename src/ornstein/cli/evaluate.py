@@ -158,7 +158,7 @@ def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Data
 
 def judged(data: Dataset, features: str, talks: bool) -> Reference:
     """Get the judge, which may have to be trained, and let it read the data."""
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.evaluate import reference_of
     from ornstein.evaluate.extractors import untrained
 
@@ -182,7 +182,7 @@ def _measured(
 ) -> Measured:
     from dataclasses import replace
 
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.evaluate import METRICS
     from ornstein.judging import compare_ways, measure
     from ornstein.judging.measuring import VARIETY

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.editing import Ask
     from ornstein.imputing import Imputed
 
@@ -25,7 +25,7 @@ def fill(bundle: Bundle, path: Path, ask: Ask, folder: Path, as_json: bool, quie
         UsageError: the file is of another kind than the model's data, or has no gaps.
         DataError: a column or a value that the model does not know.
     """
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.editing import settled
 
     ask = settled(bundle, ask)

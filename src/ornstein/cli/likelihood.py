@@ -97,7 +97,7 @@ def command(
         chosen(what, name, table)
     chosen("unit", unit, UNITS)
     _check_options(method)
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.cli.walks import opened
     from ornstein.likelihood import bounded, likelihood
 
@@ -223,7 +223,7 @@ def announced(
     batch: int,
 ) -> list[str]:
     """How it is measured and what that will cost."""
-    from ornstein.cli.progress import duration
+    from ornstein.displays import duration
     from ornstein.likelihood import Hutchinson, cost
     from ornstein.likelihood.divergence import chosen as way_of
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from ornstein.averages import stored
-from ornstein.cli.progress import amount
+from ornstein.displays import amount
 from ornstein.run import Run
 from ornstein.training.ema import PROFILES
 from ornstein.training.panel import memorises, readings

@@ -172,7 +172,7 @@ def record_of(folder: Path) -> dict[str, Any]:
 
 def told(row: dict[str, Any]) -> str:
     """A run on one line."""
-    from ornstein.cli.progress import duration
+    from ornstein.displays import duration
 
     parts = [str(row["state"])]
     if row["steps"]:

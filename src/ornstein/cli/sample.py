@@ -88,7 +88,7 @@ def command(
     if larger is None:
         _check_alone(then_steps, noise)
     from ornstein.cli.places import label_from, output_folder
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.data.lowered import LOW
     from ornstein.upscaling import cascade, misfit
 
@@ -200,7 +200,7 @@ def way_of(by: Mapping[str, Any]) -> str:
 
 def told(made: Samples, files: dict[str, Path]) -> list[str]:
     """What was made, at what cost, and where it is."""
-    from ornstein.cli.progress import duration
+    from ornstein.displays import duration
 
     by = made.settings
     noun = made.coding.noun

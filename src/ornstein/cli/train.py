@@ -97,7 +97,7 @@ def command(
 
         return start(nproc or 1, click.get_current_context().obj)
     quiet, as_json = (True, False) if os.environ.get("RANK", "0") != "0" else (quiet, as_json)
-    from ornstein.cli.progress import display
+    from ornstein.displays import display
 
     show = display(as_json, quiet)
     try:

@@ -74,7 +74,7 @@ def command(
     """
     from ornstein.bundle.file import find
     from ornstein.bundle.tuning import cost, tuned
-    from ornstein.cli.progress import Count
+    from ornstein.displays import Count
     from ornstein.cli.walks import check_names, opened
 
     for name in solvers or (None,):
@@ -144,7 +144,7 @@ def ways_of(
 def announced(bundle: Bundle, ways: Sequence[Sampler], items: int, evaluations: int) -> list[str]:
     """What is about to be spent, and on what."""
     from ornstein.bundle.tuning import seconds_per_evaluation
-    from ornstein.cli.progress import duration
+    from ornstein.displays import duration
 
     way = ways[0]
     steps = ", ".join(str(way.steps) for way in ways)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def announced(plan: Plan, against: str | None) -> list[str]:
     """What will be measured by what, and what that costs."""
-    from ornstein.cli.progress import duration
+    from ornstein.displays import duration
 
     features, data = plan.reference.features, plan.data
     sure = f", right on {features.accuracy:.1%} of held-out items" if features.accuracy else ""

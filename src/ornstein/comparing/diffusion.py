@@ -13,6 +13,7 @@ from ornstein.comparing.family import Budget, Spent, Task
 from ornstein.judging.affording import BOUND_STEPS
 from ornstein.launch import train
 from ornstein.likelihood import bounded, likelihood
+from ornstein.run import Silent
 
 BLIND = {"data.conditions": "[]"}  # as the other families, it is told nothing of the items
 
@@ -51,7 +52,7 @@ def fit_diffusion(task: Task, budget: Budget, seed: int) -> Diffusion:
     run = train(
         task.source, name=f"diffusion-{seed}", settings=BLIND, size=task.size, seed=seed,
         minutes=None if budget.seconds is None else budget.seconds / 60, steps=budget.steps,
-        runs=task.folder,
+        runs=task.folder, progress=Silent(),
     )  # fmt: skip
     bundle, record = run.bundle().to(build.device()), run.record
     weights = sum(p.numel() for p in bundle.model.parameters())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import click
 if TYPE_CHECKING:
     from rich.live import Live as Foot
     from rich.text import Text
+
+    from ornstein.run import Progress
 
 BAR_WIDTH = 32
 PLAIN_SECONDS = 30.0  # without a terminal, one line so often
@@ -183,6 +186,19 @@ def display(as_json: bool, quiet: bool) -> Quiet:
     if quiet:
         return Quiet()
     return Live() if sys.stdout.isatty() else Lines()
+
+
+@contextmanager
+def shown(progress: Progress | None) -> Iterator[Progress]:
+    """The display that was brought along, or one that fits here and is closed at the end."""
+    if progress is not None:
+        yield progress
+        return
+    own = display(as_json=False, quiet=False)
+    try:
+        yield own
+    finally:
+        own.close()
 
 
 def facts_of(info: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ornstein.cli.progress import Json, Lines, Live, Quiet, amount, cost, display, duration
+from ornstein.displays import Json, Lines, Live, Quiet, amount, cost, display, duration
 
 
 def info(step: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
