@@ -139,6 +139,26 @@ def test_half_precision_is_taken_where_the_chip_has_it_and_a_step_is_faster_so(
     assert again.config.train.precision is None
 
 
+@pytest.mark.parametrize(("half", "chosen"), [(0.5, "bfloat16"), (0.97, "float32")])
+@pytest.mark.parametrize("slow", range(4))
+def test_a_slow_moment_of_the_machine_does_not_choose_the_precision(
+    slow: int, half: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def measured(config: Config, *_: object) -> float:
+        tried.append(config.train.precision)
+        quiet = half if config.train.precision == "bfloat16" else 1.0
+        return 3 * quiet if len(tried) == slow + 1 else quiet
+
+    monkeypatch.setattr(planning, "measure", measured)
+    monkeypatch.setattr(planning, "has_bfloat16", lambda where: True)
+    sized = {"net.name": "unet", "net.size": "tiny", "train.batch": 8}
+    asked = resolve(flags={**sized, "train.steps": 1}).config
+    assert planning.plan(asked, pictures(False), CPU).config.train.precision == chosen
+    assert tried == ["float32", "bfloat16"] * 2
+
+
 def test_a_precision_that_is_asked_for_stays() -> None:
     assert planned(pictures(False), steps=1, precision="bfloat16").config.train.precision == (
         "bfloat16"
