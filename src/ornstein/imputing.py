@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle
 from ornstein.bundle.asking import joined
+from ornstein.bundle.parts import ROWS
 from ornstein.core import ItemNoise
 from ornstein.data.conditions import CLASS
 from ornstein.data.tables import Table
@@ -19,7 +21,7 @@ from ornstein.edit import Mask, Measurement
 from ornstein.editing import Ask, Workbench, settled
 from ornstein.errors import UsageError
 
-BATCH = 512
+BATCH, NUMBERS = 512, 1 << 18  # items at a time, and numbers in them: 16 pictures of 3x64x64
 _APART = 1_000_000_000  # numbers of two draws of the same item, so that neither depends on n
 
 
@@ -66,7 +68,8 @@ def impute(
     if not len(open_):
         raise UsageError("nothing is missing; empty the cells that are to be filled in.")
     draws = np.repeat(items[None], ask.n, axis=0)
-    work = [(draw, part) for draw in range(ask.n) for part in _pieces(open_)]
+    pieces = np.array_split(open_, -(-len(open_) // _most(bundle)))
+    work = [(draw, part) for draw in range(ask.n) for part in pieces]
     for done, (draw, part) in enumerate(work, 1):
         made = _filled(bundle, items[part], replace(ask, n=len(part)), part + draw * _APART)
         draws[draw, part] = np.where(gaps[part], made, items[part])
@@ -131,8 +134,14 @@ def _check_class(coding: Table, ask: Ask) -> None:
         )
 
 
-def _pieces(indices: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(indices, -(-len(indices) // BATCH))
+def _most(bundle: Bundle) -> int:
+    """How many items are filled at a time: of large ones fewer, since a gradient keeps much.
+
+    On a CPU a piece is filled up to a multiple of 16 rows, so fewer would spare nothing.
+    """
+    least = ROWS if bundle.device.type == "cpu" else 1
+    fitting = NUMBERS // math.prod(bundle.shape) // least * least
+    return min(BATCH, max(least, fitting))
 
 
 def _filled(bundle: Bundle, items: np.ndarray, ask: Ask, numbers: np.ndarray) -> np.ndarray:

@@ -98,6 +98,7 @@ def cascade(
     *,
     noise: float = 0.1,
     sampler: Sampler | None = None,
+    batch: int = 64,
     progress: Progress | None = None,
 ) -> Samples:
     """Make the samples of another model larger: a cascade, as ADM-U of arXiv:2105.05233.
@@ -107,6 +108,7 @@ def cascade(
         base: Samples of the sizes it was trained on.
         noise: As in :func:`upscale`; a little of it hides what is odd about samples.
         sampler: The way to go; default the model's own.
+        batch: Items at a time.
         progress: Called with steps done and steps in all.
 
     Raises:
@@ -119,6 +121,7 @@ def cascade(
         noise=noise,
         labels=base.labels,
         sampler=sampler,
+        batch=batch,
         progress=progress,
     )
     told = {**made.settings, "seed": base.seed, "noise": noise, "base": base.settings}

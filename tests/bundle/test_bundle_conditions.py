@@ -196,6 +196,18 @@ def test_the_class_is_said_once_and_a_model_without_conditions_says_so() -> None
         bare.sample(1, cond={"age": 3})
 
 
+def test_a_model_of_an_older_version_whose_class_is_a_number_makes_items() -> None:
+    size = Declared("class", "numbers", (), Coding((3.0,), (2.0,), "vector"), (1,), (0.0,), (9.0,))
+    net = NETS["mlp"]((2,), {"class": size.net}, width=8, layers=1)
+    bundle = Bundle(
+        Model(net, TARGETS["edm"]()), "mlp", "edm", "edm", CODINGS["vector"], (2,), (size,)
+    )
+    made = bundle.sample(2, cond={"class": "3"}, steps=2)
+    assert made.labels == (None, None)
+    assert made.settings["class"] is None
+    assert made.settings["cond"] == {"class": 3.0}
+
+
 def test_a_number_out_of_the_seen_range_is_warned_of_and_used() -> None:
     with pytest.warns(OrnsteinWarning, match=r"age=200 lies outside .* 3 to 92; .* a guess"):
         cond = BUNDLE.cond(1, {"age": 200})

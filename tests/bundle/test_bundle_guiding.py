@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from makers import CODINGS, make_bundle
@@ -14,6 +15,7 @@ from torch import Tensor
 from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
 from ornstein.bundle.tuning import tuned
 from ornstein.core import EDM, Level, generator
+from ornstein.editing import Ask, restore
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
 from ornstein.model import Classifier
@@ -59,6 +61,25 @@ def test_c8_a_negative_condition_is_what_the_answer_moves_away_from() -> None:
     torch.testing.assert_close(x0(bundle, {"class": ZERO}, way(1.7)), usual)
 
 
+def test_c8_away_from_something_where_nothing_else_is_said() -> None:
+    """The answer goes from the negative condition to "nothing said" and beyond."""
+    bundle = make_bundle("vector")
+    away = bundle.led(negative={"class": "one"})
+    expected = bare(bundle, {"class": ONE}).lerp(bare(bundle, {"class": OPEN}), 1.7)
+    torch.testing.assert_close(x0(away, {}, way(1.7)), expected)
+    free, made = (b.sample(3, cond={"class": ""}, steps=4, guidance=2.0) for b in (bundle, away))
+    assert (free.evaluations, made.evaluations) == (4, 8)
+    assert abs(made.items - free.items).min() > 1e-4
+    # An edit differentiates the answer, and asks for rows of its own number.
+    ask = Ask(3, method="mmps", sampler=bundle.how(steps=4, guidance=2.0))
+    y = np.array([0.3], np.float32)
+    free, made = (
+        restore(b, y, lambda x: x.sum(1, keepdim=True), ask).samples for b in (bundle, away)
+    )
+    assert (free.settings["guidance"], made.settings["guidance"]) == (1.0, 2.0)
+    assert abs(made.items - free.items).min() > 1e-4
+
+
 def test_c8_autoguidance_moves_away_from_a_weaker_model_under_the_same_condition() -> None:
     bundle, weak = make_bundle("vector"), make_bundle("vector", seed=9)
     expected = bare(weak, {"class": ZERO}).lerp(bare(bundle, {"class": ZERO}), 2.0)
@@ -89,6 +110,24 @@ def test_c9_a_classifier_gives_classes_to_a_model_that_has_none() -> None:
     assert made.evaluations == 3
     # What only the classifier knows is no condition of the network.
     torch.testing.assert_close(x0(led, {"class": ONE}, None), bare(bundle, {}))
+
+
+@pytest.mark.parametrize("method", ["mmps", "pigdm", "dps"])
+def test_c9_a_classifier_leads_an_edit(method: str) -> None:
+    bundle = make_bundle("image", classes=())
+    y = np.full((1, 9, 12), 60.0, np.float32)
+
+    def made(model: Bundle, n: int, name: str | None) -> np.ndarray:
+        ask = Ask(n, 0, name, model.how(steps=3, guidance=50.0), method)
+        if model is bundle:
+            ask = dataclasses.replace(ask, sampler=model.how(steps=3))
+        return restore(model, y, lambda x: x / 2, ask, std=20.0).samples.items
+
+    led = bundle.led(by=recogniser(kind="image"))
+    one = made(led, 2, "one")
+    assert (one != made(bundle, 2, None)).any()
+    assert (one != made(led, 2, "two")).any()
+    assert (one[:1] == made(led, 1, "one")).all()
 
 
 def test_c9_a_model_that_knows_the_class_is_led_beyond_it() -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ornstein.bundle import Bundle, Sampler
-from ornstein.core import EDMTarget
+from ornstein.core import GRIDS, PROCESSES, EDMTarget, V
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import class_of
 from ornstein.editing import METHODS, Ask, fill, invert, mix, restore, settled, vary
@@ -55,6 +55,26 @@ def test_every_method_fills_a_mask_and_keeps_the_rest_to_the_bit(method: str) ->
     assert (made[0][..., 5:] != made[1][..., 5:]).any()
     # Version k is the same, however many are made.
     assert (fill(bundle, item, seen, Ask(1, method=method)).samples.items[0] == made[0]).all()
+
+
+@pytest.mark.parametrize("process", ["flow", "zero-snr", "trig"])
+def test_every_edit_works_where_the_walk_starts_at_pure_noise(process: str) -> None:
+    bundle, item = picture_model(), picture((3, 8, 12))
+    bundle = dataclasses.replace(
+        bundle, model=Model(bundle.model.net, V()), target="v", process=process,
+        sampler=Sampler("ddim", "uniform", None, 3),
+    )  # fmt: skip
+    assert float(GRIDS["uniform"](PROCESSES[process](), 3).alpha[0]) == 0
+    seen = np.arange(12) < 5
+    y = np.full((1, 8, 12), 150.0, np.float32)
+    # What is no longer finite raises on the way.
+    for method in METHODS:
+        fill(bundle, item, seen, Ask(1, method=method))
+        if method not in ("replace", "repaint"):
+            restore(bundle, y, lambda x: x.mean(1, keepdim=True), Ask(1, method=method))
+    vary(bundle, item, 1.0, Ask(1))
+    assert np.isfinite(invert(bundle, item, Ask(1)).figures["round trip"])
+    assert np.isfinite(mix(bundle, item, item, Ask(2)).figures["round trip of the two ends"])
 
 
 def test_series_and_vectors_are_filled_by_the_same_call() -> None:

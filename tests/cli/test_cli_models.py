@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ornstein.bundle import Bundle, Sampler, load
+from ornstein.bundle import Bundle, Sampler, TunedGrid, load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.cli.guiding import led_text
@@ -261,6 +261,23 @@ def test_show_counts_what_there_is(here: Path, capsys: pytest.CaptureFixture[str
     assert "0.5000" in told.splitlines()[-1]
 
 
+def test_show_tells_what_a_model_was_tuned_for(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places, guide = (80 / 81, 0.7, 0.3, 0.0), Guide("apg", high=3.0)
+    kept = [
+        TunedGrid("deis-2", places, 0.01, schedule="edm", guidance=scale, before=0.2, guide=guide)
+        for scale in (1.0, 2.0)
+    ]
+    replace(make("vector"), tuned=tuple(kept)).save("tuned.safetensors")
+    told = json.loads(run(capsys, "show", "tuned.safetensors", "--json").out)["tuned"]
+    assert [one["guidance"] for one in told] == [1.0, 2.0]
+    assert told[0]["places"] == list(places)
+    assert told[0]["guide"] == {"kind": "apg", "low": 0.0, "high": 3.0, "rescale": 0.0}
+    shown = run(capsys, "show", "tuned.safetensors").out
+    assert "3 steps on edm, guidance 2: deis-2, 0.01 from the truth, 0.2 before" in shown
+
+
 def test_show_draws_the_training_and_the_process(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,6 +372,21 @@ def test_c8_guidance_that_would_do_nothing_is_refused_unless_it_is_said(
         settings = json.loads(run(capsys, *ask, *lead, "--guidance", scale).out)["settings"]
         assert settings["negative"] == {"class": "cat"}
         assert led_text(settings) == ("away from class cat" if scale == "2" else "")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("--negative cat --negative class=dog", "class"),
+        ("--negative tags=red --negative tags=round", "tags"),
+        ("--cond tags=red --cond tags=round", "tags"),
+    ],
+)
+def test_c8_what_is_said_twice_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], words: str, name: str
+) -> None:
+    told = run(capsys, *f"sample nobody --guidance 2 {words}".split(), code=2).err
+    assert f"'{name}' is said twice; tags go together, {name}=a|b." in told
 
 
 def test_what_was_said_is_told_as_one_would_say_it() -> None:

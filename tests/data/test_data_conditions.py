@@ -114,6 +114,56 @@ def test_lists_of_numbers_are_vectors_and_truths_are_classes(folder: Path) -> No
     assert any(note.startswith("2 pictures are not in metadata.jsonl") for note in data.notes)
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_whole_numbers_called_class_are_the_names_of_classes(tmp_path: Path, ending: str) -> None:
+    """Also as pandas writes them where some are missing, 3.0; a column called label is numbers."""
+    said = [(10, 2, None, 3)[k % 4] for k in range(MANY)]
+    lines = ["file_name,class,label"] if ending == "csv" else []
+    for k, number in enumerate(said):
+        picture(tmp_path / f"{k:02}.png", 40 + 10 * k)
+        if ending == "csv":
+            lines.append(f"{k:02}.png,{'' if number is None else float(number)},{k % 5}")
+        else:
+            row = {"file_name": f"{k:02}.png", "class": number, "label": k % 5}
+            lines.append(json.dumps(row))
+    (tmp_path / f"metadata.{ending}").write_text("\n".join(lines))
+    data = open_data(tmp_path)
+    assert named(data) == {"class": "class", "label": "numbers"}
+    assert data.classes == ("2", "3", "10")
+    told = data.condition_batch(range(MANY))["class"].tolist()
+    assert told == [{2: 0, 3: 1, 10: 2, None: 3}[number] for number in said]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"), [(("0.5", "1.5", "2"), "numbers"), (("a|b", "a", "b"), "tags")]
+)
+def test_what_is_called_class_and_is_none_is_left_out_and_sub_folders_stay(
+    tmp_path: Path, cells: tuple[str, ...], kind: str
+) -> None:
+    lines = ["file_name,class"]
+    for k in range(12):
+        name = f"{'cat' if k < 6 else 'dog'}/{k:02}.png"
+        picture(tmp_path / name, 40 + 10 * k)
+        lines.append(f"{name},{cells[k % 3]}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    data = open_data(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert f"'class' is left out: it is of kind {kind}, and only classes" in " ".join(data.notes)
+
+
+def test_an_array_called_class_follows_the_rule_of_a_column(tmp_path: Path) -> None:
+    x, path = np.random.default_rng(0).normal(size=(12, 2)), tmp_path / "a.npz"
+    numbers = np.array([7.0, 11, np.nan] * 4)
+    np.savez(path, **{"x": x, "class": numbers})
+    data = open_data(path)
+    assert data.classes == ("7", "11")
+    assert data.condition_batch([0, 1, 2])["class"].tolist() == [0, 1, 2]
+    np.savez(path, **{"x": x, "class": numbers + 0.5})
+    data = open_data(path)
+    assert not data.conditions
+    assert "'class' is left out" in " ".join(data.notes)
+
+
 def test_sub_folders_stay_classes_beside_a_table(folder: Path) -> None:
     for k in range(MANY):
         target = folder / ("cat" if k < 10 else "dog") / f"{k:02}.png"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ornstein.core import EDM, GRIDS, VP, Gaussian, ItemNoise, Level, Mixture
+from ornstein.core import EDM, GRIDS, VP, Flow, Gaussian, ItemNoise, Level, Mixture
 from ornstein.edit import (
     POSTERIORS,
     Blur,
@@ -28,6 +28,7 @@ from ornstein.edit import (
 )
 from ornstein.edit.operators import adjoint, solve
 from ornstein.errors import UsageError
+from ornstein.guide import classifier_guided
 from ornstein.solvers import DDIM, Ancestral, sample
 
 MEAN = np.array([0.3, -0.2, 0.1])
@@ -104,6 +105,40 @@ def test_samples_of_the_posterior_have_its_mean_and_covariance() -> None:
     assert np.abs(made[:, 1:].mean(0) - [-0.08, 0.02]).max() < 4 * 0.64 / rows**0.5
     expected = np.array([[0.41, 0.16], [0.16, 0.21]])
     assert np.abs(np.cov(made[:, 1:].T) - expected).max() < 4 * 0.41 * (2 / rows) ** 0.5
+
+
+WHITE = (np.zeros(3), np.eye(3))
+
+
+@pytest.mark.parametrize(("method", "law"), [("mmps", (MEAN, COVARIANCE)), ("pigdm", WHITE)])
+def test_a_walk_from_pure_noise_ends_in_the_posterior(
+    method: str, law: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """A rectified flow starts where there is no signal at all, and sigma²/alpha is infinite."""
+    rows, (mean, covariance), y = 4000, law, np.array([0.9, 1.6])
+    levels, noise = GRIDS["uniform"](Flow(), 100), ItemNoise(5, range(rows))
+    assert float(levels.alpha[0]) == 0
+    known = Measurement(matrix, torch.tensor(y).expand(rows, 2), 0.5)
+    data = Gaussian(torch.tensor(mean), torch.tensor(covariance))
+    start = noise.start((3,)).double()
+    made = sample(POSTERIORS[method](data, known), start, levels, DDIM(), noise).numpy()
+    gain = covariance @ A.T @ np.linalg.inv(A @ covariance @ A.T + 0.25 * np.eye(2))
+    # What is not heard at the first level moves the mean by a hundredth of where y leads it.
+    assert np.abs(made.mean(0) - mean - gain @ (y - A @ mean)).max() < 0.06
+    assert np.abs(np.cov(made.T) - covariance + gain @ A @ covariance).max() < 0.06
+
+
+@pytest.mark.parametrize("method", POSTERIORS)
+def test_a_classifier_leads_a_denoiser_of_which_something_is_measured(method: str) -> None:
+    """exp(b·x0) moves the mean of Gaussian data by C·b; at a level its log is b·D and a number."""
+    b = torch.tensor([0.8, -0.5, 1.1], dtype=torch.float64)
+    moved = Gaussian(torch.tensor(MEAN) + torch.tensor(COVARIANCE) @ b, torch.tensor(COVARIANCE))
+    led = classifier_guided(LAW, lambda x, level: LAW(x, level).x0 @ b, 1.0)
+    known, level = measured(0.3)[0], VP()(0.4)
+    x = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(5, 3)
+    found, right = (POSTERIORS[method](law, known)(x, level) for law in (led, moved))
+    assert (found.x0 - right.x0).abs().max() < 1e-9
+    assert (found.x0 - POSTERIORS[method](LAW, known)(x, level).x0).abs().max() > 1e-2
 
 
 def test_replacement_is_biased_and_repeating_every_step_takes_most_of_the_bias_away() -> None:

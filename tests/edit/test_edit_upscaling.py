@@ -264,6 +264,40 @@ def test_e2_a_cascade_makes_pictures_of_both_models_and_says_how_well_they_agree
         assert fix in run(capsys, here, words, code=2)[1]
 
 
+@pytest.mark.parametrize("lead", ["--guide-by base", "--negative 3"])
+def test_e2_what_leads_guidance_leads_the_first_model_of_a_cascade(
+    here: Path, capsys: pytest.CaptureFixture[str], lead: str
+) -> None:
+    words = f"sample base -n 2 --then above --guidance 2 {lead} --json"
+    told = json.loads(run(capsys, here, words)[0])["settings"]
+    led = {"negative", "guided_by"}
+    assert led & told["base"].keys()
+    assert not led & told.keys()
+
+
+def test_e2_a_batch_bounds_both_models_of_a_cascade_and_changes_no_picture(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ornstein.bundle import walking
+
+    asked: list[int] = []
+    walk = walking.walk
+
+    def counted(bundle: Bundle, n: int, **how: object) -> object:
+        asked.append(n)
+        return walk(bundle, n, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(walking, "walk", counted)
+    places = []
+    for name, batch, sizes in (("few", "--batch 2", [2, 2, 1] * 2), ("all", "", [5] * 2)):
+        asked.clear()
+        run(capsys, here, f"sample base -n 5 --then above {batch} --out {here / name}")
+        assert asked == sizes
+        places.append(sorted((here / name).glob("seed*.png")))
+    assert len(places[0]) == 5
+    assert [p.read_bytes() for p in places[0]] == [p.read_bytes() for p in places[1]]
+
+
 def test_e2_edit_takes_the_model_that_was_trained_for_it_and_compares_with_bicubic(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ornstein.bundle import Bundle
-from ornstein.core import TARGETS, Denoiser, Estimate, Gaussian, Level
+from ornstein.core import TARGETS, Denoiser, Estimate, Gaussian, Level, from_x0
 from ornstein.data import Coding, Dataset, open_data
 from ornstein.editing import Ask
 from ornstein.errors import UsageError
@@ -72,6 +73,32 @@ def test_draws_differ_and_none_depends_on_their_number_or_on_other_rows(pairs: D
     assert (impute(bundle, more, Ask(n=1, seed=5)).draws[0, 2] == few[0, 2]).all()
     less = impute(bundle, rows[:1], Ask(n=1, seed=5)).draws
     assert (less[0] == few[0, :1]).all()
+
+
+def test_large_items_are_filled_a_few_at_a_time_and_each_as_if_alone() -> None:
+    """A gradient keeps all activations of a piece: tens of GB for 512 pictures of 3x64x64."""
+    asked: list[int] = []
+
+    def answer(x: Tensor, level: Level) -> Estimate:
+        asked.append(len(x))
+        return from_x0(x * 0.5, x, level)
+
+    def made(shape: tuple[int, ...], count: int) -> np.ndarray:
+        asked.clear()
+        net = NETS["mlp"]((2,), width=8, layers=1)
+        coding = Coding((0.0,) * shape[0], (1.0,) * shape[0], "image")
+        bundle = Bundle(Model(net, TARGETS["edm"]()), "mlp", "edm", "edm", coding, shape)
+        object.__setattr__(bundle, "denoiser", lambda *_: answer)
+        items = np.linspace(-1, 1, 40 * prod(shape), dtype=np.float32).reshape(40, *shape)
+        items[:, :, :2] = np.nan
+        way = bundle.how(steps=2, solver="ddim")
+        return impute(bundle, items[:count], Ask(n=1, sampler=way, method="mmps")).draws[0]
+
+    whole = made((3, 64, 64), 40)
+    assert set(asked) == {16}
+    assert np.array_equal(whole[:1], made((3, 64, 64), 1))
+    made((1, 8, 8), 40)
+    assert set(asked) == {48}
 
 
 def test_a_filled_cell_is_never_missing_even_where_the_table_has_gaps(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -125,6 +127,44 @@ def test_a_holder_on_another_machine_counts_for_sixty_seconds(tmp_path: Path) ->
         pass
     os.utime(path, (time.time() - 61,) * 2)
     with RunLock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
+def test_where_a_disk_has_no_locks_the_heartbeat_decides(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre mounted without flock answers ENOSYS, some NFS servers ENOLCK."""
+
+    def flock(*_: int) -> None:
+        number = getattr(errno, name)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ornstein.training.lock.fcntl.flock", flock)
+    with RunLock(tmp_path) as lock:
+        lock.beat()
+        with pytest.raises(RunLockedError, match=f"by pid {os.getpid()} on"), RunLock(tmp_path):
+            pass
+    with RunLock(tmp_path):  # what was given back is free at once
+        pass
+    # One that was killed on this very machine: nothing but its silence tells.
+    path = tmp_path / "run.lock"
+    path.write_text(json.dumps({"host": socket.gethostname(), "pid": 1, "start": 0.0}))
+    with pytest.raises(RunLockedError), RunLock(tmp_path):
+        pass
+    os.utime(path, (time.time() - 61,) * 2)
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_lock_that_fails_for_another_reason_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("ornstein.training.lock.fcntl.flock", flock)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), RunLock(tmp_path):
         pass
 
 

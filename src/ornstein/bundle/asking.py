@@ -55,7 +55,9 @@ def texts(conditions: Sequence[Declared], said: Said) -> tuple[str | None, dict[
     """The class that is asked for, and all else that is, as JSON for the settings of samples."""
     told = heard(conditions, said)
     words = {name: told[name].text if name in told else None for name in said}
-    named = words.pop(CLASS) if words.get(CLASS) else None
+    # Models of older versions may know numbers or tags under the name of classes.
+    classed = any((known.name, known.kind) == (CLASS, "class") for known in conditions)
+    named = words.pop(CLASS) if classed and words.get(CLASS) else None
     return named, words
 
 

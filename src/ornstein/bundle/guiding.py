@@ -12,10 +12,10 @@ from torch import Tensor
 from ornstein.bundle.asking import Said, heard
 from ornstein.bundle.parts import Sampler
 from ornstein.bundle.recogniser import Recogniser
-from ornstein.core import Denoiser, Level
+from ornstein.core import Denoiser, Estimate, Level
 from ornstein.data.conditions import CLASS
 from ornstein.errors import UsageError
-from ornstein.guide import apart, classifier_guided, together, within
+from ornstein.guide import Pair, apart, classifier_guided, together, within
 
 if TYPE_CHECKING:
     from ornstein.bundle.bundle import Bundle
@@ -101,14 +101,24 @@ def guided(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler) -> Denoiser
         names = {condition.name for condition in leads.weak.conditions}
         weak = leads.weak.to(bundle.device).model
         pair = apart(plain, weak.given({n: v for n, v in own.items() if n in names}))
+    elif own or leads.negative:
+        pair = _pair(bundle, own, leads.negative)
     else:
-        away = bundle.cond(len(next(iter(own.values()))), leads.negative, None) if own else {}
-        away = {name: value.to(bundle.device) for name, value in away.items()}
-        if not {**own, **away}:
-            return plain
-        null = bundle.null({**away, **own})
-        pair = together(bundle.model, {**null, **own}, {**null, **away})
+        return plain
     return way.guide.bind(plain, pair, way.guidance, bundle.levels(way))
+
+
+def _pair(bundle: Bundle, own: Mapping[str, Tensor], negative: Said | None) -> Pair:
+    """The model under what is said, and under what to go away from; either may be nothing."""
+    against = bundle.cond(1, negative, None).items()
+    far = {name: value.to(bundle.device) for name, value in against}
+
+    def both(x: Tensor, level: Level) -> tuple[Estimate, Estimate]:
+        away = {name: value.expand(len(x), *value.shape[1:]) for name, value in far.items()}
+        null = bundle.null({**away, **own})
+        return together(bundle.model, {**null, **own}, {**null, **away})(x, level)
+
+    return both
 
 
 def calls(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler, levels: Level) -> int:
@@ -116,7 +126,8 @@ def calls(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler, levels: Leve
 
     A classifier's are not counted.
     """
-    alone = bundle.leads.judge is not None or not (cond or bundle.leads.weak)
+    leads = bundle.leads
+    alone = leads.judge is not None or not (cond or leads.weak or leads.negative)
     once, twice = len(levels), int(way.guide.at(levels).sum())
     return once if alone or way.guide.off(way.guidance) else once + twice
 

@@ -59,7 +59,7 @@ def walk(
     return Walk(
         start=start[:n],
         levels=levels,
-        labels=cond[CLASS][:n] if CLASS in cond else None,
+        labels=cond[CLASS][:n] if bundle.classes and CLASS in cond else None,
         steps=(step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked),
         settings={
             **sampler.settings,

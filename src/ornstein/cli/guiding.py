@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import Amount, asked
+from ornstein.cli.options import Amount, asked, say_once
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
 
 GUIDED = "ornstein.guided"
+CLASS = "class"  # what a word alone is
 
 
 class Interval(click.ParamType[tuple[float, float]]):
@@ -42,8 +43,16 @@ class Interval(click.ParamType[tuple[float, float]]):
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
-    if value not in (None, ()):
+    if value not in (None, {}):
         ctx.meta.setdefault(GUIDED, {})[param.name] = value
+
+
+def _keep_said(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    said: dict[str, str] = {}
+    for text in value:
+        name, _, what = text.rpartition("=")
+        say_once(said, name or CLASS, what)
+    _keep(ctx, param, said)
 
 
 def guide_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +78,8 @@ def guide_options(command: Callable[..., Any]) -> Callable[..., Any]:
         },
     }
     for name, kind in reversed(options.items()):
-        command = click.option(f"--{name}", callback=_keep, expose_value=False, **kind)(command)
+        keep = _keep_said if name == "negative" else _keep
+        command = click.option(f"--{name}", callback=keep, expose_value=False, **kind)(command)
     return command
 
 
@@ -142,9 +152,8 @@ def led(bundle: Bundle, runs: Path) -> Bundle:
     from ornstein.bundle import load_any
 
     by = load_any(given["guide_by"], runs) if "guide_by" in given else None
-    pairs = (text.rpartition("=") for text in given.get("negative", ()))
-    negative = {name or "class": value for name, _, value in pairs}
-    return bundle.led(negative=negative or None, by=None if by is None else by.to(bundle.device))
+    by = None if by is None else by.to(bundle.device)
+    return bundle.led(negative=given.get("negative"), by=by)
 
 
 def led_text(settings: Mapping[str, Any]) -> str:

@@ -141,9 +141,18 @@ def _say(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | st
         name, equals, what = text.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"it needs NAME=VALUE, such as size=3.5, not '{text[:60]}'.")
-        if name in said:
-            raise click.BadParameter(f"'{name}' is said twice; tags go together, {name}=a|b.")
-        said[name] = what
+        say_once(said, name, what)
+
+
+def say_once(said: dict[str, str], name: str, what: str) -> None:
+    """Put what is said under a name among all that is.
+
+    Raises:
+        click.BadParameter: something is said under it already.
+    """
+    if name in said:
+        raise click.BadParameter(f"'{name}' is said twice; tags go together, {name}=a|b.")
+    said[name] = what
 
 
 def said() -> dict[str, str]:

@@ -82,7 +82,7 @@ def command(
     about. What is not given is as the model's maker chose it; classes take turns, rows of a
     table have them as often as the data, and of other conditions nothing is said.
     """
-    from ornstein.cli.walks import check_names, opened
+    from ornstein.cli.walks import check_names, opened, placed
 
     check_names(asked())
     if larger is None:
@@ -93,7 +93,8 @@ def command(
     from ornstein.upscaling import cascade, misfit
 
     bundle = opened(target, runs)
-    above = None if larger is None else opened(larger, runs)
+    # What is asked to lead guidance leads the first.
+    above = None if larger is None else placed(larger, runs)
     if bundle.upscales and LOW not in said():
         _warn_of_nothing_to_enlarge(target, bundle.upscales)
     with Count("sampling", shown=not as_json and not quiet) as counted:
@@ -109,7 +110,7 @@ def command(
     if above is not None:
         way = above.how(steps=then_steps)
         put = NOISE if noise is None else noise
-        made = cascade(above, base, noise=put, sampler=way)
+        made = cascade(above, base, noise=put, sampler=way, batch=batch or 64)
         more = "" if put == NOISE else f"noise-{put:g}"
         label = label_from(label, f"then-{Path(str(larger)).stem}", then_steps, more)
     folder = output_folder(target, runs, label, out)

@@ -82,7 +82,7 @@ def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str,
             for said in bundle.conditions
         ],
         "sampler": bundle.sampler.settings,
-        "tuned": [vars(found) for found in sorted(bundle.tuned, key=lambda one: one.suits)],
+        "tuned": [found.settings for found in sorted(bundle.tuned, key=lambda one: one.suits)],
         "weights": bundle.weights,
         "fingerprint": bundle.fingerprint,
         "provenance": dict(bundle.provenance),

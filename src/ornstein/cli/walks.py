@@ -30,6 +30,15 @@ def check_names(asked: Mapping[str, Any]) -> None:
 
 
 def opened(target: str, runs: Path) -> Bundle:
+    """Load the model that ``target`` means, as :func:`placed`, with what is asked to lead it.
+
+    Raises:
+        UsageError: no such model or precision, or what leads does not fit.
+    """
+    return led(placed(target, runs), runs)
+
+
+def placed(target: str, runs: Path) -> Bundle:
     """Load the model that ``target`` means, put it on the fastest device, in the precision asked.
 
     Raises:
@@ -38,7 +47,7 @@ def opened(target: str, runs: Path) -> Bundle:
     from ornstein.build import device
     from ornstein.bundle import load
 
-    return led(load(target, runs).to(device(), precision()), runs)
+    return load(target, runs).to(device(), precision())
 
 
 def walked(

@@ -14,6 +14,7 @@ arrays say something of the items, see ``ornstein.data.conditions``.
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from ornstein.data.coding import AXES
-from ornstein.data.conditions import Condition, coded, tagged
+from ornstein.data.conditions import CLASS, Condition, coded, tagged
 from ornstein.data.dataset import Dataset, Source, make_dataset
-from ornstein.data.typed import counted, named
+from ornstein.data.typed import counted, kept, named, typed
 from ornstein.errors import DataError
 
 DATA_KEYS = ("x", "data", "images")
@@ -74,7 +75,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], *, name: str, source: Source) 
     kind, items = interpret(raw, name, _word(arrays, "kind"), _word(arrays, "layout"))
     labels, classes = (None, ()) if given is None else _labels(given, len(items), arrays, name)
     beside = [key for key in arrays if key not in RESERVED and len(arrays) > 1]
-    told = {key: _told(key, arrays[key], len(items)) for key in beside}
+    told = {key: kept(_told(key, arrays[key], len(items))) for key in beside}
     return make_dataset(
         name,
         kind,
@@ -94,7 +95,8 @@ def _told(name: str, array: np.ndarray, count: int) -> Condition | str:
     """What an array beside the items says of them, by its type; or why it says nothing.
 
     Texts are classes, or tags such as red|round; truths are classes, or tags in columns; numbers
-    are numbers, NaN where nothing is said; with more axes they are pictures or series.
+    are numbers, NaN where nothing is said; with more axes they are pictures or series. Whole
+    numbers called class are classes, as in a table.
     """
     if array.ndim == 0 or len(array) != count:
         return f"it has the shape {array.shape}, not an entry for each of {count:,} items"
@@ -108,6 +110,9 @@ def _told(name: str, array: np.ndarray, count: int) -> Condition | str:
                                 for cell in column.tolist()])  # fmt: skip
     if array.dtype.kind not in "buif":
         return f"an array of type {array.dtype} and {array.ndim} axes has no meaning here"
+    if name == CLASS and array.size == count:
+        numbers = array.ravel().tolist()
+        return typed(name, [n if math.isfinite(n) else None for n in numbers], str)
     if array.ndim <= 2:
         return counted(name, array)
     return coded(interpret(array, name)[1], name)

@@ -25,7 +25,7 @@ from ornstein.data.conditions import Condition
 from ornstein.data.decode import PICTURE_ENDINGS
 from ornstein.data.listing import BLOCK, Listing
 from ornstein.data.tables.reading import missing, open_lines, opened
-from ornstein.data.typed import Cell, drawn, typed
+from ornstein.data.typed import Cell, drawn, kept, typed
 from ornstein.data.walk import shown
 from ornstein.errors import DataError, near
 
@@ -108,7 +108,7 @@ class Metadata:
         heard = np.bincount(rows[rows >= 0], minlength=self.many) > 0
         for number, name in enumerate(self.names):
             column = Column(self.files, number, heard)
-            found = (
+            found = kept(
                 drawn(name, *draw(column.paths))
                 if name in self.pictures
                 else typed(name, column, lambda k: f"'{self.path}' line {_line(self.files, k)}")

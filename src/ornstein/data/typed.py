@@ -5,6 +5,9 @@ numbers   every cell is a number, or a list of as many numbers
 class     texts, at most half as many different ones as cells; also true and false
 left out  a note says why: texts that all differ, numbers of rows, one value for all
 
+A column called class holds classes: whole numbers in it are names, and what else is there, such
+as tags, is left out, since classes alone go by that name.
+
 Cells are read several times, and none is kept: a million of them may be on disk.
 """
 
@@ -16,7 +19,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from ornstein.data.conditions import Condition, coded, labelled, tagged
+from ornstein.data.conditions import CLASS, Condition, coded, labelled, tagged
 from ornstein.errors import DataError
 
 Cell = str | float | bool | list[str | float] | None
@@ -44,6 +47,8 @@ def typed(name: str, cells: Iterable[Cell], at: Callable[[int], str]) -> Conditi
         return "it says nothing"
     if any(map(_is_tags, cells)):
         return _tags(name, cells)
+    if name == CLASS and all(_number(cell) is None or _whole(cell) for cell in cells):
+        return _class(name, cells, _named, _rank)
     wrong = told - sum(_number(cell) is not None for cell in cells)
     if wrong == 0:
         return _numbers(name, cells)
@@ -90,6 +95,13 @@ def counted(name: str, table: np.ndarray) -> Condition | str:
     return coded(rows, name)
 
 
+def kept(found: Condition | str) -> Condition | str:
+    """The condition, or why it is none: under the name of classes there are classes alone."""
+    if isinstance(found, Condition) and found.name == CLASS and found.kind != "class":
+        return f"it is of kind {found.kind}, and only classes are called so; give it another name"
+    return found
+
+
 def _is_tags(cell: Cell) -> bool:
     texts = isinstance(cell, list) and (not cell or isinstance(cell[0], str))
     return texts or (isinstance(cell, str) and "|" in cell)
@@ -97,6 +109,29 @@ def _is_tags(cell: Cell) -> bool:
 
 def _text(cell: Cell) -> str:
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def _whole(cell: Cell) -> bool:
+    numbers = None if isinstance(cell, list) else _number(cell)
+    return numbers is not None and numbers[0].is_integer()
+
+
+def _named(cell: Cell) -> str:
+    """The name of a class; a number's without point and zeros, as 3 of 3.0, in any file."""
+    if not _whole(cell):
+        return _text(cell)
+    try:
+        return str(int(str(cell)))
+    except ValueError:
+        return str(int(float(str(cell))))
+
+
+def _rank(name: str) -> tuple[bool, int, str]:
+    """Where a class stands: numbers by their size, and then the words."""
+    try:
+        return False, int(name), name
+    except ValueError:
+        return True, 0, name
 
 
 def _number(cell: Cell) -> list[float] | None:
@@ -151,14 +186,19 @@ def _tags(name: str, cells: Iterable[Cell]) -> Condition | str:
     return tagged(values, names, said, name)
 
 
-def _class(name: str, cells: Iterable[Cell]) -> Condition | str:
+def _class(
+    name: str,
+    cells: Iterable[Cell],
+    text: Callable[[Cell], str] = _text,
+    rank: Callable[[str], tuple[bool, int, str]] | None = None,
+) -> Condition | str:
     told = sum(cell is not None for cell in cells)
-    many = _different(_text(cell) for cell in cells if cell is not None)
+    many = _different(text(cell) for cell in cells if cell is not None)
     if many == 1:
         return SAME
     if 2 * many > told:
         return f"{many:,} different texts in {told:,} cells are no classes"
-    names = sorted({_text(cell) for cell in cells if cell is not None})
-    place = {text: k for k, text in enumerate(names)}
-    labels = (-1 if cell is None else place[_text(cell)] for cell in cells)
+    names = sorted({text(cell) for cell in cells if cell is not None}, key=rank)
+    place = {found: k for k, found in enumerate(names)}
+    labels = (-1 if cell is None else place[text(cell)] for cell in cells)
     return labelled(np.fromiter(labels, np.int64), names, name)

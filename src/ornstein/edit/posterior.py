@@ -118,10 +118,15 @@ def _posterior(
 
 
 def _moments(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, Linear]:
-    """Return E[x0 | x] and Cov[x0 | x] as an operator; it is symmetric, so its transpose does."""
+    """Return E[x0 | x] and Cov[x0 | x] as an operator; it is symmetric, so its transpose does.
+
+    At pure noise the covariance is taken as 0.
+    """
     pulled = torch.func.vjp(lambda x: denoise(x, level).x0, x)
     x0, pull = pulled[0], pulled[1]
-    scale = spread(level.sigma**2 / level.alpha, x)
+    # At pure noise V is the covariance of the data, as infinity times 0: x tells nothing there, so
+    # that D does not depend on it. Taken as 0, it leaves y unheard for one step of all.
+    scale = spread(torch.where(level.alpha > 0, level.sigma**2 / level.alpha, 0.0), x)
 
     def covariance(v: Tensor) -> Tensor:
         along: Tensor = pull(v)[0]

@@ -95,7 +95,8 @@ class Workbench:
         said = joined(ask.cond, ask.class_name)
         self.named, self.words = texts(bundle.conditions, said)
         self.cond = bundle.cond(1, said, first=None)
-        self.guidance = self.sampler.guidance if self.cond or bundle.leads.weak else 1.0
+        led = self.cond or bundle.leads.weak or bundle.leads.negative
+        self.guidance = self.sampler.guidance if led else 1.0
         self.denoise = self.denoiser(self.rows)
         self.levels = bundle.levels(self.sampler)
         self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()

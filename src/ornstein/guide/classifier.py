@@ -30,9 +30,7 @@ def classifier_guided(denoise: Denoiser, log_prob: LogProbability, scale: float)
 
     def guided(x: Tensor, level: Level) -> Estimate:
         answer = denoise(x, level)
-        with torch.enable_grad():
-            point = x.detach().requires_grad_()
-            (pull,) = torch.autograd.grad(log_prob(point, level).sum(), point)
+        pull = _gradient(log_prob, x, level)
         # Tweedie: eps = -sigma·score, and x0 = (x + sigma²·score)/alpha.
         gain = torch.where(level.alpha > 0, level.sigma**2 / level.alpha, 0.0)
         return answer._replace(
@@ -41,3 +39,15 @@ def classifier_guided(denoise: Denoiser, log_prob: LogProbability, scale: float)
         )
 
     return guided
+
+
+def _gradient(log_prob: LogProbability, x: Tensor, level: Level) -> Tensor:
+    """Gradient of each item's log p(y | x), (B, *D); constant to who differentiates the answer.
+
+    So edits that do need no second derivative of the classifier, which fused attention has not.
+    """
+    with torch.enable_grad():
+        # Inside of torch.func, where x is differentiated already, requires_grad_ is refused.
+        point = x if x.requires_grad else x.detach().requires_grad_()
+        (pull,) = torch.autograd.grad(log_prob(point, level).sum(), point)
+    return pull.detach()

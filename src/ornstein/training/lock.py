@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -20,6 +21,8 @@ except ImportError:  # Windows; there the heartbeat decides alone
     fcntl = None  # type: ignore[assignment]
 
 HEARTBEAT_SECONDS = 60.0
+# What flock answers on a disk that has no such locks, such as Lustre mounted without them.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 _NAME = "run.lock"
 
 
@@ -58,8 +61,8 @@ class RunLock:
     """Holds a run directory while the ``with`` block lasts.
 
     The kernel's ``flock`` frees it when the process ends, however it ends. Where another machine
-    shares the disk and ``flock`` does not reach it, a heartbeat of at most 60 s decides: call
-    :meth:`beat` now and then.
+    shares the disk and ``flock`` does not reach it, or the disk has no such locks at all, a
+    heartbeat of at most 60 s decides: call :meth:`beat` now and then.
 
     Args:
         run: The run directory; it must exist.
@@ -87,14 +90,13 @@ class RunLock:
         return self
 
     def _take(self, handle: int) -> None:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise self._locked() from error
+        try:
+            reached = _flocked(handle)
+        except BlockingIOError as error:
+            raise self._locked() from error
         other = holder(self.run)
-        elsewhere = other is not None and (fcntl is None or other.host != socket.gethostname())
-        if elsewhere and time.time() - os.fstat(handle).st_mtime < HEARTBEAT_SECONDS:
+        unheard = other is not None and not (reached and other.host == socket.gethostname())
+        if unheard and time.time() - os.fstat(handle).st_mtime < HEARTBEAT_SECONDS:
             raise self._locked()
         with explained("taking the run", self.run, 0):
             os.ftruncate(handle, 0)
@@ -133,6 +135,22 @@ class RunLock:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _flocked(handle: int) -> bool:
+    """Take the kernel's lock; False where there is none to be had.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return False
 
 
 def _myself() -> Holder:
