@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +31,9 @@ from ornstein.evaluate import (
 )
 from ornstein.evaluate.extractors import extractor, usual
 from ornstein.evaluate.features import Reading
+from ornstein.guide import Guide
 from ornstein.judging import (
+    affording,
     board,
     compare_ways,
     measure,
@@ -209,6 +212,28 @@ def test_the_nearest_training_items_are_found_without_holding_all_of_them(
     read.clear()
     novelties(made, Made(digits.items[digits.heldout[:60]], None, {}, 0.0), np.arange(60))
     assert max(read) == 200  # training items that are held against the others
+
+
+@pytest.mark.parametrize(
+    ("solver", "scale", "low", "asked"),
+    [("heun", 1.0, 0.0, 20), ("dpm-3", 1.0, 0.0, 30), ("dpmpp-2m", 2.0, 0.01, 19)],
+)
+def test_the_cost_announced_is_that_of_all_that_the_solver_asks(
+    bundle: Bundle, digits: Dataset, values: Reference, monkeypatch: pytest.MonkeyPatch,
+    solver: str, scale: float, low: float, asked: int,
+) -> None:  # fmt: skip
+    """Of a network that takes 2 ms for every row; a last step asks less, and is unguided."""
+    clock = [0.0]
+
+    def work(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        clock[0] += 0.002 * len(inputs[0])
+
+    monkeypatch.setattr(affording, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    bundle.model.net.register_forward_pre_hook(work)
+    way = bundle.how(solver=solver, steps=10, guidance=scale, guide=Guide(low=low))
+    made = plan(bundle, digits, values, sampler=way, n=64, batch=16)
+    assert made.seconds == pytest.approx(64 * asked * 0.002)
+    assert made.likelihood_seconds == pytest.approx(made.likelihood * 2 * 100 * 0.002)
 
 
 def test_two_solvers_stand_side_by_side_in_variety(
