@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,11 +18,12 @@ from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.config import resolve
 from ornstein.data import open_data
-from ornstein.doctor import CHECKS, Patient, admit, course, examine
+from ornstein.doctor import CHECKS, Patient, admit, course, examine, trials
 from ornstein.nets.mlp import MLP
 from ornstein.run import Run
 from ornstein.training.ema import PowerEMA
 from ornstein.training.loop import Trainer
+from ornstein.training.settings import Settings, slower
 
 TINY = {
     "net.name": "mlp", "net.size": "tiny", "batch": 64, "log_every": 2, "learning_rate": 3e-3,
@@ -150,6 +153,53 @@ def test_planted_loss_that_jumps_and_loss_that_rises(healthy: Run) -> None:
     assert "the loss has risen to" in found.measured
 
 
+def test_a_loss_that_goes_below_0_is_no_multiple_of_anything(healthy: Run) -> None:
+    """A bound in nats: of -2, -1.9 is no multiple above 3, though it is more than 3 times -2."""
+    for shift in (1e3, 0.9):  # all below 0; most of them
+        log = [{**e, "loss": e["loss"] - shift} if "loss" in e else e for e in healthy.log]
+        assert any(e["loss"] < 0 for e in log if "loss" in e)
+        assert list(CHECKS["loss"].find(knowing(healthy, log=log))) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "less", "found"), [(-1.5, -1.5, 0), (-1.0, -1.5, 1), (1.5, 1.5, 0), (2.0, 1.5, 1)]
+)
+def test_a_rate_is_too_high_where_a_part_of_it_ends_lower_below_0_too(
+    healthy: Run, monkeypatch: pytest.MonkeyPatch, own: float, less: float, found: int
+) -> None:
+    class Ends(NamedTuple):
+        loss: float
+
+        def step(self, number: int) -> Ends:
+            return self
+
+    monkeypatch.setattr(
+        trials, "_from_the_start", lambda _, share: Ends(own if share == 1 else less)
+    )
+    assert len(list(CHECKS["rate"].find(of_run(healthy)))) == found
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_lower_rate_is_advised_for_a_new_run_and_can_be_typed(
+    healthy: Run, optimizer: str
+) -> None:
+    sets = ("learning_rate=0.002", "matrix_rate=0.01", f"optimizer={optimizer}")
+    config = resolve(sets=sets).config
+    jumps = [{**e, "loss": 9.0} if k % 20 == 7 and "loss" in e else e
+             for k, e in enumerate(healthy.log)]  # fmt: skip
+    (found,) = CHECKS["loss"].find(knowing(healthy, log=jumps, config=config))
+    said, _, typed = found.mend.partition(": ")
+    assert said == "in a new run"
+    words = shlex.split(typed)
+    assert words[-2:] == ["--name", "NAME"]
+    assert words[:-2:2] == ["--set"] * len(words[1:-2:2])
+    train = resolve(sets=(*sets, *words[1:-2:2])).config.train
+    assert train.learning_rate == pytest.approx(2e-4)
+    assert train.matrix_rate == pytest.approx(1e-3 if optimizer == "muon" else 1e-2)
+    assert slower(train, 1) == slower(Settings(optimizer=optimizer, learning_rate=2e-4,
+                                               matrix_rate=train.matrix_rate), 1)  # fmt: skip
+
+
 def test_planted_sampler_with_too_few_steps(tmp_path: Path) -> None:
     assert named(of_run(train(tmp_path, steps=20, **{"sample.steps": 3}))) == {"sampler"}
 
@@ -223,7 +273,10 @@ def test_planted_steps_that_are_not_finite(
     monkeypatch.setattr(Trainer, "backward", backward)
     run = train(tmp_path, steps=25, save_every=3)
     monkeypatch.undo()
-    assert "divergence" in named(of_run(run))
+    patient = of_run(run)
+    assert "divergence" in named(patient)
+    (found,) = CHECKS["divergence"].find(patient)
+    assert found.mend.endswith("in a new run: --set learning_rate=0.001 --name NAME")
 
 
 def test_planted_guidance_too_strong_and_never_learned(healthy: Run) -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ornstein.errors import DataError
-from ornstein.evaluate import Moments, frechet, kernel_distance, mean_distance, nearest, support
+from ornstein.evaluate import (
+    Moments,
+    frechet,
+    kernel_distance,
+    mean_distance,
+    nearest,
+    neighbours,
+    support,
+)
 from ornstein.evaluate.number import bootstrap
 
 
@@ -136,6 +148,69 @@ def test_small_distances_to_neighbours_keep_their_digits() -> None:
     near, place = nearest(data[:50] + 1e-3, data, 3)
     assert place[:, 0].tolist() == list(range(50))
     np.testing.assert_allclose(near[:, 0].numpy(), 1e-3 * 8**0.5, rtol=0.15)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the bytes of the largest tensor that is made."""
+
+    most = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        made = func(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(each, Tensor):
+                self.most = max(self.most, each.numel() * each.element_size())
+        return made
+
+
+def test_neighbours_of_large_items_take_little_memory() -> None:
+    """55 neighbours of 600 items of 2,000 numbers are 264 MB twice, and 5 GB of a picture."""
+    data = draws(0, 700, 2000).float()
+    with Largest() as seen:
+        near, place = nearest(data[:600], data, 51)
+    assert seen.most < 40e6
+    assert place[:, 0].tolist() == list(range(600))
+    assert float(near[:, 0].max()) == 0
+
+
+class Pieces:
+    """Data that are read when they are asked for, and remember how many were at once."""
+
+    def __init__(self, data: Tensor) -> None:
+        self.data, self.most = data, 0
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        found = self.data[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_neighbours_found_in_pieces_are_those_of_all_distances(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "NUMBERS", 6 * rows)
+    data, points = draws(1, 150, 6), draws(2, 40, 6)
+    data[90:100] = points[:10]  # copies, far apart from the others that are near
+    pieces = Pieces(data)
+    near, place = nearest(points, pieces, 12)
+    truth = (points[:, None] - data).square().sum(2).sqrt().sort(dim=1)
+    np.testing.assert_allclose(near.numpy(), truth.values[:, :12].numpy(), atol=1e-12)
+    assert torch.equal(place, truth.indices[:, :12])
+    assert pieces.most == rows
 
 
 def test_features_of_different_extractors_do_not_compare() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from ornstein.core import EDM, GRIDS, FiniteData, ItemNoise
+from ornstein.data import Coding
 from ornstein.errors import DataError
+from ornstein.evaluate import ValueFeatures
+from ornstein.evaluate.features import FeatureRows
 from ornstein.evaluate.novelty import Novelty, chance_of, near, novelty
 from ornstein.solvers import SOLVERS, sample
 
@@ -111,3 +116,21 @@ def test_an_item_is_not_its_own_neighbour_but_its_twin_is() -> None:
 def test_too_few_training_items_are_refused() -> None:
     with pytest.raises(DataError, match="too few"):
         novelty("values", torch.zeros(5, 2), torch.zeros(3, 2), torch.zeros(5, 2))
+
+
+def test_items_that_are_read_when_they_are_asked_for_give_the_same_answer(
+    digits: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    train, held, fresh = digits
+    some = torch.cat([fresh[:300], train[:30] + 0.01])
+    truth = novelty("values", some, train, held)
+    raw = torch.cat([held, some, train]).numpy()
+    values = ValueFeatures(Coding((0.0,) * 64, (1.0,) * 64, "vector"), (64,))
+    ends = np.cumsum([0, len(held), len(some), len(train)])
+    rows = [FeatureRows(values, raw, np.arange(a, b)) for a, b in pairwise(ends)]
+    found = novelty("values", rows[1], rows[2], rows[0])
+    assert rows[2].shape == (1000, 64)
+    assert found.to_json() == truth.to_json()
+    for one, two in ((found.samples, truth.samples), (found.control, truth.control)):
+        assert torch.equal(one.relative, two.relative)
+        assert torch.equal(one.places[:, 0], two.places[:, 0])

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,12 +21,32 @@ from ornstein.bundle import Bundle
 from ornstein.core import Denoiser, FiniteData
 from ornstein.data import Dataset, open_data
 from ornstein.errors import StoppedEarly, UsageError
-from ornstein.evaluate import Reference, reference_of, score
+from ornstein.evaluate import (
+    Novelty,
+    Reference,
+    ValueFeatures,
+    neighbours,
+    reference_of,
+    score,
+)
 from ornstein.evaluate.extractors import extractor, usual
-from ornstein.judging import board, compare_ways, measure, measurements, plan, record, samples_of
+from ornstein.evaluate.features import Reading
+from ornstein.guide import Guide
+from ornstein.judging import (
+    affording,
+    board,
+    compare_ways,
+    measure,
+    measurements,
+    pictures,
+    plan,
+    record,
+    samples_of,
+)
 from ornstein.judging.board import cells, protocol_of
-from ornstein.judging.making import pieces_of
-from ornstein.judging.page import page
+from ornstein.judging.making import Made, pieces_of
+from ornstein.judging.measuring import Measured, novelties
+from ornstein.judging.page import page, told_novelty
 from ornstein.training.disk import make_folder
 
 QUICK = {"batch": 16, "sample.count": 4}
@@ -135,6 +157,83 @@ def test_a_model_that_copies_is_found_and_a_poor_one_is_not_accused(
         (found,) = measure(made, metrics=("recall",)).novelty
         assert found.copies is copies
         assert (found.copied > 0.9) is copies
+
+
+def made_up(monkeypatch: pytest.MonkeyPatch, items: np.ndarray) -> None:
+    """Let these be the samples that are measured."""
+    made = Made(items, None, {}, 0.0)
+    monkeypatch.setattr("ornstein.judging.measuring.samples_of", lambda *_: made)
+
+
+def test_copies_among_many_samples_of_the_last_class_are_found_and_shown(
+    bundle: Bundle, digits: Dataset, values: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples are made class after class, and 2,000 of them are looked at."""
+    random = np.random.default_rng(0)
+    new = random.integers(0, int(digits.items.max()) + 1, (2200, *digits.items.shape[1:]))
+    copied = np.resize(digits.items[digits.train], (300, *digits.items.shape[1:]))
+    made_up(monkeypatch, np.concatenate([new.astype(copied.dtype), copied]))
+    found = measure(plan(bundle, digits, values, n=50, likelihood=False), metrics=("recall",))
+    (seen,) = found.novelty
+    assert seen.copies
+    assert seen.copied == pytest.approx(300 / 2500, abs=0.03)
+    assert "% of 2,000 samples lie" in told_novelty(seen)
+    drawn: list[np.ndarray] = []
+
+    def tiles(found: Measured, items: np.ndarray, limits: np.ndarray) -> np.ndarray:
+        drawn.append(items)
+        return whole(found, items, limits)
+
+    whole = pictures._tiles
+    monkeypatch.setattr(pictures, "_tiles", tiles)
+    assert pictures.nearest_sheet(found, seen) is not None
+    assert len(drawn) == pictures.ROWS
+    for sample, nearest, *_ in drawn:
+        np.testing.assert_array_equal(sample, nearest)
+
+
+def test_the_nearest_training_items_are_found_without_holding_all_of_them(
+    bundle: Bundle, digits: Dataset, values: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(bundle, digits, values, n=50, likelihood=False)
+    made_up(monkeypatch, digits.items[digits.heldout[:60]])
+    truth = measure(made, metrics=("recall",)).novelty[0]
+    read, whole = list[int](), ValueFeatures.read
+
+    def watched(self: ValueFeatures, items: np.ndarray) -> Reading:
+        read.append(len(items))
+        return whole(self, items)
+
+    monkeypatch.setattr(ValueFeatures, "read", watched)
+    monkeypatch.setattr(neighbours, "NUMBERS", 100 * 64)
+    sides = novelties(made, Made(digits.items[digits.heldout[:60]], None, {}, 0.0), np.arange(60))
+    assert sides[0].to_json() == pytest.approx(truth.to_json())
+    monkeypatch.setattr(sys.modules[Novelty.__module__], "MOST", 200)
+    read.clear()
+    novelties(made, Made(digits.items[digits.heldout[:60]], None, {}, 0.0), np.arange(60))
+    assert max(read) == 200  # training items that are held against the others
+
+
+@pytest.mark.parametrize(
+    ("solver", "scale", "low", "asked"),
+    [("heun", 1.0, 0.0, 20), ("dpm-3", 1.0, 0.0, 30), ("dpmpp-2m", 2.0, 0.01, 19)],
+)
+def test_the_cost_announced_is_that_of_all_that_the_solver_asks(
+    bundle: Bundle, digits: Dataset, values: Reference, monkeypatch: pytest.MonkeyPatch,
+    solver: str, scale: float, low: float, asked: int,
+) -> None:  # fmt: skip
+    """Of a network that takes 2 ms for every row; a last step asks less, and is unguided."""
+    clock = [0.0]
+
+    def work(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        clock[0] += 0.002 * len(inputs[0])
+
+    monkeypatch.setattr(affording, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    bundle.model.net.register_forward_pre_hook(work)
+    way = bundle.how(solver=solver, steps=10, guidance=scale, guide=Guide(low=low))
+    made = plan(bundle, digits, values, sampler=way, n=64, batch=16)
+    assert made.seconds == pytest.approx(64 * asked * 0.002)
+    assert made.likelihood_seconds == pytest.approx(made.likelihood * 2 * 100 * 0.002)
 
 
 def test_two_solvers_stand_side_by_side_in_variety(
@@ -311,3 +410,19 @@ def test_a_table_with_gaps_is_judged_by_its_coded_values_and_has_no_likelihood(
     assert found.quality.rows["frechet_train"].value > 0
     assert "likelihood" not in found.quality.beside
     assert "<svg" in page(found, run.name, "ornstein evaluate penguins")
+
+
+def test_a_table_with_classes_is_checked_by_rows_of_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many rows as are held out, which would all be of the first class."""
+    run = ornstein.train("penguins", steps=3, settings=QUICK, runs=tmp_path)
+    data = open_data(**run.config.data.opening())
+    rows = data.raw(data.train)
+    species = next(k for k, words in enumerate(data.coding.words) if words == 3)
+    made_up(monkeypatch, rows[np.argsort(rows[:, species])])
+    monkeypatch.setattr("ornstein.judging.tables._can_detect", lambda *_: False)
+    made = plan(run.bundle(), data, reference_of(data), n=50, likelihood=False)
+    table = measure(made, metrics=("recall",)).quality.beside["table"]
+    assert table["made"]["columns"] == 0  # the training rows themselves
+    assert table["even"]["columns"] < 1.5 * table["floor"]["columns"]

@@ -83,6 +83,25 @@ def test_the_json_is_the_python_answer(place: Path, capsys: pytest.CaptureFixtur
     assert (told["unit"], told["items"], told["dims"]) == ("nats", 5, 2)
 
 
+def test_b4_the_bound_is_told_term_by_term(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--part", "all", "--method", "bound", "--steps", "20", "-n", "6"]
+    for model, unit, count in (("pictures", "bits", 4), ("points", "nats", 3)):
+        assert ask(place, model, f"{model}.npy", *more) == 0
+        out = capsys.readouterr().out
+        (line,) = re.findall(rf"terms +(.*) {unit}/dim, which add up to it", out)
+        parts = [float(part.split()[-1]) for part in line.split(", ")]
+        (whole,) = re.findall(rf"{unit}/dim +(\S+) ±", out)
+        assert len(parts) == count
+        assert sum(parts) == pytest.approx(float(whole), abs=3e-4)
+        assert ask(place, model, f"{model}.npy", *more, "--json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert sum(told["terms"].values()) == pytest.approx(told["per_dim"])
+    assert ask(place, "points", "points.npy", "-n", "2", "--part", "all") == 0
+    assert "terms" not in capsys.readouterr().out
+
+
 class Late:
     """What a device owes still: it is there when it is asked for."""
 

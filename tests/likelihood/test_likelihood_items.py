@@ -10,10 +10,11 @@ import torch
 from known import Known, normal
 from scipy.stats import norm
 
-from ornstein.core import Gaussian
+from ornstein.bound import Density, bound, decoder_of
+from ornstein.core import GRIDS, Gaussian, ItemNoise
 from ornstein.data.coding import Coding
 from ornstein.errors import UsageError
-from ornstein.likelihood import likelihood
+from ornstein.likelihood import bounded, likelihood
 
 RAW = Coding((10.0, -3.0), (4.0, 0.25), "vector")
 
@@ -147,3 +148,31 @@ def test_items_that_do_not_fit_the_model_are_refused() -> None:
         likelihood(coded, np.zeros((2, 2)), draws=2, probes=3)
     with pytest.raises(UsageError, match="at least one draw"):
         likelihood(coded, np.zeros((2, 2)), draws=0)
+
+
+@pytest.mark.parametrize("kind", ["reals", "levels", "dequantised"])
+def test_b4_the_terms_that_are_told_add_up_and_are_those_of_the_bound(kind: str) -> None:
+    model = Known(normal([1.0, 1.0]), RAW) if kind == "reals" else levels()
+    raw = (
+        np.array([[9.0, -3.1], [12.0, -2.8], [15.0, -3.0]])
+        if kind == "reals"
+        else drawn(model, 11)
+    )
+    found = bounded(model, raw, steps=30, dequantised=kind == "dequantised", batch=4)
+    assert sum(found.terms.values()) == pytest.approx(found.per_dim, rel=1e-9)
+    assert found.to_json()["terms"] == found.terms
+    assert likelihood(model, raw[:2]).terms == {}
+    # The direct road, in one batch.
+    grid, noise = GRIDS["log-snr"](model.make_process(), 30), ItemNoise(0, range(len(raw)))
+    x0 = model.coding.encode(raw)
+    if kind == "dequantised":
+        assert found.terms["width"] == pytest.approx(-math.log2(model.coding.step or 0))
+        direct = bound(model.denoiser(), x0, grid, noise=noise)  # of the middles of the levels
+        assert found.terms["prior"] == pytest.approx(direct.prior / math.log(2), abs=1e-6)
+        assert found.terms["steps"] == pytest.approx(direct.steps / math.log(2), rel=0.1)
+        return
+    direct = bound(model.denoiser(), x0, grid, decoder=decoder_of(model.coding), noise=noise)
+    sign = -1 if kind == "reals" else 1
+    assert isinstance(decoder_of(model.coding), Density) is (kind == "reals")
+    told = {name: sign * getattr(direct, name) for name in ("prior", "steps", "decoder")}
+    assert dict(found.terms) == pytest.approx(told, rel=1e-9)

@@ -95,6 +95,9 @@ def test_r18_what_never_ends_stops_with_the_cause_and_the_last_good_step(
     assert "the loss of item" in text
     assert "at rho" in text
     assert "the last good one, of step 20, is kept" in text
+    assert "in a new run: --set learning_rate=" in text
+    assert text.endswith(" --name NAME")
+    assert "matrix_rate" not in text
     assert check_finite(tmp_path) == 20
     assert events(tmp_path).count("back to step 20") == 3
 
@@ -102,7 +105,9 @@ def test_r18_what_never_ends_stops_with_the_cause_and_the_last_good_step(
 def test_r18_before_the_first_checkpoint_there_is_nothing_to_go_back_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DivergedError, match="lower the rate"):
+    advice = r"lower the rate in a new run: .* --set matrix_rate=0\.001 --name NAME"
+    monkeypatch.setitem(SETTINGS, "optimizer", "muon")
+    with pytest.raises(DivergedError, match=advice):
         train(tmp_path, monkeypatch, lambda _, step: True)
     assert not (tmp_path / "run" / "model.safetensors").exists()
 

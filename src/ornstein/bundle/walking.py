@@ -47,7 +47,7 @@ def walk(
     bundle.check_guidance(sampler.guidance)
     solver = choose("solver", sampler.solver, SOLVERS)()
     levels = bundle.levels(sampler)
-    rows = n if bundle.device.type != "cpu" else -(-n // ROWS) * ROWS
+    rows = rows_of(bundle, n)
     noise = ItemNoise(seed, range(first, first + rows))
     cond = bundle.cond(rows, said, first)
     cond |= {name: filled_up(value, rows) for name, value in (each or {}).items()}
@@ -74,6 +74,11 @@ def walk(
         },
         evaluations=solver.evaluations * calls(bundle, cond, sampler, levels[:-1]),
     )
+
+
+def rows_of(bundle: Bundle, n: int) -> int:
+    """How many rows the network is asked for n items."""
+    return n if bundle.device.type != "cpu" else -(-n // ROWS) * ROWS
 
 
 def filled_up(values: Tensor, rows: int) -> Tensor:

@@ -35,6 +35,8 @@ PARTS = ("heldout", "train", "all")
 UNITS = ("bits", "nats")
 OF = {"probes": "ode", "draws": "ode", "tolerance": "ode", "steps": "bound"}
 """Options that say something to one method only."""
+TITLES = {"prior": "L_T", "steps": "steps", "decoder": "L_0", "width": "width of a level"}
+"""Names of the terms of a bound."""
 
 
 @click.command("likelihood")
@@ -253,6 +255,9 @@ def table_of(found: Likelihood) -> list[str]:
         (f"{unit}/item", found.value, found.standard_error, f"{whole} of {dims:,} dimensions"),
     ]
     lines = [f"{a:<10} {b:.4f} ± {c:.4f}   ({d})" for a, b, c, d in rows]
+    if found.terms:
+        added = ", ".join(f"{TITLES[name]} {v:z.4f}" for name, v in found.terms.items())
+        lines.append(f"terms      {added} {unit}/dim, which add up to it")
     parts = {"probes": found.probe_error / dims, "solver": found.solver_error / dims}
     known = [f"{k} {v:.1g}" for k, v in parts.items() if math.isfinite(v)]
     return [

@@ -13,6 +13,7 @@ from ornstein.training.checkpoint import list_checkpoints
 from ornstein.training.disk import free_bytes, megabytes
 from ornstein.training.memory import total_mb
 from ornstein.training.panel import memorises
+from ornstein.training.settings import Settings, slower
 
 LEFT_OUT = 0.01
 SPIKE, SPIKES = 3.0, 0.02  # times the median around it; share of the steps
@@ -37,21 +38,24 @@ def divergence(patient: Patient) -> Iterator[Finding]:
             f"{out} steps were not finite and the training went back {back} times; the first: "
             f"step {cause}",
             f"below {LEFT_OUT:.0%} of the steps, never back",
-            f"--set learning_rate={_rate(patient) / 3:.1g}, and look at the item it names",
+            f"look at the item it names; or in a new run: {_slower(patient, 1 / 3)}",
         )
 
 
 def losses(patient: Patient) -> Iterator[Finding]:
-    """A loss that jumps or rises: the rate is too high."""
+    """A loss that jumps or rises: the rate is too high.
+
+    A bound in nats goes below 0, where "times" has no meaning: then nothing is judged.
+    """
     seen = [(line["step"], float(line["loss"])) for line in patient.log if "loss" in line]
     values = [loss for step, loss in seen if step > 0.05 * seen[-1][0]]
-    if not seen or seen[-1][0] < STEPS or len(values) < 20:
+    if not seen or seen[-1][0] < STEPS or len(values) < 20 or min(values) <= 0:
         return
     around = max(5, len(values) // 20)
     middles = [median(values[max(0, k - around) : k + around]) for k in range(len(values))]
     spikes = sum(v > SPIKE * m for v, m in zip(values, middles, strict=True)) / len(values)
     risen = median(middles[-around:]) / min(middles)
-    mend = f"--set learning_rate={_rate(patient) / 10:.1g} --name of another run"
+    mend = f"in a new run: {_slower(patient, 0.1)}"
     if spikes > SPIKES:
         yield Finding(
             f"{spikes:.1%} of the losses are above {SPIKE:g} times those around them",
@@ -168,5 +172,5 @@ def pace(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _rate(patient: Patient) -> float:
-    return (patient.config.train.learning_rate if patient.config else None) or 1e-3
+def _slower(patient: Patient, share: float) -> str:
+    return slower(patient.config.train if patient.config else Settings(), share)

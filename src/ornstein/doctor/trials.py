@@ -15,11 +15,12 @@ from ornstein.doctor.patient import Finding, Patient
 from ornstein.planning import changed
 from ornstein.solvers import SOLVERS, sample
 from ornstein.training.loop import Trainer
+from ornstein.training.settings import slower
 
 OVERFIT_STEPS, OVERFIT_SECONDS, OVERFIT_RATE = 60, 10.0, 1e-3
 FALLEN = 0.9
 RATE_STEPS, RATE_SECONDS = 60, 15.0
-LOWER, TOO_HIGH = 0.03, 1.05
+LOWER, TOO_HIGH = 0.03, 0.05  # share of the rate; what may be lost by the whole, of the loss
 POINTS, AXES, OFF = 4096, 16, 0.1
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 ROUGH = 0.05
@@ -71,13 +72,13 @@ def rate(patient: Patient) -> Iterator[Finding]:
         seen.append([trial.step(10**6).loss for trial in trials])
     last = seen[-len(seen) // 4 :]
     own, less = (sum(each) / len(last) for each in zip(*last, strict=True))
-    if not own < TOO_HIGH * less:
+    if not own < less + TOO_HIGH * abs(less):  # a bound in nats may be below 0
         peak = patient.config.train.learning_rate or 0.0
         yield Finding(
             f"a short training from the start ends at a loss of {own:.4g} with its rate of "
             f"{peak:.2g}, and at {less:.4g} with {LOWER:.2g} of it",
             "lower with its own rate",
-            f"--set learning_rate={peak * LOWER:.1g} --name of another run",
+            f"in a new run: {slower(patient.config.train, LOWER)}",
         )
 
 
@@ -176,5 +177,6 @@ def guidance(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             f"guidance of {asked:g} is asked for, but no condition was ever hidden in training",
             "condition_dropout of about 0.1, or guidance 1",
-            "--set condition_dropout=0.1 --name of another run, or --set sample.guidance=1",
+            "in a new run: --set condition_dropout=0.1 --name NAME, or --set sample.guidance=1 "
+            "--name NAME",
         )

@@ -22,6 +22,7 @@ from ornstein.errors import DataError, UsageError
 Progress = Callable[[int, int], None]  # batches done, batches in all
 
 LARGEST = 64  # longer sides are averaged down before the first convolution
+NUMBERS = 1 << 20  # in float64 at once, for means and deviations
 
 
 class Classifier(nn.Module):
@@ -174,10 +175,18 @@ def channel_statistics(
     items: np.ndarray, index: np.ndarray, limit: int = 10_000
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, from at most ``limit`` evenly spread items."""
-    every = -(-len(index) // limit)
-    block = np.asarray(items[np.sort(index[::every])], dtype=np.float64)
-    axes = (0, *range(2, block.ndim))
-    mean, std = block.mean(axes), block.std(axes)
+    picked = np.sort(index[:: -(-len(index) // limit)])
+    size = max(1, NUMBERS // math.prod(items.shape[1:]))
+    blocks = [picked[start : start + size] for start in range(0, len(picked), size)]
+    axes, count = (0, *range(2, items.ndim)), len(picked) * math.prod(items.shape[2:])
+    mean, variance = np.zeros(items.shape[1]), np.zeros(items.shape[1])
+    for block in blocks:
+        mean += items[block].sum(axes, dtype=np.float64) / count
+    # Squares of differences: those of the values themselves would lose a small deviation.
+    column = mean.reshape(-1, *[1] * (items.ndim - 2))
+    for block in blocks:
+        variance += ((items[block] - column) ** 2).sum(axes) / count
+    std = np.sqrt(variance)
     return (
         torch.from_numpy(mean).float(),
         torch.from_numpy(np.where(std > 1e-12, std, 1.0)).float(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,6 +92,49 @@ class ValueFeatures:
     def read(self, items: np.ndarray) -> Reading:
         """Every value of raw items (N, *shape), in deviations of its channel."""
         return Reading(self.coding.encode(items).flatten(1))
+
+
+class Rows(Protocol):
+    """Numbers of many items, (N, D): a tensor, or what reads them when they are asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N and D."""
+
+    def __getitem__(self, rows: slice | Tensor, /) -> Tensor:
+        """Some of them, (n, D)."""
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """What an extractor says of items that may be larger than memory, read a piece at a time.
+
+    Attributes:
+        features: The extractor.
+        items: Raw items (N, *shape).
+        index: Which of them these are, in that order.
+    """
+
+    features: Features
+    items: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.index)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Items and features of each."""
+        return len(self), int(self[:1].shape[1])
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """Features of some of them."""
+        picked = self.index[rows if isinstance(rows, slice) else rows.numpy()]
+        return self.features.read(self.items[picked]).features
 
 
 class Judged(Protocol):

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ornstein.errors import DataError
+from ornstein.evaluate.features import Rows
 
 BLOCK = 1000
+NUMBERS, ROWS = 1 << 24, 1 << 15  # of one side that are in memory at once
 K_SUPPORT, K_COVER = 3, 5  # neighbours, as the two papers take them
 
 
@@ -80,18 +82,50 @@ def precision_recall(samples: Tensor, data: Tensor, k: int = K_SUPPORT) -> tuple
     return float(seen.plausible.double().mean()), float(seen.found.double().mean())
 
 
-def nearest(points: Tensor, data: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest(points: Tensor, data: Rows, k: int) -> tuple[Tensor, Tensor]:
     """Distances (N, k), rising, and places (N, k) of the k nearest of data (M, D) to points.
 
     The distances of those k are computed once more by their differences: the fast way to all
-    distances loses the small ones, and copies are small distances.
+    distances loses the small ones, and copies are small distances. Data are asked for in pieces,
+    so that they may be more than memory holds.
     """
     k = min(k, len(data))
-    far, place = [], []
-    for part in points.split(BLOCK):
-        near = torch.cdist(part, data).topk(min(k + 4, len(data)), largest=False).indices
-        exact = (part[:, None].double() - data[near].double()).square().sum(2).sqrt()
-        order = exact.sort(dim=1)
-        far.append(order.values[:, :k])
-        place.append(near.gather(1, order.indices)[:, :k])
-    return torch.cat(far), torch.cat(place)
+    near = _candidates(points, data, min(k + 4, len(data)))
+    order = _distances(points, data, near).sort(dim=1)
+    return order.values[:, :k], near.gather(1, order.indices)[:, :k]
+
+
+def _candidates(points: Tensor, data: Rows, count: int) -> Tensor:
+    """Places (N, count) of the data that lie nearest by the fast way."""
+    far = points.new_empty(len(points), 0)
+    near = far.long()
+    size = _rows(data)
+    for start in range(0, len(data), size):
+        piece = data[start : start + size]
+        found = [
+            torch.cdist(part, piece).topk(min(count, len(piece)), largest=False)
+            for part in points.split(BLOCK)
+        ]
+        far = torch.cat([far, torch.cat([each.values for each in found])], 1)
+        near = torch.cat([near, start + torch.cat([each.indices for each in found])], 1)
+        best = far.topk(min(count, far.shape[1]), largest=False)
+        far, near = best.values, near.gather(1, best.indices)
+    return near
+
+
+def _distances(points: Tensor, data: Rows, near: Tensor) -> Tensor:
+    """Distances (N, K), by differences in float64, of points to their own data at near (N, K)."""
+    far = torch.empty(near.shape, dtype=torch.float64, device=near.device)
+    block = max(1, NUMBERS // 4 // points.shape[1])  # twice as wide numbers, and two sides of them
+    for wanted in near.unique().split(_rows(data)):
+        piece = data[wanted]
+        row, column = ((near >= wanted[0]) & (near <= wanted[-1])).nonzero(as_tuple=True)
+        place = torch.searchsorted(wanted, near[row, column])
+        for i, j, k in zip(row.split(block), column.split(block), place.split(block), strict=True):
+            far[i, j] = (points[i].double() - piece[k].double()).square().sum(1).sqrt()
+    return far
+
+
+def _rows(data: Rows) -> int:
+    """How many of the data are in memory at once."""
+    return max(1, min(ROWS, NUMBERS // data.shape[1]))

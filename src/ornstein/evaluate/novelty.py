@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ornstein.errors import DataError
+from ornstein.evaluate.features import Rows
 from ornstein.evaluate.neighbours import nearest
 
 SHARE = 0.01  # of the control that lies below the threshold
@@ -94,8 +95,16 @@ class Novelty:
         }
 
 
-def novelty(space: str, samples: Tensor, train: Tensor, heldout: Tensor) -> Novelty:
+def novelty(space: str, samples: Rows, train: Rows, heldout: Rows) -> Novelty:
     """Count the copies among samples (N, D), given training and held-out items in the same space.
+
+    Of many only the first are looked at, so each side comes in a mixed order.
+
+    Args:
+        space: Its name.
+        samples: A tensor, or rows that are read when they are asked for.
+        train: Likewise.
+        heldout: Likewise.
 
     Raises:
         DataError: too few training items to say what is near.
@@ -106,9 +115,12 @@ def novelty(space: str, samples: Tensor, train: Tensor, heldout: Tensor) -> Nove
             f"{2 * KEPT} or more."
         )
     most = max(200, min(MOST, int(WORK / (len(train) * train.shape[1]))))
-    ours = near(samples[:most], train)
-    held = near(heldout[:most], train)
-    own = near(train[:most], train, itself=True)
+    asked = [rows[:most] for rows in (samples, heldout, train)]
+    # All at once, so that the training items are not read for each.
+    far, places = nearest(torch.cat(asked), train, _crowd(train) + 1)
+    sizes = [len(each) for each in asked]
+    sides = zip(far.split(sizes), places.split(sizes), (False, False, True), strict=True)
+    ours, held, own = (_near(d, p, train, itself) for d, p, itself in sides)
     limit, _ = threshold_of(own.relative)
     found = int((held.relative <= limit).sum())
     control_chance = chance_of(found, len(held.relative), len(own.relative))
@@ -131,7 +143,7 @@ def novelty(space: str, samples: Tensor, train: Tensor, heldout: Tensor) -> Nove
     )
 
 
-def near(points: Tensor, train: Tensor, itself: bool = False) -> Near:
+def near(points: Tensor, train: Rows, itself: bool = False) -> Near:
     """Find the nearest training items (M, D) of points (N, D).
 
     Args:
@@ -139,13 +151,20 @@ def near(points: Tensor, train: Tensor, itself: bool = False) -> Near:
         train: Training items.
         itself: Whether the points are the first training items: then each is left out for itself.
     """
-    crowd = min(CROWD, len(train) - 1)
-    far, places = nearest(points, train, crowd + 1)
+    return _near(*nearest(points, train, _crowd(train) + 1), train, itself)
+
+
+def _crowd(train: Rows) -> int:
+    return min(CROWD, len(train) - 1)
+
+
+def _near(far: Tensor, places: Tensor, train: Rows, itself: bool) -> Near:
+    crowd = _crowd(train)
     if itself:  # an exact copy may come before the item itself; one of the zeros is enough
-        own = torch.arange(len(points))[:, None]
+        own = torch.arange(len(far))[:, None]
         keep = places != own
         keep[keep.all(1), -1] = False
-        far, places = (part[keep].view(len(points), -1) for part in (far, places))
+        far, places = (part[keep].view(len(far), -1) for part in (far, places))
     far = far[:, :crowd] / math.sqrt(train.shape[1])
     usual = far.mean(1).clamp(min=1e-12)
     return Near(far[:, 0], far[:, 0] / usual, places[:, : min(KEPT, crowd)])

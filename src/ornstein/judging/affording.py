@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ornstein.bundle import Bundle, Sampler
+from ornstein.bundle.walking import rows_of
 from ornstein.data import Dataset
 from ornstein.data.conditions import CLASS, Condition, as_known
 from ornstein.errors import UsageError
 from ornstein.evaluate import Reference
+from ornstein.tune import FREE
 
 # A budget that buys a little more or less must not make numbers that do not compare.
 LADDER = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
@@ -137,18 +141,33 @@ def check_fit(bundle: Bundle, data: Dataset) -> None:
 
 
 def _pace(bundle: Bundle, sampler: Sampler, batch: int) -> tuple[float, float]:
-    """Seconds for one sample, and for one call of the network for one item."""
-    probe = replace(sampler, steps=min(sampler.steps, 2)) if sampler.grid != "tuned" else sampler
+    """Seconds for one sample, and for one call of the network for one item.
+
+    Timed is the second of three steps: the first pays for what later ones find ready, and in the
+    last, to clean data, many solvers ask less often. What it asks, guided or not, is counted.
+    """
+    probe = replace(sampler, steps=min(sampler.steps, 3)) if sampler.grid != FREE else sampler
     walk = bundle.walk(batch, seed=1, sampler=probe)
     calls = bundle.walk(1, seed=1, sampler=sampler).evaluations
-    marks = []
-    for _ in walk.steps:
-        marks.append(time.monotonic())
-        if len(marks) == 2:
-            break
-    # The first step pays for what later ones find ready.
-    spent = marks[-1] - marks[0] if len(marks) > 1 else 0.1
-    call = max(spent, 1e-6) * sampler.steps / calls / batch
+    weak = bundle.leads.weak
+    asked = [0]
+
+    def count(net: nn.Module, inputs: tuple[Any, ...]) -> None:
+        asked[0] += len(inputs[0])
+
+    nets = [bundle.model.net, *([weak.model.net] if weak else [])]
+    hooks = [net.register_forward_pre_hook(count) for net in nets]
+    marks = [(time.monotonic(), 0)]
+    try:
+        for _ in walk.steps:
+            marks.append((time.monotonic(), asked[0]))
+            if len(marks) == 3:
+                break
+    finally:
+        for hook in hooks:
+            hook.remove()
+    (began, before), (ended, after) = marks[-2:]
+    call = max(ended - began, 1e-6) / max(1.0, (after - before) / rows_of(bundle, batch)) / batch
     return call * calls, call
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from ornstein.data.conditions import as_known
 from ornstein.evaluate import METRICS, Novelty, Quality, Row, novelty, score
-from ornstein.evaluate.features import ValueFeatures
-from ornstein.evaluate.metrics import PAIRS_LIMIT
+from ornstein.evaluate.features import FeatureRows, ValueFeatures
 from ornstein.evaluate.report import rows_of
 from ornstein.judging.affording import BOUND_STEPS, Plan
 from ornstein.judging.making import Made, Progress, samples_of
@@ -31,7 +30,8 @@ class Measured:
         plan: What was asked for.
         made: The samples.
         quality: The numbers.
-        novelty: In the values and in the features, in this order; the same order as ``made``.
+        novelty: In the values and in the features, in this order.
+        mixed: Which samples of ``made`` the novelty is of, in its order; it looks at the first.
         other: The metrics of variety for samples made in another way, with its name.
     """
 
@@ -39,6 +39,7 @@ class Measured:
     made: Made
     quality: Quality
     novelty: tuple[Novelty, ...]
+    mixed: np.ndarray
     other: tuple[str, Mapping[str, Row]] | None = None
 
 
@@ -77,35 +78,31 @@ def measure(
         metrics=metrics,
     )
     say("measuring  nearest training items")
-    found = novelties(plan, made)
+    # Samples are made class after class, so that the first of them would be of the first classes.
+    mixed = np.random.default_rng(0).permutation(len(made.items))
+    found = novelties(plan, made, mixed)
     beside: dict[str, Any] = {"data": plan.data.name}
     beside |= {"novelty": [each.to_json() for each in found]}
     if plan.data.kind == "table":
         say("measuring  columns, pairs and closest rows of the table")
-        beside["table"] = checks(plan.data, made.items)
+        beside["table"] = checks(plan.data, made.items[mixed])
     held = [entry for entry in log or [] if entry.get("heldout") is not None]
     if held:
         beside["loss"] = {key: held[-1][key] for key in ("step", "heldout")}
     if plan.likelihood:
         beside["likelihood"] = likelihoods(plan, bounding)
-    return Measured(plan, made, replace(quality, beside=beside), found)
+    return Measured(plan, made, replace(quality, beside=beside), found, mixed)
 
 
-def novelties(plan: Plan, made: Made) -> tuple[Novelty, ...]:
-    """Nearest training items of the samples, in values and in features."""
+def novelties(plan: Plan, made: Made, mixed: np.ndarray) -> tuple[Novelty, ...]:
+    """Nearest training items of the samples in a mixed order, in values and in features."""
     data, reference = plan.data, plan.reference
     sides = reference.train, reference.heldout
-    few = made.items[:PAIRS_LIMIT]
     values = ValueFeatures(data.coding, tuple(data.items.shape[1:]))
-    spaces = [
-        novelty(
-            "values",
-            values.read(few).features,
-            *(values.read(data.items[side.index]).features for side in sides),
-        )
-    ]
+    truth = [FeatureRows(values, data.items, side.index) for side in sides]
+    spaces = [novelty("values", FeatureRows(values, made.items, mixed), *truth)]
     if reference.features.name != values.name:
-        read = reference.features.read(few).features
+        read = FeatureRows(reference.features, made.items, mixed)
         name = f"features of {reference.features.name}"
         spaces.append(novelty(name, read, *(side.reading.features for side in sides)))
     return tuple(spaces)

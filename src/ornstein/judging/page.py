@@ -73,9 +73,9 @@ def told_novelty(found: Novelty) -> str:
     odds = "below 0.001" if found.chance < 1e-3 else f"{found.chance:.2g}"
     what = "copies" if found.copies else "no sign of copies"
     return (
-        f"In the {found.space}, {found.copied:.1%} of the samples lie as near to one training "
-        f"item as {found.expected:.1%} of {found.by} do: {what}; chance brings so many with "
-        f"probability {odds}."
+        f"In the {found.space}, {found.copied:.1%} of {len(found.samples.distance):,} samples lie "
+        f"as near to one training item as {found.expected:.1%} of {found.by} do: {what}; chance "
+        f"brings so many with probability {odds}."
     )
 
 

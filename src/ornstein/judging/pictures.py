@@ -40,10 +40,10 @@ def nearest_sheet(found: Measured, novelty: Novelty, rows: int = ROWS) -> Image.
         return None
     order = novelty.samples.relative.argsort()[:rows].tolist()
     drawn, labels = [], []
-    limits = limits_of([found.made.items[: 5 * GRID]], data.kind)
+    limits = limits_of([found.made.items[found.mixed[: 5 * GRID]]], data.kind)
     for k in order:
         places = side.index[novelty.samples.places[k].numpy()]
-        items = np.concatenate([found.made.items[k : k + 1], data.raw(places)])
+        items = np.concatenate([found.made.items[found.mixed[k]][None], data.raw(places)])
         drawn.append(_tiles(found, items, limits))
         labels.append(f"{float(novelty.samples.relative[k]):.2f}")
     heads = ["sample", *(f"{n}." for n in range(1, len(drawn[0])))]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +31,9 @@ class Likelihood:
         evaluations: Calls of the network for each item, mean.
         dequantisation: How levels became real numbers; "none" for real numbers.
         of: What this is the likelihood of, and under what law.
+        terms: Of a bound, what its value for one dimension is the sum of: "prior" (L_T), "steps"
+            (all L_{t-1}), "decoder" (L_0) and, of levels with noise between them, "width", the
+            log of the width of a level. Empty where there are none.
     """
 
     items: Tensor
@@ -40,6 +44,7 @@ class Likelihood:
     evaluations: float
     dequantisation: str
     of: str
+    terms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def _scale(self) -> float:
@@ -106,6 +111,7 @@ class Likelihood:
             "dims": self.dims,
             "dequantisation": self.dequantisation,
             "of": self.of,
+            "terms": dict(self.terms),
         }
 
     def __repr__(self) -> str:

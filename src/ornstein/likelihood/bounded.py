@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 STEPS = 250
+TERMS = ("prior", "steps", "decoder")
+"""Of a bound: L_T, the sum of L_{t-1}, and L_0."""
 
 
 class Point(Density):
@@ -63,7 +66,9 @@ def bounded(
     filled = dequantised and width is not None
     decoder = Point(tuple(model.coding.std)) if filled else decoder_of(model.coding)
     levels, dims = GRIDS["log-snr"](model.make_process(), steps), raw[0].numel()
+    gained = math.log(width) if filled and width is not None else 0.0
     done: list[Tensor] = []
+    terms = dict.fromkeys(TERMS, 0.0)
     for start in range(0, len(raw), batch):
         piece, numbers = raw[start : start + batch], range(start, min(start + batch, len(raw)))
         if filled and width is not None:
@@ -73,11 +78,14 @@ def bounded(
         noise = ItemNoise(seed, numbers)
         found = bound(model.denoiser(told), x0, levels, decoder=decoder, noise=noise)
         scale = BIT if found.unit == "bits/dim" else 1.0
-        gained = torch.tensor(width if filled and width is not None else 1.0).double().log()
         done.append(dims * (gained - scale * found.items.double().cpu()))
+        for name in TERMS:
+            terms[name] -= scale * getattr(found, name) * len(numbers) / len(raw)
         if progress is not None:
             progress(len(numbers) + start, len(raw))
     value = torch.cat(done)
+    if filled:
+        terms["width"] = gained
     return Likelihood(
         items=value,
         dims=dims,
@@ -87,4 +95,5 @@ def bounded(
         evaluations=float(steps),
         dequantisation="none" if width is None else "uniform noise" if filled else "exact decoder",
         of=f"bound by a chain of {steps:,} steps; the likelihood itself is no less",
+        terms={name: nats / (1 if width is None else -BIT) for name, nats in terms.items()},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ornstein.errors import DivergedError
 from ornstein.session.work import Work
 from ornstein.training.checkpoint import load_latest
+from ornstein.training.settings import slower
 
 PATIENCE = 10  # steps in a row that may be left out before going back
 TOLD = 3  # such steps that are told; all are in events.log
@@ -53,8 +54,8 @@ class Recovery:
             kept = f"; the last good one, of step {found.step:,}, is kept" if found else ""
             raise DivergedError(
                 f"{PATIENCE} steps in a row up to step {step:,} were not finite: {trouble}{kept}. "
-                "Look at that item with 'ornstein data', or lower the rate: "
-                f"--set learning_rate={trainer.settings.learning_rate / 10:.1g}."
+                "Look at that item with 'ornstein data', or lower the rate in a new run: "
+                f"{slower(trainer.settings, 0.1)}"
             )
         self._row, self._retreats[found.step] = 0, tries
         trainer.restore(found.tensors, found.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,27 @@ class Settings:
     seed: int = 0
     compile: bool = False
     precision: str = "float32"
+
+
+class Rates(Protocol):
+    """What says how fast is learned: Settings, or those of a file."""
+
+    @property
+    def optimizer(self) -> str | None:
+        """As in Settings; None where none is chosen yet."""
+
+    @property
+    def learning_rate(self) -> float | None:
+        """Likewise."""
+
+    @property
+    def matrix_rate(self) -> float:
+        """As in Settings."""
+
+
+def slower(rates: Rates, share: float) -> str:
+    """Say what to type for a new training with a share of the rates that there are."""
+    told = [f"--set learning_rate={(rates.learning_rate or Settings.learning_rate) * share:.1g}"]
+    if rates.optimizer == "muon":  # which trains the matrices, and AdamW what is left
+        told.append(f"--set matrix_rate={rates.matrix_rate * share:.1g}")
+    return " ".join([*told, "--name NAME"])
