@@ -12,11 +12,12 @@ import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
+from ornstein.config.kinds import AUTO
 from ornstein.config.toml import toml_value
 from ornstein.data import names, open_data
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
-from ornstein.planning import changed, plan
+from ornstein.planning import changed, fills, plan
 from ornstein.run import Progress, Run, Silent, run_name, store_array
 from ornstein.session import Session
 from ornstein.tracking import watched
@@ -198,7 +199,7 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         # What is not said follows the run, and so does a recipe, unless it is for another kind
         # of model.
         recipe = origin.startswith("recipe") and key != "model.kind"
-        if origin == "default" or recipe or old[key] == new[key]:
+        if origin == "default" or recipe or fills(key, new[key], old[key]):
             continue
         if key == "data.source":
             raise ConfigError(
@@ -209,7 +210,8 @@ def _agreed(run: Run, asked: Resolved) -> Config:
             had = f"with {key} = {old[key]}" if old[key] is not None else f"without {key}"
             raise ConfigError(
                 f"{run.folder} is a run {had}, and {origin} asks for "
-                f"{new[key]}. Leave it out to go on, or start another run with --name."
+                f"{AUTO if new[key] is None else new[key]}. Leave it out to go on, or start "
+                "another run with --name."
             )
         section, _, leaf = key.partition(".")
         kept = changed(kept, section, **{leaf: new[key]})
