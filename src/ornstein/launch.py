@@ -18,8 +18,9 @@ from ornstein.data import names, open_data
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
 from ornstein.planning import changed, fills, plan
-from ornstein.run import Progress, Run, Silent, run_name, store_array
+from ornstein.run import Progress, Run, Silent, run_name
 from ornstein.session import Session
+from ornstein.stored import forget_array, store_array
 from ornstein.tracking import watched
 from ornstein.training.checkpoint import list_checkpoints
 from ornstein.training.leading import Do, follow, leading, tell
@@ -53,7 +54,8 @@ def train(
     Args:
         source: A built-in name, a folder of images, an .npy or .npz file, or an array.
         conditions: What is said of the items of an array, an array of as many entries by name:
-            numbers (NaN says nothing), texts (classes, or tags such as "red|round"), pictures.
+            numbers (NaN says nothing), texts (classes, or tags such as "red|round"; None or ""
+            says nothing), pictures.
         name: Name of the run; default from the source.
         preset: A recipe: "default", "adm", "classifier", "ddpm", "edm", "flow", "iddpm".
         config: A TOML file of settings.
@@ -107,7 +109,11 @@ def train(
                 raise FollowedError(code)
             return run
         with leading(ranks), watched(progress or Silent(), run, track) as say:
-            _lead(run, asked, dry_run, say, asking, ranks)
+            try:
+                _lead(run, asked, dry_run, say, asking, ranks)
+            finally:
+                if place is None:
+                    forget_array(run.folder)
     return run
 
 
