@@ -178,7 +178,7 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
     data = _known(bundle, open_data(source, like=bundle.coding))
     if data.kind == bundle.kind == "image" and data.shape[1:] != bundle.shape[1:]:
         data = _known(bundle, open_data(source, size=(bundle.shape[1], bundle.shape[2])))
-    own = data.fingerprint == bundle.provenance.get("fingerprint")
+    own = data.known_as(bundle.provenance.get("fingerprint"))
     part = part or ("heldout" if own and len(data.heldout) else "all")
     parts = {"heldout": data.heldout, "train": data.train, "all": np.arange(len(data))}
     picked = parts[part][:count]
