@@ -22,6 +22,7 @@ from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
 from ornstein.nets.sizes import SIZES
 from ornstein.recognising import classifier, recogniser, recognition
+from ornstein.training.batches import spread
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.ema import width_text
 from ornstein.training.leading import Leader
@@ -105,8 +106,7 @@ def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
 
     No more items are in memory at a time than training has there.
     """
-    picked = torch.linspace(0, len(data.train) - 1, min(256, len(data.train))).long()
-    indices = torch.as_tensor(data.train)[picked]
+    indices = torch.as_tensor(data.train)[spread(len(data.train), 256)]
     where = next(trained.parameters()).device
     marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64).tolist()
     ratio = torch.zeros(len(marks), dtype=torch.float64)

@@ -12,14 +12,16 @@ import torch
 
 from ornstein import build
 from ornstein.config import Config, Resolved, resolve
+from ornstein.config.kinds import AUTO
 from ornstein.config.toml import toml_value
 from ornstein.data import names, open_data
 from ornstein.displays import shown
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
-from ornstein.planning import changed, plan
-from ornstein.run import Progress, Run, run_name, store_array
+from ornstein.planning import changed, fills, plan
+from ornstein.run import Progress, Run, run_name
 from ornstein.session import Session
+from ornstein.stored import forget_array, store_array
 from ornstein.tracking import watched
 from ornstein.training.checkpoint import list_checkpoints
 from ornstein.training.leading import Do, follow, leading, tell
@@ -53,7 +55,8 @@ def train(
     Args:
         source: A built-in name, a folder of images, an .npy or .npz file, or an array.
         conditions: What is said of the items of an array, an array of as many entries by name:
-            numbers (NaN says nothing), texts (classes, or tags such as "red|round"), pictures.
+            numbers (NaN says nothing), texts (classes, or tags such as "red|round"; None or ""
+            says nothing), pictures.
         name: Name of the run; default from the source.
         preset: A recipe: "default", "adm", "classifier", "ddpm", "edm", "flow", "iddpm".
         config: A TOML file of settings.
@@ -108,7 +111,11 @@ def train(
                 raise FollowedError(code)
             return run
         with leading(ranks), shown(progress) as show, watched(show, run, track) as say:
-            _lead(run, asked, dry_run, say, asking, ranks)
+            try:
+                _lead(run, asked, dry_run, say, asking, ranks)
+            finally:
+                if place is None:
+                    forget_array(run.folder)
     return run
 
 
@@ -200,7 +207,7 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         # What is not said follows the run, and so does a recipe, unless it is for another kind
         # of model.
         recipe = origin.startswith("recipe") and key != "model.kind"
-        if origin == "default" or recipe or old[key] == new[key]:
+        if origin == "default" or recipe or fills(key, new[key], old[key]):
             continue
         if key == "data.source":
             raise ConfigError(
@@ -211,7 +218,8 @@ def _agreed(run: Run, asked: Resolved) -> Config:
             had = f"with {key} = {old[key]}" if old[key] is not None else f"without {key}"
             raise ConfigError(
                 f"{run.folder} is a run {had}, and {origin} asks for "
-                f"{new[key]}. Leave it out to go on, or start another run with --name."
+                f"{AUTO if new[key] is None else new[key]}. Leave it out to go on, or start "
+                "another run with --name."
             )
         section, _, leaf = key.partition(".")
         kept = changed(kept, section, **{leaf: new[key]})

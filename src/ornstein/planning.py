@@ -34,6 +34,14 @@ FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 # interval of arXiv:2404.07724 for data of unit variance (docs/design-notes.md has the numbers).
 GUIDANCE, INTERVAL = 2.0, (0.3, 3.0)
 
+# What a plan fills in where it is left open, and the option that it adds to those of a network.
+FILLED = {
+    "net.name", "net.size", "train.minutes", "train.batch", "train.learning_rate",
+    "train.optimizer", "train.precision", "train.log_every", "sample.guidance",
+    "sample.interval", "sample.count",
+}  # fmt: skip
+GUESS = "wiener"
+
 # Directions of the Gaussians whose guess is seen, and numbers of all of them together: 16 MB.
 DIRECTIONS, LEAST_DIRECTIONS, GAUSSIANS = 128, 8, 1 << 22
 
@@ -158,6 +166,14 @@ def _from_data(config: Config, data: Dataset, resumed: bool) -> Config:
     return completed(config, "sample", interval=interval, count=POINTS if flat else ITEMS)
 
 
+def fills(key: str, asked: object, planned: object) -> bool:
+    """Whether what was planned is what is asked for, or fills in what that leaves open."""
+    if key == "net.options" and isinstance(asked, dict) and isinstance(planned, dict):
+        added = {GUESS: planned[GUESS]} if GUESS in planned else {}
+        return {**added, **asked} == planned
+    return asked == planned or (key in FILLED and asked is None)
+
+
 def _with_guess(config: Config, data: Dataset) -> dict[str, Any]:
     """Options of the network: where classes are learnt, it sees the guess of a Gaussian of each.
 
@@ -169,7 +185,7 @@ def _with_guess(config: Config, data: Dataset) -> dict[str, Any]:
     rank = min(DIRECTIONS, math.prod(data.shape), GAUSSIANS // (groups * math.prod(data.shape)))
     fits = config.net.name == "unet" and config.recipe == "default" and rank >= LEAST_DIRECTIONS
     if fits and data.classes and config.model.kind != "classifier":
-        options.setdefault("wiener", rank)
+        options.setdefault(GUESS, rank)
     return options
 
 

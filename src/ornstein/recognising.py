@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ornstein.bundle import Recogniser
 from ornstein.config import Config
 from ornstein.core import Level, generator
 from ornstein.data import Dataset
+from ornstein.data.conditions import CLASS
 from ornstein.errors import ConfigError
 from ornstein.model import Classifier
 from ornstein.nets.encoder import Encoder
@@ -71,17 +73,25 @@ def recogniser(
     )
 
 
+def _classed(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Indices of items that say their class, and the classes: held-out ones if any do."""
+    told = next(condition for condition in data.conditions if condition.name == CLASS)
+    pools = (part[told.said[part]][:ITEMS] for part in (data.heldout, data.train))
+    pool = next(part for part in pools if len(part))  # some training item does, at least
+    return torch.as_tensor(pool), told.batch(pool)
+
+
 @torch.no_grad()
 def accuracies(
     trained: Classifier, data: Dataset, seed: int, piece: int = 128
 ) -> dict[str, float]:
-    """Share of held-out items that are recognised, by sigma/alpha of the noise on them.
+    """Share of held-out items of known class that are recognised, by sigma/alpha of their noise.
 
     They are asked about in pieces of at most 128, and of at most ``piece``.
     """
-    pool = torch.as_tensor(data.heldout if len(data.heldout) else data.train)[:ITEMS]
+    pool, labels = _classed(data)
     where, most = next(trained.parameters()).device, min(128, piece)
-    clean, labels = data.batch(pool), data.label_batch(pool)
+    clean = data.batch(pool)
     eps = torch.randn(clean.shape, generator=generator(seed, "recognised"))
     told: dict[str, float] = {}
     for rho in RHOS:

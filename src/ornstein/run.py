@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ornstein.config import Config, load_config
-from ornstein.errors import DataError, UsageError, near
+from ornstein.errors import UsageError, near
 from ornstein.training.journal import read_log, read_record
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ornstein.bundle import Bundle
     from ornstein.samples import Samples
 
@@ -175,47 +173,6 @@ def list_runs(runs: str | Path = "runs") -> list[Run]:
     return [Run(path.parent) for path in sorted(Path(runs).glob("*/config.toml"))]
 
 
-def store_array(
-    array: np.ndarray, folder: Path, conditions: Mapping[str, object] | None = None
-) -> str:
-    """Keep arrays given from Python beside the run that trains on them, so that it can resume.
-
-    Raises:
-        DataError: the run has other data already.
-    """
-    import numpy as np
-
-    from ornstein.data.arrays import RESERVED
-
-    told = {"y" if k == "class" else k: np.asarray(v) for k, v in (conditions or {}).items()}
-    for name in told:
-        if name in RESERVED[:3] or (name in RESERVED and name != "y"):
-            raise DataError(f"no condition can be called '{name}'; give it another name.")
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"x": np.asarray(array), **told}
-    path = folder / ("data.npz" if told else "data.npy")
-    kept = _kept(path) if path.exists() else arrays
-    if kept.keys() != arrays.keys() or not all(
-        np.array_equal(kept[name], arrays[name], equal_nan=kept[name].dtype.kind == "f")
-        for name in kept
-    ):
-        raise DataError(
-            f"{folder} holds a run on other data. Give this one a name of its own: name='other'."
-        )
-    if told:
-        np.savez(path, **arrays)  # type: ignore[arg-type]
-    else:
-        np.save(path, arrays["x"], allow_pickle=False)
-    return str(path)
-
-
-def _kept(path: Path) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    found = np.load(path, allow_pickle=False)
-    return {"x": found} if path.suffix == ".npy" else {name: found[name] for name in found.files}
-
-
 __all__ = [
     "Progress",
     "Run",
@@ -224,5 +181,4 @@ __all__ = [
     "list_runs",
     "open_run",
     "run_name",
-    "store_array",
 ]

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ import torch
 from makers import CODINGS, make_bundle
 from torch import Tensor
 
-from ornstein.bundle import Bundle, Sampler, load
+from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
 from ornstein.core import PROCESSES, TARGETS
+from ornstein.data.conditions import Declared
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
+from ornstein.model import Classifier, Model
+from ornstein.nets import UNet
+from ornstein.nets.encoder import Encoder
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: bool = True) -> Path:
@@ -189,6 +194,9 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("net", "options", "evil", to=1), "unknown option 'evil'"),
         (set_at("net", "options", "width", to=10**9), "larger than anything"),
         (set_at("net", "options", "width", to=65_000), "do not fit its network"),
+        (set_at("net", "options", "shape", to=[10**9]), "larger than anything"),
+        (set_at("net", "options", "shape", to=[10**8]), "do not fit its network"),
+        (set_at("net", "options", "shape", to=[10**8] * 4), "an MLP takes items of shape"),
         (set_at("net", "options", "width", to="32"), "must be a whole number"),
         (set_at("net", "options", "layers", to=3), "do not fit its network"),
         (set_at("target", to="X"), "names a target"),
@@ -246,3 +254,35 @@ def test_the_fingerprint_names_the_weights() -> None:
     assert one.fingerprint == make_bundle("vector", seed=0).fingerprint
     assert one.fingerprint != two.fingerprint
     assert isinstance(one, Bundle)
+
+
+SECONDS = (1, 88_200)  # of sound, two
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_model_of_long_items_opens_again(tmp_path: Path, beside: bool) -> None:
+    """One was saved that no version could open: its length was taken for a width."""
+    rough = Declared("rough", "picture", (), CODINGS["series"], SECONDS)
+    told = (rough,) if beside else ()
+    net = UNet(SECONDS, {d.name: d.net for d in told}, widths=(8,), blocks=(1,), attention=())
+    bundle = replace(
+        make_bundle("series"), model=Model(net, TARGETS["edm"]()), shape=SECONDS, conditions=told
+    )
+    found = load(bundle.save(tmp_path / "m.safetensors"))
+    assert (found.shape, found.conditions) == (SECONDS, told)
+    judge = Classifier(Encoder(SECONDS, 2, widths=(8,), blocks=(1,), attention=()))
+    whole = Recogniser(judge, CODINGS["series"], SECONDS, ("a", "b"), "raw", {})
+    assert load_any(whole.save(tmp_path / "c.safetensors")).shape == SECONDS
+
+
+def test_a_shape_beyond_any_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    net = UNet((1, 8, 8), {}, widths=(8,), blocks=(1,), attention=(), wiener=4)
+    bundle = replace(
+        make_bundle("image"), model=Model(net, TARGETS["edm"]()), shape=(1, 8, 8), conditions=()
+    )
+    path = bundle.save(tmp_path / "m.safetensors")
+    for side, words in ((10**4, "do not fit its network"), (10**8, "a value that cannot be")):
+        shape = [1, *[side] * 3]
+        both = [set_at("net", "options", "shape", to=shape), set_at("shape", to=shape)]
+        with pytest.raises(ModelFileError, match=words):
+            load(rewritten(path, lambda said, both=both: [change(said) for change in both]))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ornstein.config import RECIPES, Config, fields, load_config, recipe_about, resolve, to_toml
 from ornstein.core import DDPM, EDM, VP, Flow
+from ornstein.errors import ConfigError
 
 
 def test_each_layer_wins_over_the_one_before_and_says_where_it_came_from(tmp_path: Path) -> None:
@@ -82,6 +83,20 @@ def test_a_new_process_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
     file.write_text('[model]\nprocess = "vp"\nprocess_options = { beta_min = 0.2 }')
     assert resolve(file=file).config.model.make_process() == VP(beta_min=0.2)
     assert resolve(file=file, sets=["process=flow"]).config.model.make_process() == Flow()
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_options_may_be_said_before_what_they_are_for(turned: int) -> None:
+    sets = ["net.name=unet", "net.options={dropout=0.1}", "process=vp",
+            "model.process_options.beta_min=0.2"]  # fmt: skip
+    config = resolve(sets=sets[::turned]).config
+    assert (config.net.name, config.net.options) == ("unet", {"dropout": 0.1})
+    assert config.model.make_process() == VP(beta_min=0.2)
+
+
+def test_options_of_what_was_said_before_are_not_dropped_in_silence() -> None:
+    with pytest.raises(ConfigError, match="unknown option 'blind' of the net 'mlp'"):
+        resolve(sets=["net.name=unet", "net.options={blind=true}", "net.name=mlp"])
 
 
 def test_every_recipe_resolves_and_says_what_it_is() -> None:

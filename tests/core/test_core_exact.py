@@ -117,3 +117,20 @@ def test_fitted_axes_are_those_of_a_principal_component_analysis(shape: tuple[in
     left = flat.var(0).sum() - float(got.variances.sum())
     assert got.rest == pytest.approx(left / (flat.shape[1] - 3))
     assert Principal.fit(items, 100).rest == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [60, 150])  # fewer items than dimensions, and more
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_copies_of_few_items_have_the_gaussian_that_they_span(count: int, pictures: int) -> None:
+    few = torch.randn(pictures, 100, generator=torch.Generator().manual_seed(4)).double()
+    items = few[torch.arange(count) % pictures]
+    got = Principal.fit(items, 15)
+    many = len(got.variances)
+    assert many <= max(1, pictures - 1)
+    torch.testing.assert_close(got.axes @ got.axes.T, torch.eye(many).double())
+    off = few - few.mean(0)
+    law = Gaussian(few.mean(0), off.T @ off / pictures)
+    x = torch.randn(5, 100, generator=torch.Generator().manual_seed(5)).double()
+    for pair in LEVELS:
+        wanted = law(x, level(pair))
+        torch.testing.assert_close(got(x, level(pair)).x0, wanted.x0, rtol=1e-8, atol=1e-8)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +233,63 @@ def test_training_from_shards_goes_on_bit_for_bit(tmp_path: Path) -> None:
         train("b", progress=StopAtOnce(), stop=stop)
     assert train("b") == straight
     assert "resumed at step 1\n" in (tmp_path / "b" / "events.log").read_text()
+
+
+def touched(place: Path) -> None:
+    for archive in place.glob("*.tar"):
+        os.utime(archive, (1.0, 1.0))
+
+
+def former(data: Dataset, place: Path) -> str:
+    """The fingerprint of older versions, in which path and times stood for the pictures."""
+    stats = [(s.name, s.stat().st_size, s.stat().st_mtime_ns) for s in sorted(place.glob("*.tar"))]
+    key = hashlib.sha256(repr((1, os.path.realpath(place), None, stats)).encode()).hexdigest()
+    return replace(data, items=replace(data.items, identity=key)).fingerprint  # type: ignore[type-var]
+
+
+def test_copies_of_the_same_shards_are_the_same_data_wherever_and_whenever(tmp_path: Path) -> None:
+    """Ranks on machines with shards of their own were refused, and so was a refreshed copy."""
+    raw = pictures(40)
+    first = open_data(shards(tmp_path / "a", raw))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    touched(tmp_path / "b")
+    other = open_data(tmp_path / "b")
+    assert other.fingerprint == first.fingerprint
+    # However they are packed.
+    assert open_data(shards(tmp_path / "c", raw, 7)).fingerprint == first.fingerprint
+    raw[3, 0, 0, 0] ^= 1
+    changed = open_data(shards(tmp_path / "d", raw)).fingerprint
+    small = open_data(tmp_path / "a", size=8).fingerprint
+    assert len({first.fingerprint, changed, small}) == 3
+    for data in (first, other):
+        assert data.known_as(first.fingerprint)
+        assert not data.known_as(changed)
+        assert not data.known_as(None)
+    assert first.known_as(former(first, tmp_path / "a"))
+    assert not other.known_as(former(first, tmp_path / "a"))
+
+
+@pytest.mark.parametrize("why", ["a refreshed copy", "an older version"])
+def test_a_training_from_the_same_shards_goes_on_whatever_stood_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    place = shards(tmp_path / "s", pictures(40))
+    stop = StopRequest()
+    settings = {"net.size": "tiny", "batch": 8, "sample.count": 1, "sample.steps": 1}
+
+    class StopAtOnce(Silent):
+        def step(self, info: Mapping[str, object]) -> None:
+            stop.asked = "the test"
+
+    def train(**more: object) -> orn.run.Run:
+        return orn.train(place, name="r", runs=tmp_path, steps=2, settings=settings, **more)
+
+    old = former(open_data(place), place)
+    with monkeypatch.context() as patch:
+        if why == "an older version":
+            patch.setattr(Dataset, "fingerprint", old)
+        with pytest.raises(StoppedEarly):
+            train(progress=StopAtOnce(), stop=stop)
+    if why == "a refreshed copy":
+        touched(place)
+    assert train().state == "finished"

@@ -19,6 +19,7 @@ from ornstein.cli.faults import guarded
 from ornstein.config import resolve
 from ornstein.data import open_data
 from ornstein.doctor import CHECKS, Patient, admit, course, examine, trials
+from ornstein.doctor.trials import sampler
 from ornstein.nets.mlp import MLP
 from ornstein.run import Run
 from ornstein.training.ema import PowerEMA
@@ -330,3 +331,11 @@ def test_the_command_says_finding_normal_and_mend_and_its_exit_code_tells(
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["check"] for row in told if row["findings"]] == ["constant"]
     assert guarded(cli, ["doctor", "nothing-here"]) in (2, 65)
+
+
+def test_the_sampler_is_tried_on_data_that_are_all_the_same(healthy: Run) -> None:
+    patient = of_run(healthy)
+    assert patient.data is not None
+    same = np.repeat(patient.data.items[:1], len(patient.data), axis=0)
+    patient.data = replace(patient.data, items=same)
+    assert list(sampler(patient)) == []

@@ -138,3 +138,25 @@ def test_its_gaussians_are_in_checkpoints_averages_and_the_model_file(
     kept = load(tmp_path / "m.safetensors").model.net.guess
     for name, value in guess.state_dict().items():
         torch.testing.assert_close(kept.state_dict()[name], value, atol=0, rtol=0)
+
+
+def test_a_class_of_copies_is_answered_by_its_items_and_spoils_no_other() -> None:
+    """Its axes were 0/0, and a NaN that counts zero is still one: every item was lost."""
+    source = generator(8)
+    clean = torch.randn(272, 1, 8, 8, generator=source)
+    clean[200:224] = clean[200]
+    clean[224:] = clean[224:226].repeat(24, 1, 1, 1)
+    group = torch.tensor([0] * 200 + [1] * 24 + [2] * 48)
+    wiener, alone = Wiener((1, 8, 8), 4, 16), Wiener((1, 8, 8), 4, 16)
+    fit(wiener, clean, group)
+    fit(alone, clean[:200], group[:200])
+    x, noise = torch.randn(4, 1, 8, 8, generator=source), torch.full((4,), -0.25)
+    found = wiener(x, noise, torch.tensor([0, 1, 2, 3]))
+    torch.testing.assert_close(found[:1], alone(x, noise, torch.zeros(4, dtype=torch.long))[:1])
+    torch.testing.assert_close(found[1], clean[200], atol=1e-4, rtol=1e-4)
+    # Between two items a Gaussian answers with a point of their line.
+    along = (clean[225] - clean[224]).flatten()
+    off = found[2].flatten() - clean[224].flatten()
+    across = off - along * (off @ along) / (along @ along)
+    assert float(across.norm() / along.norm()) < 1e-4
+    assert bool(found.isfinite().all())

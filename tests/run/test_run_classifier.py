@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 import ornstein as orn
 from ornstein.bundle import Recogniser, load, load_any
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.core import Level
+from ornstein.data import Source, make_dataset
 from ornstein.errors import ConfigError
+from ornstein.recognising import accuracies
 
 TINY = {"net.size": "tiny", "batch": 64, "sample.count": 4}
 
@@ -109,3 +114,38 @@ def test_what_a_classifier_cannot_be_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.kind = denoiser, and recipe classifier asks"):
         orn.train("two-moons", preset="classifier", steps=2, settings=TINY, runs=tmp_path)
     assert np.isfinite(load(tmp_path / "two-moons").sample(2, steps=2).items).all()
+
+
+class Sides(nn.Module):
+    """Knows the class of a number by its sign."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1e3))
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:
+        return torch.cat([-x, x], dim=1) * self.weight
+
+
+@pytest.mark.parametrize("heldout", [0, 30, 60])
+def test_items_without_a_class_are_not_asked_about(heldout: int) -> None:
+    """One such item ended a training at its first preview."""
+    labels = np.arange(600) % 3 - 1
+    points = np.where(labels == 0, -1.0, 1.0)[:, None] + 0.1 * np.sin(np.arange(600.0))[:, None]
+    held = np.flatnonzero(labels == -1)[:heldout] if heldout == 30 else np.arange(heldout)
+    data = make_dataset("sides", "vector", points.astype(np.float32), source=Source("made here"),
+                        labels=labels, classes=("left", "right"), heldout=held)  # fmt: skip
+    # Standardised, the sides are where the sign changes: two thirds of the points are right.
+    told = accuracies(Sides(), data, 0)  # type: ignore[arg-type]
+    assert told["0"] == 1.0
+    assert 0.5 < told["3"] < 0.9
+
+
+def test_a_classifier_learns_from_items_of_which_some_have_no_class(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    colours = [None if k % 5 == 0 else ("red", "blue")[k % 2] for k in range(60)]
+    run = orn.train(points, conditions={"class": colours}, preset="classifier", steps=2,
+                    settings={**TINY, "sample_every": 1}, runs=tmp_path)  # fmt: skip
+    assert len(log(run.folder)[-1]["accuracy"]) == 4  # type: ignore[arg-type]
+    judge = load_any(run.folder)
+    assert judge.classes == ("blue", "red")

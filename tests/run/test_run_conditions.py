@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 
 from ornstein import open_run, train
 from ornstein.config import load_config, resolve
+from ornstein.data import open_data
 from ornstein.errors import DataError, UsageError
 from ornstein.run import Run
+from ornstein.stored import store_array
 from ornstein.training.telling import groups, hidden
 
 SETTINGS = {"batch": 256, "net.size": "tiny", "log_every": 100, "sample.count": 4,
@@ -132,3 +135,49 @@ def test_settings_of_older_runs_name_the_dropout_of_classes(tmp_path: Path) -> N
     old.write_text("[train]\nclass_dropout = 0.25\n")
     assert load_config(old).train.condition_dropout == 0.25
     assert resolve(sets=["class_dropout=0.3"]).config.train.condition_dropout == 0.3
+
+
+GAPS: list[object] = [
+    ["red", None, "blue", "red", "", "blue"],
+    ["red", math.nan, "blue", "red", None, "blue"],
+    np.array(["red", math.nan, "blue", "red", None, "blue"], dtype=object),  # as pandas has them
+    ("red", "", "blue", "red", "", "blue"),
+]
+
+
+@pytest.mark.parametrize("said", GAPS)
+@pytest.mark.parametrize("name", ["colour", "class", "file"])
+def test_texts_with_gaps_are_classes_that_some_items_do_not_say(
+    name: str, said: object, tmp_path: Path
+) -> None:
+    """They were pickled, and what was pickled was left out without a word."""
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    data = open_data(store_array(points, tmp_path, {name: said}))
+    (told,) = data.conditions
+    assert (told.name, told.kind, told.names) == (name, "class", ("blue", "red"))
+    assert told.said.tolist() == [True, False, True, True, False, True]
+    assert told.batch(np.arange(6)).tolist() == [1, 2, 0, 1, 2, 0]
+    np.testing.assert_array_equal(data.items, points.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([1.0, None, 3.0, 4.0], r"'age' holds Python objects, such as '1.0' of type float"),
+        ([{"a": 1}] * 4, r"'age' holds Python objects, such as .* of type dict; say texts"),
+        ([["a", "b"], ["c"], [], ["a"]], r"'age' holds lists of different lengths; .*red\|round"),
+    ],
+)
+def test_python_objects_are_no_condition(said: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        train(np.zeros((4, 2)), conditions={"age": said}, runs=tmp_path, steps=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_of_no_item_is_left_out_with_a_note_or_refused(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    data = open_data(store_array(points, tmp_path, {"colour": [None] * 6}))
+    assert data.conditions == ()
+    assert any("'colour' is left out: it says nothing" in note for note in data.notes)
+    with pytest.raises(DataError, match="labels that are all empty"):
+        open_data(store_array(points, tmp_path, {"class": [None] * 6}))

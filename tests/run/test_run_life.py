@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ornstein import build
 from ornstein.bundle import Bundle
 from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError, UsageError
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
+from ornstein.stored import store_array
 from ornstein.training.ranks import joined
 from ornstein.training.signals import StopRequest
 
@@ -120,6 +123,60 @@ def test_an_array_is_kept_beside_the_run_and_guarded(tmp_path: Path) -> None:
     assert again.state == "finished"
     with pytest.raises(DataError, match="other data"):
         orn.train(source + 1, runs=tmp_path, name="mine", steps=3, settings=TINY)
+
+
+POINTS = np.random.default_rng(2).normal(size=(60, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("first", ["refused", "planned", "killed"])
+def test_what_a_call_left_that_began_no_run_does_not_bar_the_next(
+    tmp_path: Path, first: str
+) -> None:
+    """The mended array was refused as that of another run, of which there was none."""
+    how = {"runs": tmp_path, "name": "mine", "steps": 2, "settings": TINY}
+    if first == "refused":
+        with pytest.raises(DataError, match="not finite"):
+            orn.train(np.where(POINTS > 2, np.nan, POINTS), **how)  # type: ignore[arg-type]
+    elif first == "planned":
+        orn.train(POINTS + 1, dry_run=True, **how)  # type: ignore[arg-type]
+    else:
+        np.save(tmp_path / "whole.npy", POINTS)
+        (tmp_path / "mine").mkdir()
+        torn = (tmp_path / "whole.npy").read_bytes()[:300]
+        (tmp_path / "mine" / "data.npy").write_bytes(torn)
+        (tmp_path / "whole.npy").unlink()
+    assert first == "killed" or list(tmp_path.iterdir()) == []
+    run = orn.train(POINTS, **how)  # type: ignore[arg-type]
+    assert run.state == "finished"
+    np.testing.assert_array_equal(np.load(run.folder / "data.npy"), POINTS)
+
+
+def test_the_array_of_a_run_that_cannot_be_read_any_more_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    for name, told in (("data.npy", None), ("data.npz", {"age": np.zeros(60)})):
+        (tmp_path / name).write_bytes(b"PK\3\4 torn")
+        with pytest.raises(DataError, match=rf"{name}, the data of a run, cannot be read"):
+            store_array(POINTS, tmp_path, told)
+    with pytest.raises(DataError, match="of type object; it must hold real numbers"):
+        store_array(POINTS.astype(object), tmp_path)
+
+
+def test_an_array_whose_writing_is_cut_short_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_array(POINTS, tmp_path, {"age": np.arange(60.0)})
+    before = (tmp_path / "data.npz").read_bytes()
+    told: dict[str, object] = {"age": np.zeros(60)}
+
+    def cut(file: IO[bytes], *_: object, **__: object) -> None:
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ornstein.stored.write_array", cut)
+    with pytest.raises(DiskError, match=r"disk is full: saving data\.npz needs"):
+        store_array(POINTS, tmp_path, told)
+    assert (tmp_path / "data.npz").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
 
 
 def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:

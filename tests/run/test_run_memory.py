@@ -28,6 +28,7 @@ from ornstein.session.saving import Saving
 from ornstein.session.work import Work
 from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting
+from ornstein.training.panel import Panel, readings
 from ornstein.training.ranks import Share
 
 SETTINGS = {"net.name": "mlp", "batch": 48, "save_every": 5, "sample.count": 4}
@@ -198,6 +199,29 @@ def test_r19_a_preview_that_does_not_fit_is_said_and_the_training_ends_well(
     assert len(said) == (1 if place == "film" else 4)  # at steps 6, 12, 18 and 20
     assert set(said) == {f"warning: no memory for a preview ({lacking}). Training goes on."}
     assert len(run.grids) == (4 if place == "film" else 0)
+
+
+@pytest.mark.parametrize(("place", "times"), [("__init__", 1), ("read", 4)])
+def test_r19_errors_by_level_that_do_not_fit_leave_the_samples_and_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, times: int
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise lack_of_the_cpu()
+
+    monkeypatch.setattr(Panel, place, full)
+    notes = Notes()
+    settings = {**SETTINGS, "sample_every": 6}
+    run = ornstein.train(
+        "two-moons", name="run", runs=tmp_path, steps=20, settings=settings, progress=notes
+    )
+    assert run.state == "finished"
+    said = [line for line in notes.lines if line.startswith("warning")]
+    assert len(said) == times
+    assert all("no memory for errors by level (" in line for line in said)
+    assert len(run.grids) == 4  # at steps 6, 12, 18 and 20
+    previews = [line for line in run.log if "loss" not in line]
+    assert [line["heldout"] > 0 for line in previews] == [True] * 4
+    assert readings(run.log) == []
 
 
 @pytest.mark.parametrize("place", ["save", "bundle"])

@@ -11,10 +11,10 @@ import torch
 from pydantic import ValidationError
 
 from ornstein import build, introducing, planning
-from ornstein.config import Config, resolve
+from ornstein.config import Config, resolve, to_toml
 from ornstein.data import Dataset, Source, make_dataset
 from ornstein.errors import ConfigError, OutOfMemoryError, StoppedEarly
-from ornstein.launch import train
+from ornstein.launch import _agreed, train
 from ornstein.run import Run, Silent
 from ornstein.training.memory import used_mb
 from ornstein.training.ranks import ALONE, Share
@@ -267,3 +267,44 @@ def test_the_device_is_that_of_the_rank_or_a_sentence_and_never_one_without_floa
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match=r"rank 2 .* there are 2. Start at most 2 ranks"):
         build.device()
+
+
+OPEN = ("net.name=auto", "net.size=auto", "batch=auto", "learning_rate=auto", "optimizer=auto",
+        "precision=auto", "log_every=auto", "guidance=auto", "interval=auto", "count=auto",
+        "sample.schedule=auto", "train.minutes=auto")  # fmt: skip
+
+
+def begun(folder: Path, *sets: str) -> Config:
+    """Settings of a run as they are planned and written down."""
+    config = resolve(sets=sets, flags={"train.steps": 1}).config
+    made = planning.plan(config, pictures(labelled=True), CPU).config
+    filled = set(config.changes(made)) - planning.FILLED
+    assert filled <= {"net.options"}
+    (folder / "config.toml").write_text(to_toml(made))
+    return made
+
+
+@pytest.mark.parametrize("sets", [("net.name=unet", 'net.options={resample="biggan"}'), OPEN])
+def test_the_same_command_agrees_with_what_its_plan_filled_in(
+    tmp_path: Path, sets: tuple[str, ...]
+) -> None:
+    made = begun(tmp_path, *sets)
+    assert made.net.options["wiener"] == 30
+    assert _agreed(Run(tmp_path), resolve(sets=sets, flags={"train.steps": 1})) == made
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("net.options={wiener=8}", "net.options = .*asks for {'wiener': 8}"),
+        ("net.options={}", "net.options = .*asks for {}"),
+        ("net.options={blind=true}", "net.options = .*asks for {'blind': True}"),
+        ("save_every=auto", r"train.save_every = 9, and --set asks for auto\. Leave it out"),
+        ("data.limit=auto", "data.limit = 30, and --set asks for auto"),
+    ],
+)
+def test_what_no_plan_fills_in_is_no_way_to_go_on(tmp_path: Path, asked: str, said: str) -> None:
+    begun(tmp_path, "net.name=unet", 'net.options={resample="biggan"}', "save_every=9", "limit=30")
+    sets = ("net.name=unet", asked)
+    with pytest.raises(ConfigError, match=said):
+        _agreed(Run(tmp_path), resolve(sets=sets, flags={"train.steps": 1}))

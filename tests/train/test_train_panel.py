@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ornstein.core import EDM, Denoiser, Estimate, FiniteData, Level, Principal
 from ornstein.model import Conditions
+from ornstein.training.batches import spread
 from ornstein.training.objective import WEIGHTS, LogNormal, Objective
 from ornstein.training.panel import Answer, Panel, Reading
 
@@ -104,3 +105,67 @@ def test_a_reading_survives_the_log() -> None:
         reading.ratio("heldout", "memory"), rel=2e-3
     )
     assert (again.memory, again.doubt) == (reading.memory, reading.doubt)
+
+
+class Large:
+    """Items of 2,000 values, of which one in four held out; copies of three where asked for."""
+
+    def __init__(self, count: int, different: int) -> None:
+        source = torch.Generator().manual_seed(1)
+        few = torch.randn(different, 2000, generator=source)
+        self.x = few[torch.arange(count) % different]
+        self.train, self.heldout = torch.arange(count // 4, count), torch.arange(count // 4)
+        self.most = 0
+
+    def batch(self, indices: Tensor) -> Tensor:
+        self.most = max(self.most, len(indices))
+        return self.x[indices]
+
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("different", [1, 3])
+def test_the_floors_of_copies_are_those_of_the_items_that_differ(different: int) -> None:
+    reading = panel(Large(60, different)).read(as_model(FiniteData(torch.zeros(1, 2000))))
+    x = Large(60, different).x[:different]
+    variances = torch.linalg.svdvals(x - x.mean(0)).double() ** 2 / different
+    snr = torch.tensor(reading.log_snr, dtype=torch.float64).exp()[:, None]
+    expected = (variances / (1 + snr * variances)).sum(1) / 2000
+    # By 90 numbers of noise in all, and where float32 is finer than the error.
+    np.testing.assert_allclose(reading.errors["train"]["linear"][:10], expected[:10], rtol=0.5)
+    # Of one item alone no denoiser errs that knows it, and there is no share to be told.
+    assert (reading.memory is None) is (different == 1)
+    assert [math.isnan(r) for r in reading.ratio("heldout")] == [different == 1] * 12
+    assert Reading.of(json.loads(json.dumps(reading.line()))).memory == reading.memory
+
+
+def test_of_large_items_no_more_are_read_than_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of pictures of 256x256, 3.2 GB were, at each preview."""
+    whole, bounded = Large(800, 800), Large(800, 800)
+    expected = panel(whole).read(as_model(FiniteData(torch.zeros(1, 2000))))
+    assert whole.most == 600  # all that there are for training
+    monkeypatch.setattr("ornstein.training.panel.MOST_STORED", 90 * 2000, raising=False)
+    monkeypatch.setattr("ornstein.training.panel.MOST_FITTED", 30 * 2000, raising=False)
+    reading = panel(bounded).read(as_model(FiniteData(torch.zeros(1, 2000))))
+    assert bounded.most <= 90 + 64  # those that are asked about are known, too
+    for part in ("heldout", "train"):
+        assert reading.errors[part]["model"] == expected.errors[part]["model"]
+    assert reading.errors["train"]["memory"][-1] == pytest.approx(0, abs=1e-9)
+    monkeypatch.setattr("ornstein.training.panel.MOST_STORED", 2000, raising=False)
+    assert panel(Large(800, 800)).count == 8
+
+
+@pytest.mark.parametrize("total", [19_990_000, 2**24 + 2, 3 * 10**9])
+def test_places_among_more_items_than_float32_can_count_are_all_there(total: int) -> None:
+    places = spread(total, 4096)
+    assert (int(places[0]), int(places[-1])) == (0, total - 1)
+    exact = [round(k * (total - 1) / 4095) for k in range(4096)]
+    assert places.tolist() == exact
+
+
+def test_fewer_places_than_asked_for_are_all() -> None:
+    assert spread(5, 64).tolist() == [0, 1, 2, 3, 4]
+    assert spread(1, 64).tolist() == [0]

@@ -14,6 +14,7 @@ from ornstein.errors import ModelFileError
 from ornstein.guide import Guide
 
 MAX_OPTION = 65_536  # no width, depth or count of ours is larger
+MAX_SIDE = 10**8  # of an item, or of a picture beside it: a second of sound has 48,000
 MOST_STEPS, MOST_TUNED = 1000, 100  # of tuned levels, and ways that a model is tuned for
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -114,7 +115,7 @@ class Condition(Part):
     kind: Name
     names: Annotated[list[str], Field(max_length=MAX_OPTION)]
     coding: dict[str, Any] | None
-    shape: Annotated[list[Annotated[int, Field(ge=1, le=10**8)]], Field(max_length=3)]
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(max_length=3)]
     low: Annotated[list[float], Field(max_length=MAX_OPTION)]
     high: Annotated[list[float], Field(max_length=MAX_OPTION)]
 
@@ -132,7 +133,7 @@ class Description(Part):
     uncertainty: Measured | None = None
     coding: dict[str, Any]
     shape: Annotated[
-        list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
+        list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=4)
     ]
     classes: Annotated[list[str], Field(max_length=MAX_OPTION)] = []
     conditions: Annotated[list[Condition], Field(max_length=64)] = []
@@ -151,7 +152,7 @@ class Recognition(Part):
     data_std: Annotated[float, Field(gt=0, le=1e6)]
     coding: dict[str, Any]
     shape: Annotated[
-        list[Annotated[int, Field(ge=1, le=10**8)]], Field(min_length=1, max_length=4)
+        list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=4)
     ]
     classes: Annotated[list[str], Field(min_length=1, max_length=MAX_OPTION)]
     weights: Annotated[str, Field(max_length=200)]
@@ -167,12 +168,17 @@ def known(what: str, name: str, table: Mapping[str, Any]) -> None:
         )
 
 
-def bounded(value: object, depth: int = 0) -> None:
-    """Refuse options that could ask for endless work: huge numbers, long or deep lists."""
+def bounded(value: object, depth: int = 0, most: int = MAX_OPTION) -> None:
+    """Refuse options that could ask for endless work: huge numbers, long or deep lists.
+
+    A shape may be as large as the description's own: what a network holds for each value of an
+    item is among its weights, which are compared with the file's before they are made.
+    """
     if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list) and len(value) <= 64 and depth < 5:
-        for item in value:
-            bounded(item, depth + 1)
-    elif isinstance(value, list) or (isinstance(value, int) and abs(value) > MAX_OPTION):
+        parts = [(v, MAX_SIDE if k == "shape" else MAX_OPTION) for k, v in value.items()]
+    else:
+        parts = [(item, most) for item in value] if isinstance(value, list) else []
+    if len(parts) > 64 or depth > 5 or (isinstance(value, int) and abs(value) > most):
         raise ModelFileError("an option in the file is larger than anything this version makes.")
+    for part, own in parts:
+        bounded(part, depth + 1, own)

@@ -103,8 +103,8 @@ def _task(source: str, size: int | None, out: Path | None) -> tuple[Task, Datase
 
 def announced(task: Task, names: tuple[str, ...], seeds: int, budget: Budget) -> list[str]:
     """What will be done, and what it costs."""
-    from ornstein.displays import duration
     from ornstein.comparing import done
+    from ornstein.displays import duration
 
     data, many = task.data, seeds * len(names)
     ready = done(task, names, seeds)

@@ -99,8 +99,8 @@ def command(
         chosen(what, name, table)
     chosen("unit", unit, UNITS)
     _check_options(method)
-    from ornstein.displays import Count
     from ornstein.cli.walks import opened
+    from ornstein.displays import Count
     from ornstein.likelihood import bounded, likelihood
 
     bundle = opened(target, runs)
@@ -180,7 +180,7 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
     data = _known(bundle, open_data(source, like=bundle.coding))
     if data.kind == bundle.kind == "image" and data.shape[1:] != bundle.shape[1:]:
         data = _known(bundle, open_data(source, size=(bundle.shape[1], bundle.shape[2])))
-    own = data.fingerprint == bundle.provenance.get("fingerprint")
+    own = data.known_as(bundle.provenance.get("fingerprint"))
     part = part or ("heldout" if own and len(data.heldout) else "all")
     parts = {"heldout": data.heldout, "train": data.train, "all": np.arange(len(data))}
     picked = parts[part][:count]

@@ -88,8 +88,8 @@ def command(
     if larger is None:
         _check_alone(then_steps, noise)
     from ornstein.cli.places import label_from, output_folder
-    from ornstein.displays import Count
     from ornstein.data.lowered import LOW
+    from ornstein.displays import Count
     from ornstein.upscaling import cascade, misfit
 
     bundle = opened(target, runs)

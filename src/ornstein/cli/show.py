@@ -131,8 +131,8 @@ def moments(model: Model, optimizer: str) -> int:
 
 def head(facts: dict[str, Any]) -> list[str]:
     """What it is, in a few lines."""
-    from ornstein.displays import duration
     from ornstein.cli.sample import way_of
+    from ornstein.displays import duration
     from ornstein.viz.anatomy import bytes_text, count_text, shape_text
 
     lines = []

@@ -84,8 +84,8 @@ def guidance(
     """
     from ornstein.cli.drawing import report
     from ornstein.cli.evaluate import data_of, folder_of, judged
-    from ornstein.displays import Count
     from ornstein.cli.walks import check_names, opened
+    from ornstein.displays import Count
     from ornstein.evaluate import score
     from ornstein.judging import plan, samples_of
     from ornstein.viz.tradeoff import draw_tradeoff

@@ -74,8 +74,8 @@ def command(
     """
     from ornstein.bundle.file import find
     from ornstein.bundle.tuning import cost, tuned
-    from ornstein.displays import Count
     from ornstein.cli.walks import check_names, opened
+    from ornstein.displays import Count
 
     for name in solvers or (None,):
         check_names({"solver": name, "schedule": schedule})

@@ -104,7 +104,8 @@ def resolve(
     chosen = recipe or own.get("recipe", "default")
     layers.put(*_recipe(chosen, places.get("recipe") if recipe is None else None))
     layers.put(own, places)
-    for text in sets:
+    # An architecture or a process goes first, so that it drops no options said beside it.
+    for text in sorted(sets, key=lambda text: not _owns(text)):
         name, value = _assignment(text, layers)
         layers.put({name: value}, {name: "--set"})
     for name, value in (flags or {}).items():
@@ -164,6 +165,12 @@ def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return {_RENAMED.get(name, name): value for name, value in flat.items()}
+
+
+def _owns(text: str) -> bool:
+    """Whether "key=value" names what a table of options is for."""
+    key = text.partition("=")[0].strip()
+    return any(key in (owner, owner.rpartition(".")[2]) for owner in _TABLES.values())
 
 
 def _assignment(text: str, layers: _Layers) -> tuple[str, Any]:

@@ -16,6 +16,7 @@ from ornstein.core.level import Level, as_clock
 from ornstein.errors import UsageError
 
 CLEAN = Level(torch.tensor(1.0), torch.tensor(0.0))
+NONE = 1e-10  # share of the largest variance up to which rounding alone may have made an axis
 
 
 class Mixture:
@@ -183,7 +184,10 @@ class Principal:
 
     @classmethod
     def fit(cls, items: Tensor, most: int) -> Principal:
-        """Take mean and largest axes, at most ``most``, from items (N, *D)."""
+        """Take mean and largest axes, at most ``most``, from items (N, *D).
+
+        There are fewer where the items do not span so many, such as copies of a few.
+        """
         flat = items.double().flatten(1)
         mean = flat.mean(0)
         off = flat - mean
@@ -191,8 +195,8 @@ class Principal:
         # The axes of the smaller of the two products; both have the same variances.
         wide = dim > count
         variances, vectors = torch.linalg.eigh((off @ off.T if wide else off.T @ off) / count)
-        kept = min(most, len(variances) - wide)  # centred items span one dimension less
-        variances, vectors = variances.flip(0)[:kept].clamp(min=0), vectors.flip(1)[:, :kept]
+        kept = min(most, int((variances > NONE * variances.max()).sum()))
+        variances, vectors = variances.flip(0)[:kept], vectors.flip(1)[:, :kept]
         axes = vectors.T @ off / (count * variances)[:, None].sqrt() if wide else vectors.T
         left = float((off**2).sum() / count - variances.sum())
         rest = max(0.0, left) / max(1, dim - kept)

@@ -234,6 +234,10 @@ def _labels(
             raise DataError(f"'{name}' has a label outside its {len(names)} classes.")
         return flat.astype(np.int64), tuple(str(word) for word in names)
     found, index = np.unique(flat, return_inverse=True)
+    if flat.dtype.kind == "U" and "" in found[:1]:  # an empty text says no class
+        found, index = found[1:], index - 1
+        if len(found) == 0:
+            raise DataError(f"'{name}' has labels that are all empty; leave them out.")
     if len(found) > _MOST_CLASSES:
         raise DataError(
             f"'{name}' has {len(found):,} different labels; there may be {_MOST_CLASSES:,}."

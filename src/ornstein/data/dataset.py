@@ -116,6 +116,21 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of items, conditions and split: equal exactly for equal data."""
+        return self._fingerprint(getattr(self.items, "identity", ""))
+
+    def known_as(self, fingerprint: object) -> bool:
+        """Whether a fingerprint is of these data: theirs, or that which shards had before.
+
+        That was of where they lie and when they were written, and is in trainings and models of
+        older versions.
+        """
+        former = getattr(self.items, "former", "")
+        return fingerprint == self.fingerprint or (
+            former != "" and fingerprint == self._fingerprint(former)
+        )
+
+    def _fingerprint(self, identity: str) -> str:
+        """The same, of items that are known by ``identity``, or else by their content."""
         head: tuple[object, ...] = (
             self.kind,
             self.items.dtype.str,
@@ -124,8 +139,7 @@ class Dataset:
         )
         head += self.coding.meaning
         digest = hashlib.sha256(repr(head).encode())
-        known = getattr(self.items, "identity", "")  # of pictures that stay in their archives
-        digest.update(known.encode() or _content_digest(self.items))
+        digest.update(identity.encode() or _content_digest(self.items))
         for part in (self.labels, self.train, self.heldout):
             digest.update(b"-" if part is None else np.ascontiguousarray(part, "<i8").tobytes())
         for condition in self.conditions:

@@ -55,7 +55,8 @@ class Shards:
         places: Where each picture lies, (N,) of PLACE; may be a memory map.
         channels: 1 or 3.
         size: Height and width.
-        identity: What the pictures are a function of, for the fingerprint.
+        identity: What tells the pictures from others, for the fingerprint.
+        former: The same as older versions had it: of their path and their times.
         failed: Items that could not be read any more, and why.
     """
 
@@ -64,6 +65,7 @@ class Shards:
     channels: int
     size: Size
     identity: str
+    former: str = ""
     failed: dict[int, str] = field(default_factory=dict)
 
     dtype = np.dtype(np.uint8)

@@ -28,7 +28,7 @@ from ornstein.data.splitting import content_keys, held_out
 from ornstein.data.walk import Found, packed, shown
 from ornstein.errors import DataError
 
-FORMAT = 1
+FORMAT = 2  # 1 had no identity
 JUDGED = 1000  # pictures that size and channels are chosen by
 SAYS = ("cls", "class", "label")  # of a sample's JSON: its class
 LONGEST = 1 << 16  # bytes of a file that names a class
@@ -49,7 +49,10 @@ def open_shards(
     """
     archives = shards_in(path)
     stats = [(shard.name, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in archives]
-    key = hashlib.sha256(repr((FORMAT, os.path.realpath(path), size, stats)).encode()).hexdigest()
+    key, former = (
+        hashlib.sha256(repr((kind, os.path.realpath(path), size, stats)).encode()).hexdigest()
+        for kind in (FORMAT, 1)
+    )
     folder = cache_folder()
     place = None if folder is None else folder / f"tar-{key[:32]}"
     facts = None if place is None else recall_facts(place, ARRAYS)
@@ -57,7 +60,10 @@ def open_shards(
         facts = index(archives, size, allow_bad, progress)
         if place is not None:
             keep_facts(place, facts, ARRAYS)
-    items = Shards(archives, facts["places"], facts["channels"], tuple(facts["size"]), key)
+    items = Shards(
+        archives, facts["places"], facts["channels"], tuple(facts["size"]), facts["identity"],
+        former,
+    )  # fmt: skip
     everything, heldout = np.arange(len(items), dtype=np.int64), np.array(facts["heldout"])
     return Dataset(
         name=path.stem,
@@ -108,7 +114,8 @@ def index(
         )
     check_bad(root, int(good.sum()), [Refused(*pair) for pair in refused], allow_bad)
     sums = np.concatenate([look.sums for look in looks])[good]
-    heldout = held_out(np.concatenate([look.keys for look in looks])[good])
+    keys = np.concatenate([look.keys for look in looks])[good]
+    heldout = held_out(keys)
     labels = found["c"][good].astype(np.int64)
     classes = sorted(words.keys() - {""}, key=lambda w: (len(w), w) if w.isdigit() else (99, w))
     note = [f"{len(archives):,} shards; pictures are read from them as they are needed."]
@@ -122,6 +129,7 @@ def index(
         "classes": classes if len(classes) > 1 else [],
         "channels": items.channels,
         "size": list(target),
+        "identity": _identity(keys, items.channels, target),
         "coding": _coding(np.delete(sums, heldout, axis=0), target).to_json(),
         "refused": refused,
         "notes": note,
@@ -144,6 +152,13 @@ def _look(items: Shards, block: Sequence[np.ndarray | Bad]) -> _Look:
     wide = raw.astype(np.int64)
     sums = np.stack([wide.sum(axis=(2, 3)), (wide**2).sum(axis=(2, 3))], axis=1)
     return _Look(np.array([not why for why in bad]), bad, content_keys(raw), sums)
+
+
+def _identity(keys: np.ndarray, channels: int, size: Size) -> str:
+    """What tells these pictures from others, wherever they lie and whenever they were copied."""
+    digest = hashlib.sha256(repr((channels, *size)).encode())
+    digest.update(np.ascontiguousarray(keys, "<u8").tobytes())
+    return digest.hexdigest()
 
 
 def _coding(sums: np.ndarray, size: Size) -> Coding:

@@ -194,6 +194,8 @@ def _class(
 ) -> Condition | str:
     told = sum(cell is not None for cell in cells)
     many = _different(text(cell) for cell in cells if cell is not None)
+    if not told:
+        return "it says nothing"
     if many == 1:
         return SAME
     if 2 * many > told:

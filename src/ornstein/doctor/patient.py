@@ -18,6 +18,7 @@ from ornstein.data import Dataset, open_data
 from ornstein.data.conditions import CLASS
 from ornstein.errors import OrnsteinError, UsageError
 from ornstein.run import Run
+from ornstein.training.batches import spread
 from ornstein.training.checkpoint import Checkpoint, load_latest
 from ornstein.training.panel import Reading, readings
 
@@ -99,9 +100,8 @@ class Patient:
     def picked(self) -> Tensor:
         """Indices of training items that are looked at, evenly spread, (n,)."""
         assert self.data is not None
-        count = min(ITEMS, max(256, VALUES // self.data.dims), len(self.data.train))
-        places = torch.linspace(0, len(self.data.train) - 1, count).long()
-        return torch.as_tensor(self.data.train)[places]
+        count = min(ITEMS, max(256, VALUES // self.data.dims))
+        return torch.as_tensor(self.data.train)[spread(len(self.data.train), count)]
 
     @cached_property
     def items(self) -> Tensor:

@@ -126,6 +126,8 @@ def _variances(patient: Patient) -> Tensor:
     if patient.data is None:
         return torch.ones(2, dtype=torch.float64)
     found = Principal.fit(patient.items[:2048], AXES).variances
+    if len(found) == 0:  # all items are the same
+        return torch.ones(2, dtype=torch.float64)
     return found[found > 1e-6 * found[0]]
 
 

@@ -55,7 +55,7 @@ class Plan:
     @property
     def own(self) -> bool:
         """Whether these are the data that the model was trained on."""
-        return bool(self.data.fingerprint == self.bundle.provenance.get("fingerprint"))
+        return self.data.known_as(self.bundle.provenance.get("fingerprint"))
 
     @property
     def classed(self) -> bool:

@@ -21,18 +21,24 @@ class Learning:
     def __init__(self, work: Work) -> None:
         self.work = work
         self._panel: Panel | None = None
-        self._advised = False
+        self._begun = self._advised = False
 
-    def read(self) -> Reading:
+    def read(self) -> Reading | None:
         """Measure the averaged weights, which are in ``work.average``.
+
+        None where there was no memory for the panel before: to read its items takes as long as
+        to train for a while, and there would be none again.
 
         Raises:
             StoppedEarly: somebody asked to stop.
         """
         work = self.work
         if self._panel is None:
+            if self._begun:
+                return None
             trainer, log = work.trainer, read_log(work.journal.path)
             assert isinstance(trainer.objective, Objective)
+            self._begun = True
             self._advised = any(map(memorises, readings(log)))  # in an earlier sitting
             self._panel = Panel(
                 work.data, trainer.objective, trainer.settings.seed, self._cond, trainer.device,

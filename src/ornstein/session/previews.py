@@ -72,7 +72,7 @@ class Previews:
         return max(ROWS, piece) if work.trainer.device.type == "cpu" else piece
 
     @contextmanager
-    def _if_it_fits(self) -> Iterator[None]:
+    def _if_it_fits(self, what: str = "a preview") -> Iterator[None]:
         """Do what a training can do without: a lack of memory is said, and does not end it."""
         try:
             yield
@@ -80,15 +80,18 @@ class Previews:
             if not lacks_memory(fault):
                 raise
             reason = " ".join(str(fault).split())[:200].rstrip(".") or "MemoryError"
-            self.work.say.note(f"warning: no memory for a preview ({reason}). Training goes on.")
+            self.work.say.note(f"warning: no memory for {what} ({reason}). Training goes on.")
 
     def _drawn(self, bundle: Bundle) -> bool:
         """Measure errors by level and draw the fixed seeds; whether nobody cut it short."""
         work = self.work
         step, folder = work.trainer.done, work.run.folder / "samples"
         try:
-            levels = self.learning.read().line()
-            work.journal.append({"step": step, "heldout": work.heldout, "levels": levels})
+            reading = None
+            with self._if_it_fits("errors by level"):  # which the samples can do without
+                reading = self.learning.read()
+            levels = {"levels": reading.line()} if reading else {}
+            work.journal.append({"step": step, "heldout": work.heldout, **levels})
             made = self._made(bundle)
         except StoppedEarly:  # a preview gives way
             return False

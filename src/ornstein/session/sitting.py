@@ -66,7 +66,7 @@ class Session:
         work, state = self.work, found.state
         for warning in found.warnings:
             work.say.note(f"warning: {warning}")
-        if state["fingerprint"] != work.data.fingerprint:
+        if not work.data.known_as(state["fingerprint"]):
             raise OrnsteinError(
                 f"the data of {work.run.folder} changed since it was started, so it cannot go on. "
                 "Restore them, or start another run: add --name."

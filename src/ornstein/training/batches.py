@@ -43,6 +43,15 @@ class Items(Protocol):
         """What is said of the items, by name; asked only when the network can be told."""
 
 
+def spread(total: int, count: int) -> Tensor:
+    """Places of at most ``count`` of so many items, evenly spread from the first to the last.
+
+    In float64: float32 has no place for each of more than 16.7 million.
+    """
+    places = torch.linspace(0, total - 1, min(count, total), dtype=torch.float64)
+    return places.round().long()
+
+
 class Batch(NamedTuple):
     """One rank's rows of a batch.
 

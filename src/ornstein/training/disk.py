@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ornstein.errors import DiskError, ModelFileError
 
@@ -128,6 +129,27 @@ def write_atomically(path: Path, data: bytes) -> None:
             write_file(new, data)
             os.replace(new, path)  # noqa: PTH105
         except OSError:
+            remove(new)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def replaced(path: Path, size: int) -> Iterator[IO[bytes]]:
+    """A file to write about ``size`` bytes into, which then replaces another as a whole.
+
+    Raises:
+        DiskError: the disk is full, read-only or gone; the old file is untouched.
+    """
+    new = aside(path)
+    with explained(f"saving {path.name}", path.parent, size):
+        try:
+            with new.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, path)  # noqa: PTH105
+        except BaseException:
             remove(new)
             raise
         sync_folder(path.parent)

@@ -18,13 +18,17 @@ from torch import Tensor
 
 from ornstein.core import Estimate, FiniteData, Level, Principal, generator
 from ornstein.model import Conditions
-from ornstein.training.batches import Items
+from ornstein.training.batches import Items, spread
 from ornstein.training.objective import Objective
 
 LEVELS = 12
 LEAST, VALUES = 64, 4096  # items of a part: so many at least, and so many values in all
 STORED = 4096  # training items that the memory knows
 FITTED, AXES = 1024, 256  # items and axes of the linear denoiser where dimensions are many
+# Values that the memory and the linear denoiser hold at most, in float32 and float64: 256 MB each.
+# Items of up to 16,384 values, such as grey pictures of 128x128, meet neither.
+MOST_STORED, MOST_FITTED = 1 << 26, 1 << 25
+FEW = 8  # items, however large
 PIECE, MOST = 2**15, 512  # values and items that are answered at once
 # Of the way to perfect memory, from where on it is said. Healthy trainings stay within 0.03;
 # where held-out errors begin to rise it was 0.1 to 0.2.
@@ -62,9 +66,14 @@ class Reading:
         return "heldout" if "heldout" in self.errors else "train"
 
     def ratio(self, part: str, source: str = "model") -> list[float]:
-        """Error over that of the best linear denoiser on the same items and noise, (L,)."""
+        """Error over that of the best linear denoiser on the same items and noise, (L,).
+
+        NaN where that is 0: all items are the same.
+        """
         found = self.errors[part]
-        return [a / b for a, b in zip(found[source], found["linear"], strict=True)]
+        return [
+            a / b if b else math.nan for a, b in zip(found[source], found["linear"], strict=True)
+        ]
 
     def line(self) -> dict[str, Any]:
         """What goes into the log."""
@@ -122,7 +131,9 @@ class Panel:
         self.check, self.most = check, min(most, MOST)
         train, heldout = (torch.as_tensor(part) for part in (items.train, items.heldout))
         dims = items.batch(train[:1]).numel()
-        self.count = min(max(LEAST, VALUES // dims), len(heldout) or len(train), len(train))
+        stored, fits = (max(FEW, values // dims) for values in (MOST_STORED, MOST_FITTED))
+        asked = min(max(LEAST, VALUES // dims), stored)
+        self.count = min(asked, len(heldout) or len(train), len(train))
         picked = {"train": _even(train, self.count)}
         if len(heldout):
             picked["heldout"] = _even(heldout, self.count)
@@ -132,8 +143,9 @@ class Panel:
         self.seed, self.device = seed, device
         self.clean = {part: items.batch(which).to(device) for part, which in picked.items()}
         self.cond = {part: cond(which) for part, which in picked.items()}
-        known = torch.cat([picked["train"], _even(train, STORED)]).unique()
-        fitted = items.batch(_even(train, 4 * FITTED if dims <= FITTED else FITTED))
+        known = torch.cat([picked["train"], _even(train, min(STORED, stored))]).unique()
+        many = min(4 * FITTED if dims <= FITTED else FITTED, fits)
+        fitted = items.batch(_even(train, many))
         # An axis takes a few items to be known by.
         linear = Principal.fit(fitted, min(AXES if dims > FITTED else dims, len(fitted) // 4))
         memory = FiniteData(items.batch(known).to(device))
@@ -156,6 +168,8 @@ class Panel:
             for part, found in each.items()
         }
         memory, doubt = self._memory(each) if "heldout" in each else (None, None)
+        if memory is not None and not math.isfinite(memory):  # all items are the same
+            memory = doubt = None
         return Reading(tuple(self.levels.log_snr.tolist()), means, self.count, memory, doubt)
 
     @torch.no_grad()
@@ -197,8 +211,7 @@ class Panel:
 
 def _even(indices: Tensor, count: int) -> Tensor:
     """At most ``count`` of the indices, evenly spread."""
-    places = torch.linspace(0, len(indices) - 1, min(count, len(indices)))
-    return indices[places.round().long()]
+    return indices[spread(len(indices), count)]
 
 
 def _short(values: Sequence[float]) -> list[float]:
