@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ornstein import build
+from ornstein import build, planning
 from ornstein.bundle import load
 from ornstein.config import resolve
-from ornstein.core import Gaussian, Level, generator
+from ornstein.core import Gaussian, Level, Mixture, Principal, generator
 from ornstein.data import Dataset, open_data
-from ornstein.gaussians import EACH, fit
+from ornstein.gaussians import EACH, clusters, fit
 from ornstein.model import seen
 from ornstein.nets import UNet
-from ornstein.nets.wiener import Wiener
+from ornstein.nets.wiener import Wiener, fold_of
 from ornstein.planning import plan
 
 CPU = torch.device("cpu")
@@ -79,6 +81,91 @@ def test_a_class_of_few_items_has_few_directions_or_the_gaussian_of_all() -> Non
     assert not torch.allclose(wiener.mean[1], wiener.mean[3])
 
 
+def two_clusters() -> Tensor:
+    """Items (700, 1, 3, 4) of two Gaussians that lie apart, mixed."""
+    clean = torch.cat([items(400, 1) + 9, items(300, 2) - 9])
+    return clean[torch.randperm(700, generator=generator(8))]
+
+
+def mixture_of(parts: list[Tensor]) -> Mixture:
+    """The law whose Gaussians have mean and covariance of each part (N, D), as often as these."""
+    flat = [part.flatten(1).double() for part in parts]
+    return Mixture(
+        torch.tensor([len(part) for part in flat]) / sum(map(len, flat)),
+        torch.stack([part.mean(0) for part in flat]),
+        torch.stack([part.mT.cov(correction=0) for part in flat]),
+    )
+
+
+@pytest.mark.parametrize("log_snr", [-12.0, -2.0, 0.5, 6.0])
+def test_without_classes_it_is_the_exact_denoiser_of_a_mixture_of_clusters(log_snr: float) -> None:
+    clean = two_clusters()
+    wiener = Wiener((1, 3, 4), 1, 99, 2).double()
+    fit(wiener, clean)
+    upper = clean.flatten(1).mean(1) > 0
+    law = mixture_of([clean[upper], clean[~upper]])
+    level = Level(
+        *(torch.tensor(s * log_snr, dtype=torch.float64).sigmoid().sqrt() for s in (1, -1))
+    )
+    x = torch.randn(6, 1, 3, 4, dtype=torch.float64, generator=generator(3))
+    found = wiener(*seen(x, level)).flatten(1)
+    torch.testing.assert_close(found, law(x.flatten(1), level).x0, atol=1e-6, rtol=1e-6)
+
+
+def test_each_class_has_clusters_of_its_own_and_nothing_said_is_one_gaussian_of_all() -> None:
+    first, second, other = two_clusters(), two_clusters() * 0.5, items(600, 9)
+    clean = torch.cat([first, second, other])
+    group = torch.tensor([0] * 700 + [1] * 700 + [2] * 600)
+    wiener = Wiener((1, 3, 4), 5, 99, 2).double()  # of class 3 there is no item
+    fit(wiener, clean, group)
+    level = Level(torch.tensor(0.3).double(), torch.tensor(0.91).double().sqrt())
+    x = torch.randn(4, 1, 3, 4, dtype=torch.float64, generator=generator(3))
+    halves = [
+        part
+        for one in (first, second)
+        for part in (one[one.flatten(1).mean(1) > 0], one[one.flatten(1).mean(1) <= 0])
+    ]
+    for said, parts in ((0, halves[:2]), (1, halves[2:])):
+        found = wiener(*seen(x, level), torch.full((4,), said)).flatten(1)
+        expected = mixture_of(parts)(x.flatten(1), level).x0
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    every = mixture_of([clean])(x.flatten(1), level).x0
+    for group in (torch.full((4,), 4), None, torch.full((4,), 3)):
+        found = wiener(*seen(x, level), group).flatten(1)
+        torch.testing.assert_close(found, every, atol=1e-6, rtol=1e-6)
+
+
+def test_clusters_are_the_same_for_the_same_items_and_few_where_items_repeat() -> None:
+    clean = two_clusters()
+    label = clusters(clean, 2)
+    assert torch.equal(label, clusters(clean, 2))
+    upper = clean.flatten(1).mean(1) > 0
+    assert torch.equal(label == label[upper.nonzero()[0, 0]], upper)
+    repeated = clean[:3].repeat(50, 1, 1, 1)
+    assert torch.equal(clusters(repeated, 5).view(50, 3).unique(dim=0).unique(), torch.arange(3))
+
+
+def test_large_items_are_seen_smaller_where_a_mean_of_places_has_less_noise() -> None:
+    small = torch.rand(300, 1, 30, 25, generator=generator(1)) * 4
+    shape = (1, 60, 50)
+    clean = functional.interpolate(small, scale_factor=2)
+    wiener = Wiener(shape, 1, 60, 1).double()
+    assert (wiener.fold, wiener.dims) == (2, 750)
+    fit(wiener, wiener.seen(clean))
+    whole = Principal.fit(small, 25)
+    level = Level(torch.tensor(0.6).double(), torch.tensor(0.8).double())
+    x = torch.randn(3, *shape, dtype=torch.float64, generator=generator(5))
+    means = x.view(3, 1, 30, 2, 25, 2).mean((3, 5))
+    guess = whole(means, Level(level.alpha, level.sigma / 2)).x0
+    expected = functional.interpolate(guess, (60, 50), mode="bilinear")
+    torch.testing.assert_close(wiener(*seen(x, level)), expected, atol=1e-6, rtol=1e-6)
+    assert [fold_of(shape) for shape in ((3, 32, 32), (1, 33, 32), (1, 1024), (2, 8, 16, 16))] == [
+        1, 2, 1, 2,
+    ]  # fmt: skip
+    long = torch.zeros(2, 1, 3000)
+    assert Wiener((1, 3000), 1, 5, 2)(long, torch.zeros(2)).shape == long.shape
+
+
 def test_items_of_another_size_are_taken_for_standard_normal_ones() -> None:
     wiener = Wiener((1, 3, 4), 1, 5)
     fit(wiener, items(200, 7))
@@ -91,8 +178,6 @@ def test_items_of_another_size_are_taken_for_standard_normal_ones() -> None:
 
 @pytest.fixture
 def shapes(tmp_path: Path) -> Dataset:
-    import numpy as np
-
     source = np.random.default_rng(0)
     labels = np.arange(400) % 2
     base = np.where(labels[:, None, None, None] > 0, 200, 40)
@@ -109,10 +194,31 @@ def planned(data: Dataset, *sets: str, recipe: str | None = None) -> dict[str, o
 def test_it_is_planned_for_pictures_with_classes_where_no_recipe_follows_a_paper(
     shapes: Dataset,
 ) -> None:
-    assert planned(shapes) == {"wiener": 64}  # as many as dimensions
+    assert planned(shapes) == {"wiener": 64, "gaussians": 1}  # as many as dimensions
     assert planned(shapes, "net.name=unet", "net.options={wiener=0}") == {"wiener": 0}
     assert "wiener" not in planned(shapes, recipe="ddpm")
     assert "wiener" not in planned(shapes, "net.name=dit")
+
+
+def test_so_many_clusters_are_planned_as_items_and_numbers_allow(tmp_path: Path) -> None:
+    def options(
+        count: int, classes: int, side: int, *sets: str, channels: int = 1
+    ) -> dict[str, object]:
+        source, path = np.random.default_rng(0), tmp_path / f"{count}-{classes}-{side}.npz"
+        pixels = source.integers(0, 256, (count, channels, side, side), dtype=np.uint8)
+        labels = {"y": np.arange(count) % classes} if classes else {}
+        np.savez(path, x=pixels, **labels)
+        config = resolve(sets=("train.steps=4", *sets)).config
+        return planning._from_data(config, open_data(str(path)), False).net.options
+
+    assert options(400, 0, 8) == {}  # one of all items is worth nothing
+    assert options(1500, 0, 8) == {"wiener": 64, "gaussians": 7}  # of 1,425 training items
+    assert options(1500, 0, 8, "data.upscale=2") == {}
+    assert options(1500, 0, 8, "net.name=unet", "net.options={wiener=5}") == {"wiener": 5}
+    assert options(1500, 2, 8) == {"wiener": 64, "gaussians": 1}
+    assert options(4000, 2, 8) == {"wiener": 64, "gaussians": 2}  # of 768 items or more
+    # 2^21 numbers: 21 clusters of 32 directions of 3x32x32, where 22 would have 31.
+    assert options(4500, 0, 32, channels=3) == {"wiener": 32, "gaussians": 21}
 
 
 def test_its_gaussians_are_in_checkpoints_averages_and_the_model_file(

@@ -89,9 +89,10 @@ class UNet(nn.Module):
         dropout: Share of inner activations dropped in training.
         waves: Octaves of sines and cosines of the input that are seen beside it, as in
             arXiv:2107.00630, appendix C: fine detail, which likelihoods are made of.
-        wiener: Directions of the Gaussians whose guess of the clean item is seen beside it, one
-            Gaussian for each class where there is a condition "class" (0: none); they are fitted
-            before training, see :class:`ornstein.nets.wiener.Wiener`.
+        wiener: Directions of each of the Gaussians whose guess of the clean item is seen beside it
+            (0: none); they are fitted before training, see :class:`ornstein.nets.wiener.Wiener`.
+        gaussians: How many there are of each class, beside one of all items; or how many of all
+            where there is no condition "class".
         outputs: Arrays in the answer, their channels one after another; 2 for a learned variance.
 
     Raises:
@@ -118,12 +119,14 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         waves: int = 0,
         wiener: int = 0,
+        gaussians: int = 1,
         outputs: int = 1,
     ) -> None:
         super().__init__()
         self.shape = wholes("shape", shape)
         self.waves = whole("waves", waves, 0)
         self.wiener = whole("wiener", wiener, 0)
+        self.gaussians = whole("gaussians", gaussians)
         self.conditions, self.entry = declared(conditions), checked_entry(entry)
         self.widths = wholes("widths", widths)
         self.blocks = wholes("blocks", blocks)
@@ -186,7 +189,9 @@ class UNet(nn.Module):
         self.stem = convolution(rank, seen, self.widths[0], 3)
         classed = self.conditions.get(CLASS, {"kind": None})
         groups = 1 + (classed["count"] if classed["kind"] == "class" else 0)
-        self.guess = Wiener(self.shape, groups, self.wiener) if self.wiener else None
+        self.guess = None
+        if self.wiener:
+            self.guess = Wiener(self.shape, groups, self.wiener, self.gaussians)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(self.widths):

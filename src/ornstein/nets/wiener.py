@@ -1,8 +1,8 @@
-"""The Wiener filter: what a Gaussian fitted to the data makes of a noisy item, in closed form.
+"""The Wiener filter: what Gaussians fitted to the data make of a noisy item, in closed form.
 
-A network that sees it beside the noisy item has only to learn where the data are no Gaussian. At
+A network that sees it beside the noisy item has only to learn where the data are no Gaussians. At
 high noise, where the outline of an item is decided, that is little: there trained denoisers are
-nearly those of a Gaussian (arXiv:2412.09726).
+nearly those of Gaussians (arXiv:2412.09726).
 """
 
 from __future__ import annotations
@@ -15,33 +15,65 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST = 1e-6  # variance, of data of unit variance
+PLACES = 1024  # of what Gaussians see: larger items are averaged down, they are for outlines
+NEVER = -1e30  # logarithm of no share
+POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def fold_of(shape: Sequence[int]) -> int:
+    """How many times smaller on each side items are seen, so that they have few places."""
+    fold = 1
+    while folded((1, *shape[1:]), fold) > PLACES:
+        fold += 1
+    return fold
+
+
+def folded(shape: Sequence[int], fold: int) -> int:
+    """How many numbers an item has, so many times smaller."""
+    return shape[0] * math.prod(-(-side // fold) for side in shape[1:])
 
 
 class Wiener(nn.Module):
-    """E[x0 | x] of a Gaussian for each class, and of one for items of which none is said.
+    """E[x0 | x] of a mixture of Gaussians, in which each class has those of its own.
 
     Each has its mean, the directions of most variance, and one variance for all others. New, it
     is that of standard normal data.
 
     Args:
         shape: Shape of one item.
-        groups: Gaussians; the last is that of all items.
-        rank: Directions of each.
+        groups: Classes, and last all items together.
+        rank: Directions of each Gaussian.
+        parts: Gaussians of each class, beside one of all items, which guidance leads away from the
+            better for knowing little; or of all items where there are no classes.
     """
 
     mean: Tensor
     basis: Tensor
     variance: Tensor
     rest: Tensor
+    share: Tensor
 
-    def __init__(self, shape: Sequence[int], groups: int, rank: int) -> None:
+    def __init__(self, shape: Sequence[int], groups: int, rank: int, parts: int = 1) -> None:
         super().__init__()
-        dims = math.prod(shape)
-        self.shape, self.groups, self.rank = tuple(shape), groups, min(rank, dims)
-        self.register_buffer("mean", torch.zeros(groups, dims))
-        self.register_buffer("basis", torch.zeros(groups, dims, self.rank))
-        self.register_buffer("variance", torch.ones(groups, self.rank))
-        self.register_buffer("rest", torch.ones(groups))
+        self.shape, self.groups, self.parts = tuple(shape), groups, parts
+        self.fold = fold_of(shape)
+        self.dims = folded(shape, self.fold)
+        self.rank = min(rank, self.dims)
+        count = (groups - 1) * parts + 1 if groups > 1 else parts
+        self.register_buffer("mean", torch.zeros(count, self.dims))
+        self.register_buffer("basis", torch.zeros(count, self.dims, self.rank))
+        self.register_buffer("variance", torch.ones(count, self.rank))
+        self.register_buffer("rest", torch.ones(count))
+        # Logarithm of the share that each Gaussian has of each class.
+        self.register_buffer("share", torch.full((groups, count), NEVER), persistent=parts > 1)
+        for k in range(groups):
+            self.share[k, self.owned(k)] = 0.0
+
+    def owned(self, group: int) -> list[int]:
+        """Numbers of the Gaussians of a class."""
+        first = group * self.parts
+        return list(range(len(self.mean)))[first : first + self.parts]
 
     def forward(self, x: Tensor, noise: Tensor, group: Tensor | None = None) -> Tensor:
         """Guess the clean item of x (B, *shape).
@@ -49,46 +81,70 @@ class Wiener(nn.Module):
         Args:
             x: Items of unit variance with noise, on the variance-preserving scale.
             noise: log_snr/8 of each, (B,).
-            group: Number of the Gaussian of each, (B,); None is the last for all. Items of
-                another shape, of which nothing is known, are taken for standard normal ones.
+            group: Class of each, (B,); None is the last for all. Items of another shape, of which
+                nothing is known, are taken for standard normal ones.
         """
         with torch.autocast(x.device.type, enabled=False):
-            y = x.to(self.mean.dtype).flatten(1)
+            y = x.to(self.mean.dtype)
             kept = torch.sigmoid(8 * noise.to(y))[:, None]  # alpha^2; the rest is sigma^2
-            alpha = kept.sqrt()
             if tuple(x.shape[1:]) != self.shape:
-                return (alpha * y).view_as(x).to(x)
+                return (kept.sqrt() * y.flatten(1)).view_as(x).to(x)
             if group is None:
                 group = torch.full((len(x),), self.groups - 1, device=x.device)
-            mine = functional.one_hot(group, self.groups).to(y)
-            mean, rest = mine @ self.mean, mine @ self.rest[:, None]
-            y = y - alpha * mean
-            others = alpha * rest / (kept * rest + 1 - kept)
-            # Against the directions of all Gaussians at once, of which all but its own count zero:
-            # two products, and no picking of rows.
-            kept, alpha = kept[..., None], alpha[..., None]
-            gain = alpha * self.variance / (kept * self.variance + 1 - kept) - others[..., None]
-            flat = self.basis.movedim(0, 1).flatten(1)
-            along = (y @ flat).view_as(gain) * gain * mine[..., None]
-            guess = mean + others * y + along.flatten(1) @ flat.mT
-        return guess.view_as(x).to(x)
+            seen = self.seen(y)
+            # Of a mean of so many places the noise is less.
+            lost = (1 - kept) / self.fold ** (x.ndim - 2)
+            guess = self._guess(seen.flatten(1), kept, lost, group).view_as(seen)
+            if self.fold > 1:
+                guess = functional.interpolate(guess, x.shape[2:], mode=LINEAR[x.ndim - 2])
+        return guess.to(x)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the Gaussians are of: x (B, *shape), averaged down where it is large."""
+        if self.fold == 1:
+            return x
+        small: Tensor = POOLS[x.ndim - 2](x, self.fold, ceil_mode=True, count_include_pad=False)
+        return small
+
+    def _guess(self, y: Tensor, kept: Tensor, lost: Tensor, group: Tensor) -> Tensor:
+        """E[x0 | y] of y (B, D) = alpha x0 + noise, given alpha^2 and the variance of the noise.
+
+        All Gaussians are asked at once, by two products and no picking of rows: K of R directions.
+        """
+        alpha = kept.sqrt()
+        flat = self.basis.movedim(0, 1).flatten(1)  # (D, K R)
+        centre = torch.einsum("kd,kdr->kr", self.mean, self.basis)
+        along = (y @ flat).unflatten(1, centre.shape) - alpha[..., None] * centre  # (B, K, R)
+        wide = kept[..., None] * self.variance + lost[..., None]  # variance of y along them
+        other = kept * self.rest + lost  # and across
+        far = y.square().sum(1, keepdim=True) - 2 * alpha * (y @ self.mean.mT)
+        far = far + kept * self.mean.square().sum(1)
+        across = (far - along.square().sum(2)).clamp(min=0)
+        surprise = (along.square() / wide + wide.log()).sum(2)
+        surprise = surprise + across / other + (self.dims - self.rank) * other.log()
+        share = functional.one_hot(group, self.groups).to(y) @ self.share
+        weight = torch.softmax(share - surprise / 2, dim=1)
+        others = alpha * self.rest / other
+        gain = alpha[..., None] * self.variance / wide - others[..., None]
+        guess: Tensor = (weight * others).sum(1, keepdim=True) * y
+        guess = guess + (weight * (1 - alpha * others)) @ self.mean
+        guess = guess + (weight[..., None] * gain * along).flatten(1) @ flat.mT
+        return guess
 
     @torch.no_grad()
-    def learn(
-        self, group: int, mean: Tensor, axes: Tensor, variances: Tensor, rest: float
-    ) -> None:
+    def learn(self, part: int, mean: Tensor, axes: Tensor, variances: Tensor, rest: float) -> None:
         """Take over a Gaussian.
 
         Args:
-            group: Its number.
-            mean: (*shape).
+            part: Its number.
+            mean: Of what is seen, of any shape.
             axes: Directions of most variance, orthonormal, (up to rank, dims).
             variances: Along them.
             rest: Variance in any direction across them.
         """
         many = len(variances)
-        self.mean[group] = mean.flatten()
-        self.variance[group] = self.rest[group] = max(rest, LEAST)
-        self.variance[group, :many] = variances.clamp(min=LEAST)
-        self.basis[group] = 0
-        self.basis[group, :, :many] = axes.mT
+        self.mean[part] = mean.flatten()
+        self.variance[part] = self.rest[part] = max(rest, LEAST)
+        self.variance[part, :many] = variances.clamp(min=LEAST)
+        self.basis[part] = 0
+        self.basis[part, :, :many] = axes.mT
