@@ -126,10 +126,10 @@ class Wiener(nn.Module):
         weight = torch.softmax(share - surprise / 2, dim=1)
         others = alpha * self.rest / other
         gain = alpha[..., None] * self.variance / wide - others[..., None]
-        guess: Tensor = (weight * others).sum(1, keepdim=True) * y
+        guess = (weight * others).sum(1, keepdim=True) * y
         guess = guess + (weight * (1 - alpha * others)) @ self.mean
-        guess = guess + (weight[..., None] * gain * along).flatten(1) @ flat.mT
-        return guess
+        answer: Tensor = guess + (weight[..., None] * gain * along).flatten(1) @ flat.mT
+        return answer
 
     @torch.no_grad()
     def learn(self, part: int, mean: Tensor, axes: Tensor, variances: Tensor, rest: float) -> None:
