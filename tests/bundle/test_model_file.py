@@ -281,8 +281,8 @@ def test_a_shape_beyond_any_memory_is_refused_before_it_is_made(tmp_path: Path) 
         make_bundle("image"), model=Model(net, TARGETS["edm"]()), shape=(1, 8, 8), conditions=()
     )
     path = bundle.save(tmp_path / "m.safetensors")
-    for side, words in ((10**4, "do not fit its network"), (10**8, "a value that cannot be")):
+    for side in (10**4, 10**8):
         shape = [1, *[side] * 3]
         both = [set_at("net", "options", "shape", to=shape), set_at("shape", to=shape)]
-        with pytest.raises(ModelFileError, match=words):
+        with pytest.raises(ModelFileError, match="do not fit its network"):
             load(rewritten(path, lambda said, both=both: [change(said) for change in both]))

@@ -19,8 +19,9 @@ from ornstein.averages import averaged
 from ornstein.config import resolve
 from ornstein.data import open_data
 from ornstein.errors import StoppedEarly
-from ornstein.run import Run, Silent, store_array
+from ornstein.run import Run, Silent
 from ornstein.session import recovery
+from ornstein.stored import store_array
 from ornstein.training.checkpoint import load_latest, save_checkpoint
 from ornstein.training.loop import Trainer
 from ornstein.training.signals import StopRequest

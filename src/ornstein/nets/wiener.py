@@ -23,7 +23,8 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 def fold_of(shape: Sequence[int]) -> int:
     """How many times smaller on each side items are seen, so that they have few places."""
-    fold = 1
+    # As many places as this would have without rounding up; a file may claim any shape.
+    fold = max(1, int((math.prod(shape[1:]) / PLACES) ** (1 / max(1, len(shape) - 1))))
     while folded((1, *shape[1:]), fold) > PLACES:
         fold += 1
     return fold
