@@ -158,7 +158,7 @@ def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = A
     """Build a training that has not begun; rank 0 of several leads the others."""
     pictures = noised([condition.declared for condition in data.conditions])
     built = model(config, data)
-    fit_gaussians(built.net, data)
+    fit_gaussians(built.net, data, ranks)
     how = replace(settings(config), bins=bins(config, data), noised=pictures)
     what = criterion(config, data)
     null = {condition.name: condition.declared.null(1) for condition in data.conditions}

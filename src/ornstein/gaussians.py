@@ -14,6 +14,7 @@ from ornstein.data import Dataset
 from ornstein.data.conditions import CLASS
 from ornstein.nets.wiener import NEVER, Wiener, fold_of, folded
 from ornstein.training.batches import spread
+from ornstein.training.ranks import ALONE, Ranks, Share
 
 MOST_ITEMS = 1 << 16  # that are read
 READ, HELD, FITTED = 1 << 30, 1 << 26, 1 << 24  # values that are read, held and fitted at once
@@ -22,14 +23,23 @@ PLANE, PLANE_ITEMS, ROUNDS = 50, 4096, 50  # of the clustering
 _KNOWN: WeakKeyDictionary[Dataset, dict[tuple[int, ...], dict[str, Tensor]]] = WeakKeyDictionary()
 
 
-def fit_gaussians(net: nn.Module, data: Dataset) -> None:
+def fit_gaussians(net: nn.Module, data: Dataset, ranks: Share = ALONE) -> None:
     """Fit the Gaussians whose guess a network sees, where it sees one, to training items.
 
-    That is done once for a data set: the planning of a training builds several trainers.
+    That is done once for a data set: the planning of a training builds several trainers. Several
+    ranks take those of rank 0, for another kind of processor may round items into other clusters.
     """
     guess = getattr(net, "guess", None)
     if not isinstance(guess, Wiener):
         return
+    if ranks.rank == 0:
+        _fit_to(guess, data)
+    if isinstance(ranks, Ranks):
+        for buffer in guess.buffers():
+            ranks.tell(buffer)
+
+
+def _fit_to(guess: Wiener, data: Dataset) -> None:
     known = _KNOWN.setdefault(data, {})
     kind = (guess.groups, guess.rank, guess.parts)
     if kind not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from ornstein.bundle import load
 from ornstein.config import resolve
 from ornstein.core import Gaussian, Level, Mixture, Principal, generator
 from ornstein.data import Dataset, open_data
-from ornstein.gaussians import EACH, clusters, fit
+from ornstein.gaussians import EACH, clusters, fit, fit_gaussians
 from ornstein.model import seen
 from ornstein.nets import UNet
 from ornstein.nets.wiener import Wiener, fold_of
 from ornstein.planning import plan
+from ornstein.training.ranks import Ranks
 
 CPU = torch.device("cpu")
 
@@ -219,6 +221,33 @@ def test_so_many_clusters_are_planned_as_items_and_numbers_allow(tmp_path: Path)
     assert options(4000, 2, 8) == {"wiener": 64, "gaussians": 2}  # of 768 items or more
     # 2^21 numbers: 21 clusters of 32 directions of 3x32x32, where 22 would have 31.
     assert options(4500, 0, 32, channels=3) == {"wiener": 32, "gaussians": 21}
+
+
+def test_ranks_take_the_gaussians_of_the_first(shapes: Dataset) -> None:
+    told = []
+
+    class First(Ranks):
+        def tell(self, tensor: Tensor) -> Tensor:
+            told.append(tensor.clone())
+            return tensor
+
+    class Second(Ranks):
+        def tell(self, tensor: Tensor) -> Tensor:
+            return tensor.copy_(told.pop(0))
+
+    def net() -> UNet:
+        kinds = {"class": {"kind": "class", "count": 2}}
+        few = {"widths": (8,), "blocks": (1,), "attention": ()}
+        return UNet((1, 8, 8), kinds, **few, wiener=5, gaussians=2)  # type: ignore[arg-type]
+
+    alone, first, second = net(), net(), net()
+    fit_gaussians(alone, shapes)
+    fit_gaussians(first, shapes, First(0, 2))
+    other = replace(shapes, items=shapes.items[::-1].copy())  # as if it had found others
+    fit_gaussians(second, other, Second(1, 2))
+    for one in (first, second):
+        for own, expected in zip(one.guess.buffers(), alone.guess.buffers(), strict=True):
+            torch.testing.assert_close(own, expected, rtol=0, atol=0)
 
 
 def test_its_gaussians_are_in_checkpoints_averages_and_the_model_file(
