@@ -19,6 +19,12 @@ from ornstein.training.ranks import ALONE, Ranks, Share
 MOST_ITEMS = 1 << 16  # that are read
 READ, HELD, FITTED = 1 << 30, 1 << 26, 1 << 24  # values that are read, held and fitted at once
 EACH = 12  # items for each direction: of fewer it would be theirs, and not the data's
+GUESS = {"wiener", "gaussians"}  # options of a network that sees them
+# Directions of the Gaussians whose guess is seen, and numbers of all of them together: 16 MB.
+# Where a class has several they may take half of both, and are fewer before they have too few.
+DIRECTIONS, LEAST_DIRECTIONS, FEW_DIRECTIONS, NUMBERS = 128, 8, 32, 1 << 22
+# How many clusters have one each, in a class or where there is none, and of how many items.
+IN_CLASS, IN_ALL = (4, 768), (64, 192)
 PLANE, PLANE_ITEMS, ROUNDS = 50, 4096, 50  # of the clustering
 _KNOWN: WeakKeyDictionary[Dataset, dict[tuple[int, ...], dict[str, Tensor]]] = WeakKeyDictionary()
 
@@ -48,6 +54,26 @@ def _fit_to(guess: Wiener, data: Dataset) -> None:
         fit(guess, clean, data.condition_batch(some).get(CLASS))
         known[kind] = {name: value.clone() for name, value in guess.state_dict().items()}
     guess.load_state_dict(known[kind])
+
+
+def suited(data: Dataset) -> dict[str, int]:
+    """Options of a network for these data: how many Gaussians of how many directions.
+
+    None where one of all items is all there would be, which is worth nothing, nor where there are
+    so many classes or values that they would outweigh the network.
+    """
+    classes, dims = len(data.classes), folded(data.shape, fold_of(data.shape))
+    most, items = IN_CLASS if classes else IN_ALL
+    parts = max(1, min(most, fitted_items(data) // (max(1, classes) * items)))
+
+    def rank() -> int:
+        count, share = parts * max(1, classes) + (classes > 0), 1 + (parts > 1)
+        return min(DIRECTIONS // share, dims, NUMBERS // share // (count * dims))
+
+    while parts > 1 and rank() < min(FEW_DIRECTIONS, dims):
+        parts -= 1
+    found = max(parts, classes) > 1 and rank() >= LEAST_DIRECTIONS
+    return {"wiener": rank(), "gaussians": parts} if found else {}
 
 
 def fitted_items(data: Dataset) -> int:

@@ -15,9 +15,8 @@ from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.data.conditions import NAMED
 from ornstein.errors import ConfigError, OutOfMemoryError, lacks_memory
-from ornstein.gaussians import fitted_items
+from ornstein.gaussians import GUESS, suited
 from ornstein.nets.sizes import SIZES
-from ornstein.nets.wiener import fold_of, folded
 from ornstein.training.budget import largest, pace
 from ornstein.training.memory import fitting, forget_peak, used_mb
 from ornstein.training.ranks import ALONE, Share
@@ -36,19 +35,12 @@ FLAT = ("vector", "table")  # kinds without space, for which a perceptron does
 # interval of arXiv:2404.07724 for data of unit variance (docs/design-notes.md has the numbers).
 GUIDANCE, INTERVAL = 2.0, (0.3, 3.0)
 
-# What a plan fills in where it is left open, and the options that it adds to those of a network.
+# What a plan fills in where it is left open.
 FILLED = {
     "net.name", "net.size", "train.minutes", "train.batch", "train.learning_rate",
     "train.optimizer", "train.precision", "train.log_every", "sample.guidance",
     "sample.interval", "sample.count",
 }  # fmt: skip
-GUESS = {"wiener", "gaussians"}
-
-# Directions of the Gaussians whose guess is seen, and numbers of all of them together: 16 MB.
-# Where a class has several they may take half of both, and are fewer before they have too few.
-DIRECTIONS, LEAST_DIRECTIONS, FEW_DIRECTIONS, NUMBERS = 128, 8, 32, 1 << 22
-# How many clusters have one each, in a class or where there is none, and of how many items.
-IN_CLASS, IN_ALL = (4, 768), (64, 192)
 
 WORTH = 0.9  # half precision is taken where a step takes less than this share of the time
 
@@ -182,27 +174,14 @@ def fills(key: str, asked: object, planned: object) -> bool:
 def _with_guess(config: Config, data: Dataset) -> dict[str, Any]:
     """Options of the network: it sees the guess of Gaussians, one of each class or cluster.
 
-    Not where a recipe follows a paper or an item is made of a smaller version of itself, nor
-    where there are so many classes or values that the Gaussians would outweigh the network.
+    Not where a recipe follows a paper or an item is made of a smaller version of itself.
     """
     options = dict(config.net.options)
     if config.net.name != "unet" or config.recipe != "default" or GUESS & options.keys():
         return options
     if config.model.kind == "classifier" or config.data.upscale:
         return options
-    classes, dims = len(data.classes), folded(data.shape, fold_of(data.shape))
-    most, items = IN_CLASS if classes else IN_ALL
-    parts = max(1, min(most, fitted_items(data) // (max(1, classes) * items)))
-
-    def rank() -> int:
-        count, share = parts * max(1, classes) + (classes > 0), 1 + (parts > 1)
-        return min(DIRECTIONS // share, dims, NUMBERS // share // (count * dims))
-
-    while parts > 1 and rank() < min(FEW_DIRECTIONS, dims):
-        parts -= 1
-    if max(parts, classes) < 2 or rank() < LEAST_DIRECTIONS:  # one of all is worth nothing
-        return options
-    return {**options, "wiener": rank(), "gaussians": parts}
+    return {**options, **suited(data)}
 
 
 def sized(config: Config) -> bool:
