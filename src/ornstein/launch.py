@@ -61,7 +61,8 @@ def train(
         preset: A recipe: "default", "adm", "classifier", "ddpm", "edm", "flow", "iddpm".
         config: A TOML file of settings.
         settings: More settings, as {"train.batch": 32} or ["batch=32"].
-        minutes: Time budget; net, batch and steps follow from measuring. Default 10 without steps.
+        minutes: Time budget; the size of the network, precision and steps follow from measuring.
+            Default 10 without steps.
         steps: Train so many steps instead.
         size: Side of the pictures in pixels, or (height, width).
         seed: Where all randomness comes from.

@@ -29,7 +29,11 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 
 @click.command("data")
 @click.argument("source", metavar="DATA")
-@click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels.")
+@click.option(
+    "--size",
+    type=Amount(4, 4096),
+    help="Side of the pictures in pixels; of a folder at most 64 if not said.",
+)
 @click.option("--limit", type=Amount(1, 10**9), help="Use at most so many items.")
 @bad_option
 @click.option("--set", "sets", multiple=True, help="A setting of the data: data.label=COLUMN.")

@@ -45,7 +45,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("target", metavar="RUN-OR-FILE")
 @click.argument("picture", type=FILE)
 @click.option("--mask", type=FILE, help="Picture: white is made anew, black stays to the bit.")
-@click.option("--strength", type=Amount(0, 1, whole=False), help="Vary it: little keeps it.")
+@click.option(
+    "--strength", type=Amount(0, 1, whole=False), help="Vary it: near 0 as it is, 1 all new."
+)
 @click.option("--mix", type=FILE, help="Go from the picture to this one, through their codes.")
 @click.option("--invert", is_flag=True, help="To its code and back; says the error.")
 @click.option("--upscale", type=Amount(2, 64), help="The picture is so many times too small.")
@@ -57,9 +59,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="With a model trained to upscale: put on what is given, to forgive its faults.",
 )
 @click.option("--operator", help="Undo it: blur (see --width) or grey.")
-@click.option("--width", type=Amount(0.1, 32, whole=False), default=1.0, show_default=True)
+@click.option("--width", type=Amount(0.1, 32, whole=False), default=1.0, show_default=True,
+              help="Of the blur: its deviation in pixels.")  # fmt: skip
 @click.option("--spoil", is_flag=True, help="PICTURE is the original: spoil it first and compare.")
-@click.option("--method", default="auto", show_default=True, help="A wrong name lists them all.")
+@click.option("--method", default="auto", show_default=True,
+              help="auto, mmps, pigdm, project, dps, repaint or replace.")  # fmt: skip
 @click.option(
     "-n", "--count", type=Amount(1, 64), default=COUNT, show_default=True, help="Versions."
 )

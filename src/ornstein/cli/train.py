@@ -43,7 +43,11 @@ TASKS = tuple(AFTERWARDS)
 @click.argument("settings", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--minutes", type=Amount(0.01, 1e6, whole=False), help="Time budget; default 10.")
 @click.option("--steps", type=Amount(1, 10**9), help="Train so many steps instead.")
-@click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels.")
+@click.option(
+    "--size",
+    type=Amount(4, 4096),
+    help="Side of the pictures in pixels; of a folder at most 64 if not said.",
+)
 @click.option("--task", default="generate", show_default=True, help=f"{', '.join(TASKS)}.")
 @click.option("--factor", type=Amount(2, 64), help="Upscaling: how many times larger.")
 @click.option("--preset", help="A recipe: default, adm, ddpm, edm, flow, iddpm.")

@@ -52,7 +52,9 @@ class DataSettings(Section):
     ] = Field(
         default=None,
         description="Side of the pictures in pixels, or [height, width], or length of the windows "
-        "of series; auto keeps theirs.",
+        "of series. auto: arrays, and pictures that all have one size up to 64x64, keep theirs; "
+        "other pictures become squares of the median short side, at most 64, a multiple of 8, "
+        "cropped at the centre; sounds are cut at 4,096 samples, CSV files at 64 lines.",
     )
     limit: Annotated[Count | None, Auto] = Field(
         default=None, description="Use at most so many items; auto takes all."

@@ -29,7 +29,9 @@ class TrainSettings(Section):
     """How long and how. At most one of minutes, steps and images is set."""
 
     minutes: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, Auto] = Field(
-        default=None, description="Time for the training; net, batch and steps are planned to fit."
+        default=None,
+        description="Time for the training; the size of the network, precision and steps are "
+        "planned to fit.",
     )
     steps: Annotated[Count | None, Auto] = Field(
         default=None, description="Steps of the optimiser."
@@ -38,7 +40,9 @@ class TrainSettings(Section):
         default=None, description="Items seen, with repeats."
     )
     batch: Annotated[Annotated[int, Field(ge=1, le=1_000_000)] | None, Auto] = Field(
-        default=None, description="Items per step; auto measures what this machine does well."
+        default=None,
+        description="Items per step, of all ranks together; auto is 64 pictures or series, 512 "
+        "points or rows, whatever the machine.",
     )
     accumulate: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=1,
@@ -63,7 +67,7 @@ class TrainSettings(Section):
         default=0.01, description="Peak rate of Muon."
     )
     learning_rate: Annotated[Annotated[float, Field(gt=0, le=10)] | None, Auto] = Field(
-        default=None, description="Peak rate of AdamW; auto follows from net and batch."
+        default=None, description="Peak rate of AdamW; auto is 0.003."
     )
     warmup: Share = Field(
         default=0.02, description="Share of the training over which the rate rises."
