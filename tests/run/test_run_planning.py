@@ -196,6 +196,14 @@ def test_c3_what_a_trial_took_is_said_beside_what_there_is(
     assert line.endswith(said)
 
 
+def test_what_is_said_before_the_steps_tells_how_to_stop_and_how_to_go_on(tmp_path: Path) -> None:
+    data, notes = pictures(labelled=False), Notes()
+    introducing.introduce(notes, Run(tmp_path), data, planned(data, steps=2), CPU, ALONE)
+    assert notes.lines[0].endswith(
+        f"{tmp_path}; Ctrl-C saves and stops, the same command later goes on with it"
+    )
+
+
 def test_r7_who_asks_to_stop_is_heard_between_the_steps_of_a_trial() -> None:
     calls = 0
 
