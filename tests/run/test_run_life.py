@@ -14,6 +14,7 @@ import ornstein as orn
 from ornstein import build
 from ornstein.bundle import Bundle
 from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError, UsageError
+from ornstein.guide import Guide
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
 from ornstein.stored import store_array
 from ornstein.training.ranks import joined
@@ -160,6 +161,16 @@ def test_a_run_is_sampled_on_the_fastest_device_and_loaded_on_the_cpu(
     run.sample(1)
     assert seen == [torch.device("meta")]
     assert orn.load(run.folder).device.type == run.bundle().device.type == "cpu"
+
+
+def test_a_run_is_told_of_sampling_what_a_model_is_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(Bundle, "sample", lambda self, n, **how: asked.append(how))
+    guide = Guide("cfg", low=0.5, high=2.0)
+    open_run("two-moons", runs).sample(5, guidance=3.0, guide=guide, batch=2)
+    assert (asked[0]["guidance"], asked[0]["guide"], asked[0]["batch"]) == (3.0, guide, 2)
 
 
 def test_an_unknown_run_is_refused_with_the_near_name(runs: Path) -> None:
