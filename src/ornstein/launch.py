@@ -50,6 +50,7 @@ def train(
     track: str | None = None,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
+    command: str | None = None,
 ) -> Run:
     """Train a model on a data set, or go on with a training that was stopped.
 
@@ -74,6 +75,7 @@ def train(
         progress: Told what happens; by default it is printed, a bar in a terminal and a line every
             half minute elsewhere. ``ornstein.Silent()`` prints nothing.
         stop: A request to stop that may have come already.
+        command: What was typed for it, to be kept in run.json.
 
     Returns:
         The run, finished.
@@ -113,7 +115,7 @@ def train(
             return run
         with leading(ranks), shown(progress) as show, watched(show, run, track) as say:
             try:
-                _lead(run, asked, dry_run, say, asking, ranks)
+                _lead(run, asked, dry_run, say, asking, ranks, command)
             finally:
                 if place is None:
                     forget_array(run.folder)
@@ -127,6 +129,7 @@ def _lead(
     say: Progress,
     stop: StopRequest,
     ranks: Share,
+    command: str | None,
 ) -> None:
     """Train, as the one rank that knows the run directory."""
     started, resolved = time.monotonic(), asked()
@@ -159,7 +162,7 @@ def _lead(
             described = made.config.model_dump_json()
             ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
         trainer = build.trainer(made.config, data, where, ranks)
-        session = Session(run, made, data, trainer, say, stop, started)
+        session = Session(run, made, data, trainer, say, stop, started, command)
         session.alive = lock.beat
         session.go()
 

@@ -13,6 +13,7 @@ from ornstein.cli.options import (
     Amount,
     bad_option,
     chosen,
+    command_line,
     debug_option,
     json_option,
     quiet_option,
@@ -120,6 +121,7 @@ def command(
                 dry_run=dry_run,
                 progress=show,
                 stop=stop,
+                command=command_line(),
             )
     finally:
         show.close()
