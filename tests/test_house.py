@@ -82,6 +82,16 @@ def test_the_wheel_holds_the_tracked_package_and_nothing_else(
     }
 
 
+def test_no_message_says_to_install_from_an_index_what_may_be_a_clone(root: Path) -> None:
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((root / "src").rglob("*.py"))
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"pip install.*ornstein", line)
+    ]
+    assert found == []
+
+
 def test_the_changelog_describes_this_version(root: Path) -> None:
     headings = re.findall(r"^## \[([^\]]+)\]", (root / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert ornstein.__version__ in headings

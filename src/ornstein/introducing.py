@@ -22,7 +22,9 @@ def introduce(
     config, net = made.config, made.config.net
     shape = "x".join(map(str, data.shape))
     labels = f", {len(data.classes)} classes" if data.labels is not None else ""
-    say.note(f"run        {run.folder}; the same command later goes on with it")
+    say.note(
+        f"run        {run.folder}; Ctrl-C saves and stops, the same command later goes on with it"
+    )
     say.note(
         f"data       {data.name}: {len(data.train):,} {data.coding.noun} of {shape}{labels}, "
         f"{len(data.heldout):,} held out"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ def train(
     track: str | None = None,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
+    command: str | None = None,
 ) -> Run:
     """Train a model on a data set, or go on with a training that was stopped.
 
@@ -74,6 +76,7 @@ def train(
         progress: Told what happens; by default it is printed, a bar in a terminal and a line every
             half minute elsewhere. ``ornstein.Silent()`` prints nothing.
         stop: A request to stop that may have come already.
+        command: What was typed for it, to be kept in run.json.
 
     Returns:
         The run, finished.
@@ -113,7 +116,7 @@ def train(
             return run
         with leading(ranks), shown(progress) as show, watched(show, run, track) as say:
             try:
-                _lead(run, asked, dry_run, say, asking, ranks)
+                _lead(run, asked, dry_run, say, asking, ranks, command)
             finally:
                 if place is None:
                     forget_array(run.folder)
@@ -127,6 +130,7 @@ def _lead(
     say: Progress,
     stop: StopRequest,
     ranks: Share,
+    command: str | None,
 ) -> None:
     """Train, as the one rank that knows the run directory."""
     started, resolved = time.monotonic(), asked()
@@ -159,7 +163,7 @@ def _lead(
             described = made.config.model_dump_json()
             ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
         trainer = build.trainer(made.config, data, where, ranks)
-        session = Session(run, made, data, trainer, say, stop, started)
+        session = Session(run, made, data, trainer, say, stop, started, command)
         session.alive = lock.beat
         session.go()
 
@@ -194,6 +198,7 @@ def _absolute(source: str) -> str:
 
 FREE = {"train.accumulate"}
 """Settings that a run may go on with changed: they cost memory or time, not what is learnt."""
+LENGTHS = ("train.minutes", "train.steps", "train.images")
 
 
 def _agreed(run: Run, asked: Resolved) -> Config:
@@ -205,23 +210,38 @@ def _agreed(run: Run, asked: Resolved) -> Config:
     kept = run.config
     old, new = kept.flat(), asked.config.flat()
     for key, origin in asked.origins.items():
-        # What is not said follows the run, and so does a recipe, unless it is for another kind
-        # of model.
-        recipe = origin.startswith("recipe") and key != "model.kind"
-        if origin == "default" or recipe or fills(key, new[key], old[key]):
+        # What is not said follows the run, and so does what a recipe says beside its name.
+        silent = origin in ("default", f"recipe {asked.config.recipe}")
+        if silent or fills(key, new[key], old[key]):
             continue
-        if key == "data.source":
-            raise ConfigError(
-                f"{run.folder} is a run of {old[key]}, not of {new[key]}. Name the same data to "
-                "go on, or start another run with --name."
-            )
         if key not in FREE:
-            had = f"with {key} = {old[key]}" if old[key] is not None else f"without {key}"
-            raise ConfigError(
-                f"{run.folder} is a run {had}, and {origin} asks for "
-                f"{AUTO if new[key] is None else new[key]}. Leave it out to go on, or start "
-                "another run with --name."
-            )
+            raise ConfigError(_refusal(run, key, origin, old, new))
         section, _, leaf = key.partition(".")
         kept = changed(kept, section, **{leaf: new[key]})
     return kept
+
+
+def _refusal(
+    run: Run, key: str, origin: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> str:
+    """Why a run does not go on with another value of a setting, and what to do."""
+    asked, finished = AUTO if new[key] is None else new[key], run.state == "finished"
+    if key == "data.source":
+        return (
+            f"{run.folder} is a run of {old[key]}, not of {asked}. Name the same data to go on, "
+            "or start another run with --name."
+        )
+    if finished and key in LENGTHS and new[key] is not None:
+        lengths = (f"{name} = {old[name]:.15g}" for name in LENGTHS if old[name] is not None)
+        had = next(lengths, "another length")
+        return (
+            f"{run.folder} is finished, with {had}, and {origin} asks for {asked:.15g}. "
+            "A finished run keeps its length; the same command with "
+            f"--name {run.name}-{asked:.15g} trains another."
+        )
+    had = f"with {key} = {old[key]}" if old[key] is not None else f"without {key}"
+    said = f"{had}, and {origin} asks for {asked}"
+    if key == "recipe":
+        said = f"by the recipe '{old[key]}', not by '{asked}'"
+    go_on = "Start" if finished else "Leave it out to go on, or start"
+    return f"{run.folder} is a run {said}. {go_on} another run with --name."

@@ -14,6 +14,7 @@ from ornstein.training.journal import read_log, read_record
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
+    from ornstein.guide import Guide
     from ornstein.samples import Samples
 
 
@@ -109,6 +110,8 @@ class Run:
         class_name: str | None = None,
         cond: Mapping[str, object] | None = None,
         guidance: float | None = None,
+        guide: Guide | None = None,
+        batch: int = 64,
         precision: str | None = None,
     ) -> Samples:
         """Make n new items on the fastest device.
@@ -131,6 +134,8 @@ class Run:
                 class_name=class_name,
                 cond=cond,
                 guidance=guidance,
+                guide=guide,
+                batch=batch,
             )
         )
 

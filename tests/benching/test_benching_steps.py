@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from ornstein import planning
 from ornstein.benching import Asked, advice
@@ -19,6 +20,7 @@ from ornstein.benching.report import _sampled, lightest
 from ornstein.benching.steps import Cell, in_turn, table
 from ornstein.bundle import Bundle
 from ornstein.cli.app import cli
+from ornstein.cli.bench import _asked
 from ornstein.data import open_data
 from ornstein.errors import UsageError
 from ornstein.run import open_run
@@ -182,6 +184,25 @@ def test_a_run_is_measured_as_it_is_and_its_data_have_their_size(
     assert len([fact for fact in told if fact["kind"] == "step"]) == 3
     with pytest.raises(UsageError, match="--size is for data"):
         CliRunner().invoke(cli, [*asked, "--size", "8"], catch_exceptions=False)
+
+
+def test_a_folder_of_data_is_measured_where_a_run_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """photos/ was taken for the run photos, which has no --size."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for k in range(30):
+        pixels = np.random.default_rng(k).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"photos/{k}.png")
+    Path("runs/photos").mkdir(parents=True)
+    Path("runs/photos/config.toml").write_text('[data]\nsource = "two-moons"\n')
+    folder, run = (
+        _asked(name, 1.0, size, False, Path("runs"))
+        for name, size in (("photos/", 4), ("photos", None))
+    )
+    assert (folder.data.shape, folder.fixed) == ((1, 4, 4), False)
+    assert (run.data.name, run.fixed) == ("two-moons", True)
 
 
 def test_a_model_is_sampled_on_the_device_that_is_measured(

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ornstein.cli.app import cli
+from ornstein.cli.places import run_or_data
 
 FLOORS = {"model": [0.9, 0.5, 1.1], "linear": [1.0, 1.0, 1.0], "memory": [1.0, 0.4, 25.0]}
 
@@ -80,3 +81,31 @@ def test_a_run_that_has_not_begun_says_what_there_is_and_one_called_diff_can_be_
         (tmp_path / name / "config.toml").touch()
     assert say("runs", "new", "--runs", str(tmp_path)).split() == ["new", "new"]
     assert say("runs", "show", "diff", "--runs", str(tmp_path)).split() == ["diff", "new"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [
+        ("photos", "runs/photos"),
+        ("runs/photos", "runs/photos"),
+        ("runs/photos/", "runs/photos"),
+        ("photos/", None),
+        ("./photos", None),
+        ("runs/../photos", None),
+        ("sets/photos", None),
+        ("alone", None),
+        ("only/", None),
+        ("only", "runs/only"),
+    ],
+)
+def test_a_path_of_data_is_not_taken_for_the_run_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, means: str | None
+) -> None:
+    """Of a run and a folder of one name the name is the run, photos/ the folder."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "sets/photos", "alone", "runs/photos", "runs/only"):
+        Path(folder).mkdir(parents=True)
+    for name in ("photos", "only"):
+        Path("runs", name, "config.toml").touch()
+    found = run_or_data(typed, Path("runs"))
+    assert found == (None if means is None else Path(means))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.launch import train
+from ornstein.run import Silent
 
 QUICK = ["net.size=tiny", "batch=64", "sample.count=4", "log_every=5"]
 
@@ -40,6 +43,16 @@ def test_a_training_tells_its_steps_and_files_as_json_and_is_finished_the_second
     assert "finished" in again
     assert "model      runs/two-moons/model.safetensors" in again
     assert "ornstein sample two-moons" in again
+
+
+def test_the_record_keeps_what_was_typed_as_it_can_be_typed_again(here: Path) -> None:
+    words = ["train", "two-moons", "--steps", "2", "--quiet", "--name", "a", "--runs", "my runs"]
+    assert guarded(cli, [*words, *QUICK]) == 0
+    record = json.loads((here / "my runs" / "a" / "run.json").read_text())
+    assert record["command"].startswith("ornstein train two-moons --steps 2")
+    assert shlex.split(record["command"]) == ["ornstein", *words, *QUICK]
+    run = train("two-moons", steps=2, settings=QUICK, runs=here, progress=Silent())
+    assert run.record["command"] is None
 
 
 def test_a_dry_run_prints_the_plan_and_makes_nothing(

@@ -169,7 +169,7 @@ def test_a_missing_library_is_one_sentence_before_anything_is_spent(
     monkeypatch.setattr(families_module, "find_spec", lambda name: None)
     task = Task("gaussians:2000", data, tmp_path / "new")
     with pytest.raises(
-        UsageError, match=r"^the family 'flow' needs the library zuko: pip install"
+        UsageError, match=r"^the family 'flow' needs the library zuko: pip install zuko, or name"
     ):
         compare(task, Budget(steps=1), reference, families=("flow",), seeds=1, n=60)
     assert not task.folder.exists()
@@ -217,6 +217,16 @@ def test_d12_the_command_compares_all_four_and_goes_on_where_it_was(
     from ornstein.bundle import load
 
     assert load(folder / "diffusion-0").classes == ()
+
+
+def test_a_missing_library_is_said_before_a_judge_is_trained(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(families_module, "find_spec", lambda name: None)
+    monkeypatch.setattr("ornstein.cli.evaluate.judged", lambda *_: pytest.fail("it was trained"))
+    code, out, err = say("gaussians:400", "--steps", "2")
+    assert (code, out) == (2, "")
+    assert "pip install zuko, or name the others: ornstein compare DATA gan vae diffusion" in err
 
 
 @pytest.mark.parametrize(

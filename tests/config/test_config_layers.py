@@ -41,6 +41,26 @@ def test_a_recipe_asked_for_wins_over_the_one_the_file_names(tmp_path: Path) -> 
     assert resolve(file=file, recipe="flow").config.model.target == "velocity"
 
 
+def test_a_recipe_is_chosen_by_a_setting_too_and_says_who_chose_it(tmp_path: Path) -> None:
+    """As a setting it was not heard."""
+    file = tmp_path / "my.toml"
+    file.write_text('recipe = "ddpm"')
+    found = [
+        resolve(file=file, sets=sets, recipe=recipe)
+        for sets, recipe in (((), None), (('recipe="flow"',), None), (("recipe=flow",), "edm"))
+    ]
+    said = [(one.config.recipe, one.config.model.target, one.origins["recipe"]) for one in found]
+    assert said == [
+        ("ddpm", "eps", "my.toml line 1"),
+        ("flow", "velocity", "--set"),
+        ("edm", "edm", "--preset"),
+    ]
+    assert resolve().origins["recipe"] == "default"
+    for wrong in ("recipe=flwo", "recipe="):
+        with pytest.raises(ConfigError, match=r"unknown recipe .* \(from --set\)"):
+            resolve(sets=[wrong])
+
+
 @pytest.mark.parametrize("text", ["batch=32", "train.batch=32", "train.batch = 32", " batch=32 "])
 def test_the_section_may_be_left_out_where_the_name_is_unique(text: str) -> None:
     assert resolve(sets=[text]).config.train.batch == 32

@@ -358,6 +358,7 @@ def test_a_single_sub_folder_is_no_class_and_one_file_each_are_none(tmp_path: Pa
         ({}, "no pictures: the folder is empty"),
         ({"a.txt": b"words", "b.heic": b"\0\0\0\x18ftypheic"}, "looked at 2 files, 1 HEIC"),
         ({"x.npz": b"PK"}, "name the file: .*x.npz"),
+        ({"b.CSV": b"1,2", "c.csv": b"3,4"}, r"CSV files are opened one by one, .*/b\.CSV\.$"),
         ({"a.png": b""}, "looked at 1 files, 1 empty file"),
     ],
 )

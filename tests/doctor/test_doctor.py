@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
+import shutil
+import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +20,14 @@ import torch
 from torch import Tensor, nn
 
 import ornstein
+from ornstein import build
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.config import resolve
 from ornstein.data import open_data
-from ornstein.doctor import CHECKS, Patient, admit, course, examine, trials
+from ornstein.doctor import CHECKS, Patient, admit, course, examine, machine, trials
 from ornstein.doctor.trials import sampler
+from ornstein.errors import StoppedEarly
 from ornstein.nets.mlp import MLP
 from ornstein.run import Run
 from ornstein.training.ema import PowerEMA
@@ -331,6 +339,91 @@ def test_the_command_says_finding_normal_and_mend_and_its_exit_code_tells(
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["check"] for row in told if row["findings"]] == ["constant"]
     assert guarded(cli, ["doctor", "nothing-here"]) in (2, 65)
+
+
+def test_a_folder_is_examined_as_data_where_a_run_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "runs" / "photos").mkdir(parents=True)
+    (tmp_path / "runs" / "photos" / "config.toml").touch()
+    taken: list[Path | None] = []
+
+    def admitted(target: str, runs: Path, seconds: float, folder: Path | None, _: object) -> None:
+        taken.append(folder)
+        raise StoppedEarly("enough is known.")
+
+    monkeypatch.setattr("ornstein.doctor.admit", admitted)
+    for name in ("photos/", "photos"):
+        assert guarded(cli, ["doctor", name]) == 75
+    assert taken == [None, Path("runs/photos")]
+
+
+def test_without_a_name_it_tells_of_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path / "cache"))
+    words = ["doctor", "--runs", str(tmp_path / "not" / "yet")]
+    assert guarded(cli, [*words, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    versions, processor, *_, speed, runs, cache = told
+    assert [versions[name] for name in ("kind", "ornstein", "python", "torch")] == [
+        "versions", ornstein.__version__, sys.version.split()[0], version("torch"),
+    ]  # fmt: skip
+    assert (processor["device"], processor["cores"]) == ("cpu", os.cpu_count())
+    assert processor["threads"] == torch.get_num_threads()
+    if sys.platform == "linux":
+        total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())
+        assert total is not None
+        assert processor["memory_mb"] == int(total[1]) >> 10
+    assert speed["gflops"] > 0
+    free = shutil.disk_usage(tmp_path).free
+    for row, of, folder in ((runs, "runs", "not/yet"), (cache, "cache", "cache")):
+        assert (row["of"], row["folder"]) == (of, str(tmp_path / folder))
+        assert row["free_bytes"] == pytest.approx(free, rel=0.2)
+    assert guarded(cli, words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [row.get("of", row["kind"]) for row in told]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_devices_the_one_that_a_training_takes_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names, sizes = ("A100", "H100"), (40_000, 80_000)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda k: names[k])
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties",
+        lambda where: SimpleNamespace(total_memory=sizes[where.index] << 20),
+    )  # fmt: skip
+    monkeypatch.setattr(build, "device", lambda: torch.device("cuda", 1))
+    devices = [told for told in machine(Path("runs")) if told.kind == "device"]
+    assert [told.facts["taken"] for told in devices] == [False, False, True]
+    assert [told.line for told in devices[1:]] == [
+        "device     cuda:0: A100, 40,000 MB",
+        "device     cuda:1: H100, 80,000 MB; training takes it",
+    ]
+
+
+def test_a_machine_without_a_home_directory_has_no_cache(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ORNSTEIN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert guarded(cli, ["doctor"]) == 0
+    assert "name one in ORNSTEIN_CACHE" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_machine_has_no_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(cli, ["doctor", "--size", "8"]) == 2
+    assert "--size is for data; name them" in capsys.readouterr().err
 
 
 def test_the_sampler_is_tried_on_data_that_are_all_the_same(healthy: Run) -> None:

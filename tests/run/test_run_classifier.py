@@ -111,7 +111,7 @@ def test_what_a_classifier_cannot_be_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"takes no net\.options"):
         orn.train("two-moons", preset="classifier", steps=2, settings=options, runs=tmp_path)
     orn.train("two-moons", steps=2, settings=TINY, runs=tmp_path)
-    with pytest.raises(ConfigError, match=r"model\.kind = denoiser, and recipe classifier asks"):
+    with pytest.raises(ConfigError, match=r"by the recipe 'default', not by 'classifier'"):
         orn.train("two-moons", preset="classifier", steps=2, settings=TINY, runs=tmp_path)
     assert np.isfinite(load(tmp_path / "two-moons").sample(2, steps=2).items).all()
 

@@ -14,6 +14,7 @@ import ornstein as orn
 from ornstein import build
 from ornstein.bundle import Bundle
 from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError, UsageError
+from ornstein.guide import Guide
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
 from ornstein.stored import store_array
 from ornstein.training.ranks import joined
@@ -77,6 +78,58 @@ def test_a_changed_setting_is_refused_by_name_with_both_values(runs: Path) -> No
         orn.train("rings", steps=6, runs=runs, name="two-moons", settings=TINY)
 
 
+def test_another_length_of_a_finished_run_is_another_run(tmp_path: Path) -> None:
+    """It said to leave the length out to go on, and then that the run was finished."""
+    started(tmp_path)
+    for length, said in (({"steps": 7}, "--steps asks for 7"),
+                         ({"steps": None, "minutes": 60.0}, "--minutes asks for 60")):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"finished, with train.steps = 6, and {said}") as no:
+            started(tmp_path, **length)
+        assert "Leave it out" not in str(no.value)
+    with pytest.raises(ConfigError, match=r"the same command with --name two-moons-7 trains"):
+        started(tmp_path, steps=7)
+    assert started(tmp_path, steps=7, name="two-moons-7").record["step"] == 7
+    with pytest.raises(ConfigError, match=r"asks for 64\. Start another run with --name\."):
+        started(tmp_path, settings={"batch": 64})
+    record = tmp_path / "two-moons" / "run.json"
+    record.write_text(record.read_text().replace("finished", "stopped"))
+    with pytest.raises(ConfigError, match=r"train.steps = 6, and --steps asks for 7\. Leave it"):
+        started(tmp_path, steps=7)
+
+
+def recipes(tmp_path: Path, name: str) -> list[dict[str, object]]:
+    """All ways to ask for a recipe."""
+    file = tmp_path / f"{name}.toml"
+    file.write_text(f'recipe = "{name}"\n')
+    return [{"preset": name}, {"config": file}, {"settings": {"recipe": name}}]
+
+
+@pytest.mark.parametrize(("first", "other"), [("edm", "flow"), ("default", "ddpm")])
+@pytest.mark.parametrize("state", ["finished", "stopped"])
+def test_another_recipe_is_refused_and_the_same_goes_on(
+    tmp_path: Path, first: str, other: str, state: str
+) -> None:
+    """It went on with the first recipe and said nothing."""
+    record = started(tmp_path, preset=None if first == "default" else first).folder / "run.json"
+    record.write_text(record.read_text().replace("finished", state))
+    said = (
+        f"two-moons is a run by the recipe '{first}', not by '{other}'. .*another run with --name"
+    )
+    for asked in recipes(tmp_path, other):
+        with pytest.raises(ConfigError, match=said):
+            started(tmp_path, **asked)
+    for asked in ({}, *recipes(tmp_path, first)):
+        assert started(tmp_path, **asked).state == "finished"
+    assert started(tmp_path, name="other", preset=other).config.recipe == other
+
+
+def test_a_file_of_settings_may_be_called_recipe(runs: Path, tmp_path: Path) -> None:
+    """What it said was taken for what a recipe says, which a run need not follow."""
+    (tmp_path / "recipe.toml").write_text("[train]\nema = 0.03\n")
+    with pytest.raises(ConfigError, match=r"recipe\.toml line 2 asks for 0\.03"):
+        started(runs, config=tmp_path / "recipe.toml")
+
+
 def test_a_run_shows_what_it_has(runs: Path) -> None:
     run = open_run("two-moons", runs)
     assert [r.name for r in list_runs(runs)] == ["two-moons"]
@@ -108,6 +161,16 @@ def test_a_run_is_sampled_on_the_fastest_device_and_loaded_on_the_cpu(
     run.sample(1)
     assert seen == [torch.device("meta")]
     assert orn.load(run.folder).device.type == run.bundle().device.type == "cpu"
+
+
+def test_a_run_is_told_of_sampling_what_a_model_is_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(Bundle, "sample", lambda self, n, **how: asked.append(how))
+    guide = Guide("cfg", low=0.5, high=2.0)
+    open_run("two-moons", runs).sample(5, guidance=3.0, guide=guide, batch=2)
+    assert (asked[0]["guidance"], asked[0]["guide"], asked[0]["batch"]) == (3.0, guide, 2)
 
 
 def test_an_unknown_run_is_refused_with_the_near_name(runs: Path) -> None:

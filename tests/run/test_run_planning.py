@@ -196,6 +196,14 @@ def test_c3_what_a_trial_took_is_said_beside_what_there_is(
     assert line.endswith(said)
 
 
+def test_what_is_said_before_the_steps_tells_how_to_stop_and_how_to_go_on(tmp_path: Path) -> None:
+    data, notes = pictures(labelled=False), Notes()
+    introducing.introduce(notes, Run(tmp_path), data, planned(data, steps=2), CPU, ALONE)
+    assert notes.lines[0].endswith(
+        f"{tmp_path}; Ctrl-C saves and stops, the same command later goes on with it"
+    )
+
+
 def test_r7_who_asks_to_stop_is_heard_between_the_steps_of_a_trial() -> None:
     calls = 0
 
@@ -274,9 +282,9 @@ OPEN = ("net.name=auto", "net.size=auto", "batch=auto", "learning_rate=auto", "o
         "sample.schedule=auto", "train.minutes=auto")  # fmt: skip
 
 
-def begun(folder: Path, *sets: str) -> Config:
+def begun(folder: Path, *sets: str, recipe: str | None = None) -> Config:
     """Settings of a run as they are planned and written down."""
-    config = resolve(sets=sets, flags={"train.steps": 1}).config
+    config = resolve(recipe=recipe, sets=sets, flags={"train.steps": 1}).config
     made = planning.plan(config, pictures(labelled=True), CPU).config
     filled = set(config.changes(made)) - planning.FILLED
     assert filled <= {"net.options"}
@@ -291,6 +299,20 @@ def test_the_same_command_agrees_with_what_its_plan_filled_in(
     made = begun(tmp_path, *sets)
     assert made.net.options["wiener"] == 30
     assert _agreed(Run(tmp_path), resolve(sets=sets, flags={"train.steps": 1})) == made
+
+
+@pytest.mark.parametrize("recipe", ["default", "flow", "iddpm"])
+def test_the_same_command_agrees_with_its_recipe_whatever_else_was_planned(
+    tmp_path: Path, recipe: str
+) -> None:
+    made = begun(tmp_path, *OPEN, recipe=recipe)
+    again = resolve(recipe=recipe, sets=OPEN, flags={"train.steps": 1})
+    assert _agreed(Run(tmp_path), again) == made
+    assert _agreed(Run(tmp_path), resolve(sets=("train.steps=1",))) == made
+    other = resolve(recipe="edm", sets=OPEN, flags={"train.steps": 1})
+    said = f"is a run by the recipe '{recipe}', not by 'edm'. Leave it out to go on, or start"
+    with pytest.raises(ConfigError, match=said):
+        _agreed(Run(tmp_path), other)
 
 
 @pytest.mark.parametrize(

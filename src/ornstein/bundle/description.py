@@ -164,7 +164,7 @@ def known(what: str, name: str, table: Mapping[str, Any]) -> None:
     if name not in table:
         raise ModelFileError(
             f"the file names a {what} '{name[:60]}' that this version does not have. It has: "
-            f"{', '.join(table)}. A newer one may: pip install -U ornstein"
+            f"{', '.join(table)}. A newer version of ornstein may have it."
         )
 
 

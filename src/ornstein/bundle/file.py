@@ -131,7 +131,7 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
         raise ModelFileError(
             f"{path} was written by ornstein {str(described.get('ornstein'))[:30]} (format "
             f"{number}); "
-            f"this is {__version__} (format {FORMAT}).  pip install -U ornstein"
+            f"this is {__version__} (format {FORMAT}). Install a newer version of ornstein."
         )
     if hashlib.sha256(text.encode() + body).hexdigest() != meta.get("sha256"):
         raise ModelFileError(

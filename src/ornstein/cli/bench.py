@@ -57,13 +57,13 @@ def _asked(target: str, seconds: float, size: int | None, compiles: bool, runs: 
     """
     from ornstein.benching import Asked
     from ornstein.bundle import Bundle, load_any
-    from ornstein.cli.places import run_folder
+    from ornstein.cli.places import run_or_data
     from ornstein.config import resolve
     from ornstein.data import open_data
     from ornstein.errors import UsageError
     from ornstein.run import Run
 
-    folder = run_folder(target, runs)
+    folder = run_or_data(target, runs)
     if folder is None:
         config = resolve(flags={"data.source": target, "data.size": size}).config
         data = open_data(**config.data.opening())

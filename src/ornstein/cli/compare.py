@@ -60,12 +60,13 @@ def command(
     if minutes is not None and steps is not None:
         raise UsageError("give --minutes or --steps, not both: each decides how long to train.")
     from ornstein.cli.evaluate import check_features, judged
-    from ornstein.comparing import FAMILIES, Budget, compare
+    from ornstein.comparing import FAMILIES, Budget, check_needs, compare
 
     for name in families:
         chosen("family", name, FAMILIES)
     check_features(features)
     names = tuple(name for name in FAMILIES if name in families or not families)
+    check_needs(names)
     talks = not (as_json or quiet or markdown)
     task, data = _task(source, size, out)
     budget = Budget(steps=steps) if steps else Budget(seconds=60 * (minutes or MINUTES))

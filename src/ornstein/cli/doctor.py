@@ -18,7 +18,7 @@ WRONG = 1
 
 
 @click.command("doctor")
-@click.argument("target", metavar="DATA-RUN-OR-FILE")
+@click.argument("target", metavar="[DATA-RUN-OR-FILE]", required=False)
 @click.option(
     "--seconds",
     type=Amount(1, 86400, whole=False),
@@ -32,16 +32,21 @@ WRONG = 1
 @quiet_option
 @debug_option
 def command(
-    target: str, seconds: float, size: int | None, runs: Path, as_json: bool, quiet: bool
+    target: str | None, seconds: float, size: int | None, runs: Path, as_json: bool, quiet: bool
 ) -> int:
     """Find what is wrong with data, a training or a model, by measuring.
 
     Each finding says what was measured, what is normal, and the command or setting that mends it.
     The exit code is 0 if nothing is wrong, else 1. Nothing is changed.
-    """
-    from ornstein.cli.places import run_folder
 
-    folder = run_folder(target, runs)
+    Without a name it tells of the machine: versions, devices, memory, speed, room on the disks.
+    """
+    if target is None:
+        tell_machine(runs, size, as_json)
+        return 0
+    from ornstein.cli.places import run_or_data
+
+    folder = run_or_data(target, runs)
     from ornstein.doctor import CHECKS, admit, examine
 
     if not (as_json or quiet):
@@ -59,6 +64,20 @@ def command(
     if not as_json and not quiet:
         click.echo(summary(answers))
     return WRONG if any(answer.findings for answer in answers) else 0
+
+
+def tell_machine(runs: Path, size: int | None, as_json: bool) -> None:
+    """Print what the machine is.
+
+    Raises:
+        UsageError: a size, of no data.
+    """
+    if size is not None:
+        raise UsageError("--size is for data; name them: ornstein doctor DATA --size 64")
+    from ornstein.doctor import machine
+
+    for found in machine(runs):
+        click.echo(json.dumps({"kind": found.kind, **found.facts}) if as_json else found.line)
 
 
 def told(answer: Answer, asks: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,11 @@ def condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
         add = click.option(name, help=says, multiple=multiple, callback=_say, expose_value=False)
         command = add(command)
     return command
+
+
+def command_line() -> str:
+    """The whole command as it was typed."""
+    return shlex.join(["ornstein", *(click.get_current_context().obj or ())])
 
 
 def chosen(what: str, name: str | None, table: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from ornstein.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST = 120  # letters of a label
+SLASHES = ("/", os.sep)
 
 
 def check_name(name: str) -> None:
@@ -34,6 +35,19 @@ def run_folder(target: str, runs: Path) -> Path | None:
         if (folder / "config.toml").is_file():
             return folder
     return None
+
+
+def run_or_data(target: str, runs: Path) -> Path | None:
+    """The run that ``target`` means where it may as well be data; None for data.
+
+    ``photos`` is the run of that name before it is a folder. ``photos/`` and ``./photos`` are
+    paths, and a run only where one is kept there.
+    """
+    path = Path(target)
+    written = target.endswith(SLASHES) or (path.name != target and path.is_dir())
+    if written and not (path / "config.toml").is_file():
+        return None
+    return run_folder(target, runs)
 
 
 def label_from(*parts: object) -> str:

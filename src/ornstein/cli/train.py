@@ -13,6 +13,7 @@ from ornstein.cli.options import (
     Amount,
     bad_option,
     chosen,
+    command_line,
     debug_option,
     json_option,
     quiet_option,
@@ -124,6 +125,7 @@ def command(
                 dry_run=dry_run,
                 progress=show,
                 stop=stop,
+                command=command_line(),
             )
     finally:
         show.close()

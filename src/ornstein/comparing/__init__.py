@@ -1,7 +1,7 @@
 """Diffusion beside the other families of generative models: same data, same time, same judge."""
 
 from ornstein.comparing.comparison import Comparison, compare, done
-from ornstein.comparing.families import FAMILIES, Family
+from ornstein.comparing.families import FAMILIES, Family, check_needs
 from ornstein.comparing.family import Budget, Fit, Fitted, Spent, Task
 from ornstein.comparing.measuring import Part, samples
 
@@ -15,6 +15,7 @@ __all__ = [
     "Part",
     "Spent",
     "Task",
+    "check_needs",
     "compare",
     "done",
     "samples",

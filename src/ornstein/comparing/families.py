@@ -49,6 +49,6 @@ def check_needs(names: Iterable[str]) -> None:
         if needs is not None and find_spec(needs) is None:
             others = " ".join(other for other in FAMILIES if not FAMILIES[other].needs)
             raise UsageError(
-                f"the family '{name}' needs the library {needs}: pip install 'ornstein[compare]', "
-                f"or name the others: ornstein compare DATA {others}"
+                f"the family '{name}' needs the library {needs}: pip install {needs}, or "
+                f"name the others: ornstein compare DATA {others}"
             )

@@ -31,7 +31,8 @@ class Resolved:
 
     Attributes:
         config: The settings.
-        origins: Full name to "default", "recipe edm", "my.toml line 14", "--set" or "--minutes".
+        origins: Full name to "default", "recipe edm", "my.toml line 14", "--set", "--minutes" or,
+            of the recipe, "--preset".
     """
 
     config: Config
@@ -101,8 +102,10 @@ def resolve(
         own, lines = _read(path)
         places = {name: f"{path.name} line {lines[name]}" for name in own if name in lines}
         places = {name: places.get(name, path.name) for name in own}
-    chosen = recipe or own.get("recipe", "default")
-    layers.put(*_recipe(chosen, places.get("recipe") if recipe is None else None))
+    said = _said_recipe(sets)
+    chosen = recipe or (own.get("recipe", "default") if said is None else said)
+    place = places.get("recipe") if said is None else "--set"
+    layers.put(*_recipe(chosen, None if recipe else place))
     layers.put(own, places)
     # An architecture or a process goes first, so that it drops no options said beside it.
     for text in sorted(sets, key=lambda text: not _owns(text)):
@@ -112,7 +115,7 @@ def resolve(
         if value is not None:
             option = f"--{name.rpartition('.')[2].replace('_', '-')}"
             layers.put({name: value}, {name: CALLED.get(name, option)})
-    layers.put({"recipe": chosen}, {})
+    layers.put({"recipe": chosen}, {"recipe": "--preset"} if recipe else {})
     config = _build(layers)
     return Resolved(config, {name: layers.origins.get(name, "default") for name in config.flat()})
 
@@ -165,6 +168,13 @@ def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return {_RENAMED.get(name, name): value for name, value in flat.items()}
+
+
+def _said_recipe(sets: Sequence[str]) -> object:
+    """The recipe that is chosen as a setting, "recipe=edm"; None where there is none."""
+    said = [text.partition("=") for text in sets]
+    found = [_literal(value.strip()) for key, _, value in said if key.strip() == "recipe"]
+    return found[-1] if found else None
 
 
 def _owns(text: str) -> bool:

@@ -204,6 +204,10 @@ def _nothing(root: Path, left: Sequence[Refused], single: bool) -> str:
     array = next(arrays, None)
     fix = "use PNG, JPEG, WebP, GIF, BMP, TIFF or PPM pictures of at least 4 px"
     fix = fix if array is None else f"to train on an array name the file: {place}/{array}"
+    tables = (file.path for file in left if file.path.lower().endswith((".csv", ".tsv")))
+    table = next(tables, None)
+    if table is not None:
+        fix += f"; CSV files are opened one by one, such as {place}/{table}"
     return (
         f"'{place}' has no pictures that can be used: looked at {len(left):,} files, "
         f"{tally(file.reason for file in left)}; {fix}."

@@ -70,6 +70,7 @@ class Saving:
             "torch": torch.__version__,
             "python": platform.python_version(),
             "machine": platform.machine(),
+            "command": work.command,
         }
         write_atomically(folder / "run.json", json.dumps(record, indent=1).encode())
         self._saved = time.monotonic()

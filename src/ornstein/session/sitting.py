@@ -38,8 +38,10 @@ class Session:
         say: Progress,
         stop: StopRequest,
         started: float,
+        command: str | None = None,
     ) -> None:
-        self.work = Work(run, made, data, trainer, say, stop, Budget(made.steps, made.seconds))
+        budget = Budget(made.steps, made.seconds)
+        self.work = Work(run, made, data, trainer, say, stop, budget, command)
         self.telling, self.saving = Telling(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
         self.averages = Averages(self.work)

@@ -34,6 +34,7 @@ class Work:
         say: Told what happens.
         stop: Whether somebody asked to stop.
         budget: How many steps there are in all.
+        command: What was typed for this sitting; None from Python.
         journal: The log.
         average: A model to put averaged weights into.
         heldout: The held-out loss that was measured last.
@@ -46,6 +47,7 @@ class Work:
     say: Progress
     stop: StopRequest
     budget: Budget
+    command: str | None = None
     journal: Journal = field(init=False)
     average: Model | Classifier = field(init=False)
     heldout: float | None = None

@@ -108,7 +108,7 @@ def _newer(path: Path, number: int, version: object) -> ModelFileError:
     by = version if isinstance(version, str) and len(version) < 30 else "(newer)"
     return ModelFileError(
         f"{path} was written by ornstein {by} (format {number}); this is {__version__} "
-        f"(format {FORMAT}).  pip install -U ornstein"
+        f"(format {FORMAT}). Install a newer version of ornstein."
     )
 
 
