@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
 from ornstein.core import PROCESSES, TARGETS
-from ornstein.data.conditions import Declared
+from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
@@ -81,6 +81,34 @@ def test_every_target_and_process_survives_the_file(
     found = load(bundle.save(tmp_path / "m.safetensors"))
     assert (found.target, found.process) == (target, process)
     assert type(found.make_process()) is type(bundle.make_process())
+
+
+@pytest.mark.parametrize(
+    ("process", "options"), [("ve", {"sigma_max": 100_000}), ("linear", {"steps": 100_000})]
+)
+def test_a_model_of_any_process_that_can_be_opens_again(
+    process: str, options: dict[str, int], tmp_path: Path
+) -> None:
+    """Numbers above 65,536 were trained with, saved, and refused for ever after."""
+    bundle = make_bundle("vector", process=process, process_options=options)
+    found = load(bundle.save(tmp_path / "m.safetensors"))
+    assert found.process_options == options
+    assert torch.equal(found.make_process()(1.0).sigma, bundle.make_process()(1.0).sigma)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"conditions": (class_of(("a", "b", "c"), "n" * 201),)}, r"conditions\.0\.name: .* 200"),
+        ({"sampler": Sampler(steps=10**6)}, r"sampler\.steps: .* 100000"),
+    ],
+)
+def test_what_could_never_be_opened_again_is_not_saved(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"could never be opened again: {words}"):
+        replace(make_bundle("vector"), **changes).save(tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_alone_makes_the_same_picture_in_a_fresh_process(tmp_path: Path) -> None:
@@ -203,6 +231,9 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("process", "name", to="X"), "names a process"),
         (set_at("process", "options", to={"sigma_max": -1.0}), "sigma_min < sigma_max"),
         (set_at("process", "options", to={"x": 1}), "unknown option 'x'"),
+        (set_at("process", "options", to={"sigma_max": 10**400}), "a value that cannot be"),
+        (set_at("process", to={"name": "linear", "options": {"steps": 10**12}}),
+         "a chain has at most 1,000,000 steps"),
         (set_at("sampler", "solver", to="X"), "names a solver"),
         (set_at("sampler", "steps", to=10**9), "sampler.steps"),
         (set_at("sampler", "guide", to=guide(kind="X")), "unknown guidance 'X'"),

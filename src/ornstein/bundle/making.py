@@ -21,7 +21,7 @@ from ornstein.bundle.description import (
 from ornstein.bundle.parts import TunedGrid
 from ornstein.bundle.recogniser import Recogniser
 from ornstein.config.options import bind, check_options
-from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
+from ornstein.core import GRIDS, PROCESSES, TARGETS, Level, Uncertainty, check_descent
 from ornstein.data.codings import coding_from_json
 from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError
@@ -65,17 +65,22 @@ def described_as(fields: dict[str, Any]) -> Description | Recognition:
     return kind.model_validate(fields)
 
 
+def limited(said: Description | Recognition) -> None:
+    """Refuse a description whose network could ask for endless work."""
+    bounded(said.classifier if isinstance(said, Recognition) else said.net.options)
+
+
 def built(said: Description | Recognition, tensors: dict[str, Tensor]) -> Bundle | Recogniser:
     """Build the model or the classifier that a file describes.
 
     Raises:
         OrnsteinError: a name, an option or a tensor that cannot be.
     """
+    limited(said)
     return _recogniser(said, tensors) if isinstance(said, Recognition) else _bundle(said, tensors)
 
 
 def _recogniser(said: Recognition, tensors: dict[str, Tensor]) -> Recogniser:
-    bounded(said.classifier)
     net = _filled("the classifier", Encoder, said.classifier, tensors)
     if [net.options()[name] for name in ("shape", "answers")] != [said.shape, len(said.classes)]:
         raise ModelFileError("the shape or the classes in the file do not fit its network.")
@@ -96,13 +101,9 @@ def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     known("solver", said.sampler.solver, SOLVERS)
     known("grid", said.sampler.grid, GRIDS)
     known("schedule", said.sampler.schedule or "edm", PROCESSES)
-    bounded(said.net.options)
-    bounded(said.process.options)
     made = _with_conditions(said.net)
     net = _filled(f"net '{made.name}'", NETS[made.name], made.options, tensors)
-    make = PROCESSES[said.process.name]
-    check_options("the file", f"process '{said.process.name}'", make, said.process.options)
-    bind("the options of the process in the file", make, said.process.options)
+    _check_process(said.process)
     options = net.options()
     conditions = _conditions(said)
     if (list(options["shape"]), options["conditions"]) != (
@@ -126,6 +127,17 @@ def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
         weights=said.weights,
         provenance=said.provenance,
     )
+
+
+def _check_process(said: Made) -> None:
+    """Refuse options of which no process can be made, or none with a noisiest level."""
+    make = PROCESSES[said.name]
+    check_options("the file", f"process '{said.name}'", make, said.options)
+
+    def noisiest(**options: Any) -> Level:  # noqa: ANN401 - whatever the file says
+        return make(**options)(1.0)
+
+    bind("the options of the process in the file", noisiest, said.options)
 
 
 def _with_conditions(said: Made) -> Made:
