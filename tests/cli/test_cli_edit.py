@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,18 @@ def test_a_mixture_starts_at_one_item_and_ends_at_the_other() -> None:
         assert np.abs(made[k] - end).mean() < 0.2 * others
     figures = invert(bundle, ends[0], Ask()).figures
     assert figures["round trip"] < 8
+
+
+@pytest.mark.parametrize(
+    "way", [{"grid": "uniform"}, {"steps": 1}, {"grid": "uniform", "steps": 2}]
+)
+def test_codes_depend_neither_on_the_grid_nor_on_the_steps(way: dict[str, Any]) -> None:
+    """The grid's last level was taken for clean, at which half of the noise may be left."""
+    bundle = picture_model()
+    item = bundle.sample(1, seed=1, steps=30).items[0]
+    usual, other = (invert(bundle, item, Ask(sampler=bundle.how(**how))) for how in ({}, way))
+    assert other.figures == pytest.approx(usual.figures, rel=0.02, abs=0.1)
+    assert np.abs(other.samples.items.astype(float) - usual.samples.items).max() <= 2
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

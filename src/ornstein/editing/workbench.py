@@ -143,8 +143,9 @@ class Workbench:
 
     @property
     def clean(self) -> Level:
-        """The level that codes take for clean: that of the grid's last step."""
-        return self.levels[-2]
+        """The level that codes take for clean: the cleanest of the schedule, on every grid."""
+        process = self.bundle.make_process(self.sampler.schedule)
+        return process.level(process.span[1])
 
     def code(self, item: np.ndarray) -> Tensor:
         """The code of an item, (1, *shape)."""
