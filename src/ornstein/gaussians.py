@@ -105,7 +105,7 @@ def fit(guess: Wiener, clean: Tensor, group: Tensor | None = None) -> None:
             mine = own[label == j]
             found = whole if len(mine) < EACH else _fitted(mine, guess.rank, most)
             guess.learn(part, found.mean, found.axes, found.variances, found.rest)
-            if len(own):
+            if guess.share is not None and len(own):
                 guess.share[k, part] = math.log(len(mine) / len(own)) if len(mine) else NEVER
 
 

@@ -8,6 +8,7 @@ import pickle
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
 from ornstein.nets import UNet
+from ornstein.nets.conditions import of_classes
 from ornstein.nets.encoder import Encoder
 
 
@@ -232,8 +234,10 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("process", "options", to={"sigma_max": -1.0}), "sigma_min < sigma_max"),
         (set_at("process", "options", to={"x": 1}), "unknown option 'x'"),
         (set_at("process", "options", to={"sigma_max": 10**400}), "a value that cannot be"),
-        (set_at("process", to={"name": "linear", "options": {"steps": 10**12}}),
-         "a chain has at most 1,000,000 steps"),
+        (
+            set_at("process", to={"name": "linear", "options": {"steps": 10**12}}),
+            "a chain has at most 1,000,000 steps",
+        ),
         (set_at("sampler", "solver", to="X"), "names a solver"),
         (set_at("sampler", "steps", to=10**9), "sampler.steps"),
         (set_at("sampler", "guide", to=guide(kind="X")), "unknown guidance 'X'"),
@@ -317,3 +321,37 @@ def test_a_shape_beyond_any_memory_is_refused_before_it_is_made(tmp_path: Path) 
         both = [set_at("net", "options", "shape", to=shape), set_at("shape", to=shape)]
         with pytest.raises(ModelFileError, match="do not fit its network"):
             load(rewritten(path, lambda said, both=both: [change(said) for change in both]))
+
+
+def mixed() -> Bundle:
+    """A model that sees the guess of two Gaussians for each of thirty classes."""
+    few: dict[str, Any] = {"widths": (8,), "blocks": (1,), "attention": ()}
+    net = UNet((1, 8, 8), of_classes(30), **few, wiener=1, gaussians=2)
+    classes = (class_of([str(k) for k in range(30)]),)
+    return replace(
+        make_bundle("image"),
+        model=Model(net, TARGETS["edm"]()),
+        shape=(1, 8, 8),
+        conditions=classes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bundle", "option", "huge"),
+    [(make_bundle("vector"), "layers", 4000), (make_bundle("image"), "blocks", [4000, 4000]),
+     (mixed(), "gaussians", 65_536)],
+)  # fmt: skip
+def test_a_small_file_that_asks_for_much_is_refused_in_little_memory(
+    bundle: Bundle, option: str, huge: object, tmp_path: Path
+) -> None:
+    path = bundle.save(tmp_path / "m.safetensors")
+    assert load(path).fingerprint == bundle.fingerprint
+    changed = rewritten(path, set_at("net", "options", option, to=huge))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="do not fit its network"):
+            load(changed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6

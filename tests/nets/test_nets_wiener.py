@@ -137,6 +137,13 @@ def test_each_class_has_clusters_of_its_own_and_nothing_said_is_one_gaussian_of_
         torch.testing.assert_close(found, every, atol=1e-6, rtol=1e-6)
 
 
+def test_many_classes_of_one_gaussian_each_take_no_table_of_pairs() -> None:
+    wiener = Wiener((1, 2), 3001, 1)
+    assert sum(buffer.numel() for buffer in wiener.buffers()) < 10 * 3001
+    made = wiener(torch.ones(2, 1, 2), torch.zeros(2), torch.tensor([5, 3000]))
+    torch.testing.assert_close(made, torch.full((2, 1, 2), 0.5**0.5))  # of standard normal data
+
+
 def test_clusters_are_the_same_for_the_same_items_and_few_where_items_repeat() -> None:
     clean = two_clusters()
     label = clusters(clean, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -186,6 +186,7 @@ def _filled(
 ) -> Any:  # noqa: ANN401 - one of NETS
     """Build the network, after its layout was compared with the tensors that came."""
     check_options("the file", what, make, options)
+    _check_layers(options, tensors)
     where = "the options of the net in the file"
     with torch.device("meta"):
         expected = {n: t.shape for n, t in bind(where, make, options).state_dict().items()}
@@ -200,3 +201,17 @@ def _filled(
         net = bind(where, make, options)
     net.load_state_dict(tensors)
     return net
+
+
+def _check_layers(options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse more layers than tensors came: even without weights each takes time and memory."""
+    blocks = options.get("blocks")
+    counts = [options.get("depth"), options.get("layers")]
+    counts += blocks if isinstance(blocks, list) else []
+    # What is no number is refused where the network is made.
+    layers = sum(count for count in counts if isinstance(count, int))
+    if layers > len(tensors):
+        raise ModelFileError(
+            f"the weights in the file do not fit its network: {len(tensors):,} tensors for "
+            f"{layers:,} layers."
+        )

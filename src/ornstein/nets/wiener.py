@@ -53,7 +53,7 @@ class Wiener(nn.Module):
     basis: Tensor
     variance: Tensor
     rest: Tensor
-    share: Tensor
+    share: Tensor | None
 
     def __init__(self, shape: Sequence[int], groups: int, rank: int, parts: int = 1) -> None:
         super().__init__()
@@ -66,15 +66,17 @@ class Wiener(nn.Module):
         self.register_buffer("basis", torch.zeros(count, self.dims, self.rank))
         self.register_buffer("variance", torch.ones(count, self.rank))
         self.register_buffer("rest", torch.ones(count))
-        # Logarithm of the share that each Gaussian has of each class.
-        self.register_buffer("share", torch.full((groups, count), NEVER), persistent=parts > 1)
-        for k in range(groups):
-            self.share[k, self.owned(k)] = 0.0
+        share = None
+        if parts > 1:
+            # Logarithm of the share that each Gaussian has of each class.
+            owner = torch.arange(count) // parts
+            share = torch.where(owner == torch.arange(groups)[:, None], 0.0, NEVER)
+        self.register_buffer("share", share)
 
-    def owned(self, group: int) -> list[int]:
+    def owned(self, group: int) -> range:
         """Numbers of the Gaussians of a class."""
         first = group * self.parts
-        return list(range(len(self.mean)))[first : first + self.parts]
+        return range(first, min(first + self.parts, len(self.mean)))
 
     def forward(self, x: Tensor, noise: Tensor, group: Tensor | None = None) -> Tensor:
         """Guess the clean item of x (B, *shape).
@@ -123,14 +125,21 @@ class Wiener(nn.Module):
         across = (far - along.square().sum(2)).clamp(min=0)
         surprise = (along.square() / wide + wide.log()).sum(2)
         surprise = surprise + across / other + (self.dims - self.rank) * other.log()
-        share = functional.one_hot(group, self.groups).to(y) @ self.share
-        weight = torch.softmax(share - surprise / 2, dim=1)
+        weight = torch.softmax(self._shares(group, y) - surprise / 2, dim=1)
         others = alpha * self.rest / other
         gain = alpha[..., None] * self.variance / wide - others[..., None]
         guess = (weight * others).sum(1, keepdim=True) * y
         guess = guess + (weight * (1 - alpha * others)) @ self.mean
         answer: Tensor = guess + (weight[..., None] * gain * along).flatten(1) @ flat.mT
         return answer
+
+    def _shares(self, group: Tensor, like: Tensor) -> Tensor:
+        """Logarithm of the share that each Gaussian has of each item's class, (B, K)."""
+        own = functional.one_hot(group, self.groups).to(like)
+        if self.share is None:  # a table of so many classes would be as large as their square
+            return (1 - own) * NEVER
+        shares: Tensor = own @ self.share
+        return shares
 
     @torch.no_grad()
     def learn(self, part: int, mean: Tensor, axes: Tensor, variances: Tensor, rest: float) -> None:
