@@ -140,6 +140,15 @@ def test_c9_a_model_that_knows_the_class_is_led_beyond_it() -> None:
     torch.testing.assert_close(x0(led, {"class": ONE}, outside), own)
 
 
+def test_c9_a_classifier_leaves_items_alone_whose_class_is_not_said() -> None:
+    led = make_bundle("vector").led(by=recogniser())
+    torch.testing.assert_close(x0(led, {"class": OPEN}, way(3.0)), bare(led, {"class": OPEN}))
+    some = torch.tensor([0, 3, 1, 3])
+    said, unsaid = x0(led, {"class": some % 3}, way(3.0)), bare(led, {"class": OPEN})
+    expected = torch.where(some[:, None] < 3, said, unsaid)
+    torch.testing.assert_close(x0(led, {"class": some}, way(3.0)), expected)
+
+
 def test_the_classifier_goes_where_the_model_is() -> None:
     led = make_bundle("vector", classes=()).led(by=recogniser()).to("meta")
     assert led.leads.judge is not None
