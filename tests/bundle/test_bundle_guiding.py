@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
 from ornstein.bundle.tuning import tuned
-from ornstein.core import EDM, Level, generator
+from ornstein.core import EDM, EDMTarget, Level, generator
+from ornstein.data.coding import Coding
+from ornstein.data.conditions import Declared
 from ornstein.editing import Ask, restore
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
-from ornstein.model import Classifier
+from ornstein.model import Classifier, Model
+from ornstein.nets import NETS
 from ornstein.nets.encoder import Encoder
 
 LEVEL = EDM()(0.5)
@@ -110,6 +114,33 @@ def test_c9_a_classifier_gives_classes_to_a_model_that_has_none() -> None:
     assert made.evaluations == 3
     # What only the classifier knows is no condition of the network.
     torch.testing.assert_close(x0(led, {"class": ONE}, None), bare(bundle, {}))
+
+
+def test_what_a_classifier_lends_stays_out_of_the_model(tmp_path: Path) -> None:
+    """Its classes were taken for the model's own, by the file and by the next leader."""
+    judge, bundle = recogniser(), make_bundle("vector", classes=())
+    led = bundle.led(by=judge)
+    assert load(led.save(tmp_path / "m.safetensors")).conditions == ()
+    assert led.led().classes == ()
+    away = led.led(by=make_bundle("vector", classes=(), seed=1))
+    assert (away.classes, away.leads.judge) == ((), None)
+    twice = led.led(by=judge)
+    expected = x0(led, {"class": ONE}, way(1.5))
+    torch.testing.assert_close(x0(twice, {"class": ONE}, way(1.5)), expected)
+    assert twice.sample(2, class_name="two", steps=2, guidance=2.0).labels == ("two", "two")
+
+
+def test_conditions_of_its_own_are_heard_beside_lent_classes() -> None:
+    size = Declared("size", "numbers", (), Coding((0.0,), (1.0,), "vector"), (1,), (0.0,), (9.0,))
+    plain = make_bundle("vector", classes=())
+    net = NETS["mlp"]((2,), {"size": size.net}, width=16, layers=2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator(3))
+    model = Model(net, EDMTarget())
+    led = dataclasses.replace(plain, model=model, conditions=(size,)).led(by=recogniser())
+    cond = {"size": torch.full((4, 1), 2.0)}
+    assert (bare(led, cond) - bare(led, {})).abs().max() > 1e-2
+    torch.testing.assert_close(x0(led, {**cond, "class": ONE}, None), bare(led, cond))
 
 
 @pytest.mark.parametrize("method", ["mmps", "pigdm", "dps"])

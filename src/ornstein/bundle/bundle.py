@@ -16,7 +16,7 @@ from ornstein.bundle.recogniser import Recogniser
 from ornstein.bundle.trained import Trained
 from ornstein.bundle.walking import sample, walk
 from ornstein.core import GRIDS, Denoiser, Level
-from ornstein.data.conditions import CLASS, class_of
+from ornstein.data.conditions import CLASS, Declared, class_of
 from ornstein.errors import UsageError
 from ornstein.guide import Guide
 from ornstein.samples import Samples
@@ -37,6 +37,11 @@ class Bundle(Trained):
 
     leads: Leads = field(default_factory=Leads)
 
+    @property
+    def own(self) -> tuple[Declared, ...]:
+        """What its network knows: its conditions without classes that a classifier lends it."""
+        return self.conditions[:-1] if self.leads.lent else self.conditions
+
     def save(self, path: str | Path) -> Path:
         """Write the one-file model; see :func:`ornstein.bundle.file.save`."""
         from ornstein.bundle.file import save
@@ -56,9 +61,10 @@ class Bundle(Trained):
         Raises:
             UsageError: it is of other data, or the model does not know what is said.
         """
-        leads = led(self, negative, by)
+        plain = replace(self, conditions=self.own, leads=Leads())
+        leads = led(plain, negative, by)
         lent = (class_of(leads.judge.classes),) if leads.lent and leads.judge else ()
-        return replace(self, conditions=(*self.conditions, *lent), leads=leads)
+        return replace(plain, conditions=(*plain.conditions, *lent), leads=leads)
 
     def how(
         self,
@@ -173,7 +179,9 @@ class Bundle(Trained):
         """
         if way is not None:
             return guided(self, cond or {}, way)
-        own = {} if self.leads.lent else dict(cond or {})
+        own = dict(cond or {})
+        if self.leads.lent:
+            own.pop(CLASS, None)
         return self.model.given({name: value.to(self.device) for name, value in own.items()})
 
     def check_guidance(self, scale: float) -> None:

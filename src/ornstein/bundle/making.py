@@ -53,7 +53,7 @@ def description(bundle: Bundle | Recogniser) -> dict[str, Any]:
         "process": {"name": bundle.process, "options": dict(bundle.process_options)},
         "learned": bundle.model.learned,
         "uncertainty": asdict(measured) if measured else None,
-        "conditions": [declared.to_json() for declared in bundle.conditions],
+        "conditions": [declared.to_json() for declared in bundle.own],
         "sampler": bundle.sampler.settings,
         "tuned": [found.settings for found in bundle.tuned],
     }
