@@ -203,6 +203,23 @@ def test_the_manner_of_guidance_reaches_the_denoiser_and_the_settings() -> None:
     assert abs(off.items - one.items).max() < 1e-5
 
 
+def test_cfg_plus_plus_is_refused_where_it_cannot_lead() -> None:
+    """Its scale of 1 is not off, which is what was asked before it was refused."""
+    guide, bundle = Guide("cfg++"), make_bundle("vector")
+    alone = make_bundle("vector", classes=())
+    never = dataclasses.replace(bundle, provenance={"condition_dropout": 0.0})
+    for model, scale, words in (
+        (never, 1.0, "never saw an item without its class"),
+        (alone, 1.0, r"no classes to be guided to.*leave cfg\+\+ out"),
+        (bundle, 7.0, r"cfg\+\+ is a number from 0 to 1, such as 0\.6; got 7"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            model.sample(1, steps=2, guidance=scale, guide=guide)
+    assert never.sample(1, steps=2, guidance=1.0).settings["guidance"] == 1
+    weak = alone.led(by=make_bundle("vector", classes=(), seed=1))
+    assert weak.sample(1, steps=2, guidance=1.0, guide=guide).evaluations == 4
+
+
 def test_other_data_other_classes_or_two_leaders_are_refused() -> None:
     bundle = make_bundle("vector")
     with pytest.raises(UsageError, match="a model of 2 cannot be guided by one of 1x21"):

@@ -184,23 +184,34 @@ class Bundle(Trained):
             own.pop(CLASS, None)
         return self.model.given({name: value.to(self.device) for name, value in own.items()})
 
-    def check_guidance(self, scale: float) -> None:
-        """Refuse a scale of guidance that this model cannot follow.
+    def check_guidance(self, scale: float, guide: Guide | None = None) -> None:
+        """Refuse guidance that this model cannot follow.
+
+        Args:
+            scale: Its strength.
+            guide: Its manner; None for the plainest.
 
         Raises:
             UsageError: the model has no conditions, never saw an item without them, or the scale
                 is out of bounds.
         """
+        guide = guide or Guide()
         elsewhere = self.leads.weak or self.leads.judge
         if not 0 <= scale <= 100:
             raise UsageError(f"guidance is a number from 0 to 100, 1 is off; got {scale:g}.")
-        if scale != 1 and not (self.conditions or elsewhere):
+        if guide.kind == "cfg++" and scale > 1:
             raise UsageError(
-                "this model has no classes to be guided to, nor other conditions; leave guidance "
-                "at 1."
+                f"a scale of cfg++ is a number from 0 to 1, such as 0.6; got {scale:g}. Scales "
+                "above 1 are for cfg and apg."
+            )
+        on = not guide.off(scale)
+        if on and not (self.conditions or elsewhere):
+            raise UsageError(
+                "this model has no classes to be guided to, nor other conditions; leave "
+                f"{'guidance at 1' if guide.kind != 'cfg++' else 'cfg++ out'}."
             )
         hidden = self.provenance.get("condition_dropout", self.provenance.get("class_dropout"))
-        if scale != 1 and hidden == 0 and not elsewhere:
+        if on and hidden == 0 and not elsewhere:
             raise UsageError(
                 "this model never saw an item without its class or other conditions, so it cannot "
                 "be guided. Train it with --set condition_dropout=0.1."
