@@ -78,14 +78,28 @@ def test_every_edit_works_where_the_walk_starts_at_pure_noise(process: str) -> N
     assert np.isfinite(mix(bundle, item, item, Ask(2)).figures["round trip of the two ends"])
 
 
-def test_series_and_vectors_are_filled_by_the_same_call() -> None:
+def point_model() -> Bundle:
     torch.manual_seed(0)
     coding = Coding((5.0, -3.0, 0.5), (2.0, 0.1, 1.0), "vector")
-    sampler = Sampler("ddim", "karras", None, 6)
     model = Model(MLP(shape=(3,), width=16), EDMTarget())
-    bundle = Bundle(model, "mlp", "edm", "edm", coding, (3,), sampler=sampler)
+    sampler = Sampler("ddim", "karras", None, 6)
+    return Bundle(model, "mlp", "edm", "edm", coding, (3,), sampler=sampler)
+
+
+def test_a_mask_of_a_vector_says_each_number_by_itself(tmp_path: Path) -> None:
+    from ornstein.cli.edit import _edited
+
+    item, mask = np.array([6.25, 0.0, 0.75], np.float32), np.array([0, 1, 0], np.float32)
+    np.save(tmp_path / "item.npy", item)
+    np.save(tmp_path / "mask.npy", mask)
+    done = _edited(point_model(), tmp_path / "item.npy", "mask", tmp_path / "mask.npy", Ask(2))
+    assert (done.samples.items[:, [0, 2]] == item[[0, 2]]).all()
+    assert (done.samples.items[:, 1] != 0).all()
+
+
+def test_series_and_vectors_are_filled_by_the_same_call() -> None:
     item = np.array([6.25, 0.0, 0.75], np.float32)
-    made = fill(bundle, item, np.array([1, 0, 1]), Ask(2)).samples.items
+    made = fill(point_model(), item, np.array([1, 0, 1]), Ask(2)).samples.items
     assert (made[:, [0, 2]] == item[[0, 2]]).all()
     assert np.isfinite(made).all()
 
