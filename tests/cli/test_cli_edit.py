@@ -104,6 +104,31 @@ def test_series_and_vectors_are_filled_by_the_same_call() -> None:
     assert np.isfinite(made).all()
 
 
+@pytest.mark.parametrize("odd", [0.5, 300.0, -1.0, np.inf])
+def test_known_values_that_pictures_cannot_have_are_refused(odd: float, tmp_path: Path) -> None:
+    """They were put back as 0, as 44, as 255."""
+    from ornstein.cli.edit import _edited
+
+    item = picture((3, 8, 12)).astype(np.float32)
+    item[:, :, 5:] = np.nan
+    np.save(tmp_path / "item.npy", item)
+    made = _edited(picture_model(), tmp_path / "item.npy", "mask", None, Ask(1)).samples.items
+    assert (made[..., :5] == item[..., :5]).all()
+    item[1, 2, 3] = odd
+    np.save(tmp_path / "item.npy", item)
+    with pytest.raises(UsageError, match=f"levels from 0 to 255, so {odd:g} cannot be kept"):
+        _edited(picture_model(), tmp_path / "item.npy", "mask", None, Ask(1))
+
+
+def test_an_infinite_number_is_no_gap(tmp_path: Path) -> None:
+    from ornstein.cli.edit import _edited
+
+    for item in ([np.nan, np.inf, 0.5], [np.nan, -np.inf, 0.5]):
+        np.save(tmp_path / "item.npy", np.array(item, np.float32))
+        with pytest.raises(UsageError, match="not finite; only a gap to fill in may"):
+            _edited(point_model(), tmp_path / "item.npy", "mask", None, Ask(1))
+
+
 def test_an_operator_acts_in_raw_units_whatever_the_channels_scales() -> None:
     """The mean of the channels is a mean of grey levels, not of standardised values."""
     bundle, item = picture_model(), picture((3, 8, 12), 1).astype(np.float32)

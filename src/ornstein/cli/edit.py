@@ -207,7 +207,7 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     if kind == "invert":
         return editing.invert(bundle, item, ask)
     if value is None:  # numbers, whose gaps are NaN
-        return editing.fill(bundle, np.nan_to_num(item), ~np.isnan(item), ask)
+        return editing.fill(bundle, item, ~np.isnan(item), ask)
     other = read_item(Path(str(value)), bundle.shape, bundle.coding)
     if kind == "mix":
         return editing.mix(bundle, item, other, ask)
