@@ -20,6 +20,7 @@ from ornstein.data import make_dataset, open_data
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Source
 from ornstein.data.lowered import lowered, smaller
+from ornstein.editing import Ask, Workbench
 from ornstein.errors import DataError, UsageError
 from ornstein.model import Model
 from ornstein.samples import Samples
@@ -124,6 +125,23 @@ def test_what_is_given_without_noise_is_kept_whatever_the_network_says() -> None
     off = smaller(mixed.items, FACTOR) - 3
     assert np.abs(off[::2]).max() < 1e-4
     assert np.abs(off[1::2]).mean() > 0.5
+
+
+def test_a_small_version_that_is_said_is_said_to_have_no_noise() -> None:
+    """An edit told the network of one without saying how noisy, which it never met."""
+    low = np.array([[5.0, 3.0, -1.0]], dtype=np.float32)
+    assert Workbench(exact(), Ask(cond={"low": low})).cond["low-noise"].tolist() == [[0.0]]
+    told = exact().cond(2, {"low": low, "low-noise": 0.25})
+    assert told["low-noise"].tolist() == [[0.25]] * 2
+    assert exact().cond(2) == {}
+    # What guidance leads away from is said alike.
+    away = exact().led(negative={"low": low})
+    x, cond = torch.zeros(2, 1, 6), exact().cond(2, {"low": low + 1})
+    found = away.denoiser(cond, away.how(guidance=2.0))(x, away.levels()[3]).x0
+    one, other = (
+        exact().denoiser(exact().cond(2, {"low": low + k}))(x, away.levels()[3]).x0 for k in (1, 0)
+    )
+    torch.testing.assert_close(found, torch.lerp(other, one, 2.0))
 
 
 def test_item_k_is_the_same_for_any_number_of_items_and_any_batch() -> None:

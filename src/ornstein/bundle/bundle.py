@@ -17,6 +17,7 @@ from ornstein.bundle.trained import Trained
 from ornstein.bundle.walking import sample, walk
 from ornstein.core import GRIDS, Denoiser, Level
 from ornstein.data.conditions import CLASS, Declared, class_of
+from ornstein.data.lowered import NOISED, noised
 from ornstein.errors import UsageError
 from ornstein.guide import Guide
 from ornstein.samples import Samples
@@ -144,7 +145,8 @@ class Bundle(Trained):
 
         What is not said is left out. Where no class is said, item k of pictures has class k mod C,
         and rows of a table have each class as often as the data; see :func:`turns`. A class of
-        None or "" is not said on purpose.
+        None or "" is not said on purpose. A picture that may have noise on it has none, where
+        nothing is said of it.
 
         Args:
             n: Number of items.
@@ -161,6 +163,9 @@ class Bundle(Trained):
         if self.classes and CLASS not in asked and first is not None:
             numbers = torch.arange(first, first + n)
             cond[CLASS] = turns(numbers, self.coding.shares or (1,) * len(self.classes))
+        for name in noised(self.conditions):
+            if name in cond:
+                cond.setdefault(NOISED.format(name), torch.zeros(n, 1))
         return cond
 
     def null(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
