@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import random
@@ -51,6 +52,11 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: boo
 
 def guide(**changes: object) -> dict[str, object]:
     return {"kind": "cfg", "low": 0.3, "high": 3.0, "rescale": 0.0, **changes}
+
+
+def number(**coding: object) -> dict[str, object]:
+    return {"name": "size", "kind": "numbers", "names": [], "coding": coding, "shape": [1],
+            "low": [0.0], "high": [1.0]}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CODINGS)
@@ -250,6 +256,9 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("conditions", 0, "names", to=["a", "a", "b"]), "are the same"),
         (set_at("conditions", 0, "shape", to=[0]), "conditions.0.shape"),
         (set_at("coding", to={}), "coding in the file is damaged"),
+        (set_at("coding", to={"coding": ["x"]}), r"a coding '\['x'\]', unknown here"),
+        (set_at("coding", "levels", to=math.inf), "coding in the file is damaged"),
+        (set_at("conditions", 0, to=number()), "coding in the file is damaged"),
         (set_at("more", to=1), "'more'"),
         (lambda said: said.pop("coding"), "'coding'"),
         (lambda said: said.pop("net"), "'net'"),
@@ -263,6 +272,18 @@ def test_a_description_that_cannot_be_is_refused_by_a_sentence(
         load(rewritten(path, change))
     assert "Traceback" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_no_file_can_hold_is_none_of_ours(tmp_path: Path) -> None:
+    """Half of a pair of UTF-16, which JSON can name and UTF-8 cannot hold."""
+    data = make_bundle("vector").save(tmp_path / "m.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    half = data[8 : 8 + size].replace(b"CC0-1.0", rb"\ud800")
+    (tmp_path / "half.safetensors").write_bytes(
+        len(half).to_bytes(8, "little") + half + data[8 + size :]
+    )
+    with pytest.raises(ModelFileError, match="is no model of ornstein"):
+        load(tmp_path / "half.safetensors")
 
 
 def test_an_unsigned_change_is_damage(tmp_path: Path) -> None:

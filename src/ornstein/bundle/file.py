@@ -139,6 +139,7 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
         text = meta["ornstein"]
         described = json.loads(text)
         number = described["format"]
+        digest = hashlib.sha256(text.encode() + body).hexdigest()
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(
             f"{path} is no model of ornstein, or is cut short. It opens only what it wrote "
@@ -151,7 +152,7 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
             f"{number}); "
             f"this is {__version__} (format {FORMAT}).  pip install -U ornstein"
         )
-    if hashlib.sha256(text.encode() + body).hexdigest() != meta.get("sha256"):
+    if digest != meta.get("sha256"):
         raise ModelFileError(
             f"{path} is damaged: its content does not fit its hash. Copy it again."
         )
