@@ -11,6 +11,7 @@ import torch
 from ornstein.bound import Decoder, Density, decoder_of, measure_uncertainty
 from ornstein.bundle import Bundle, Recogniser, Sampler
 from ornstein.config import Config
+from ornstein.config.toml import toml_value
 from ornstein.core import ItemNoise, Uncertainty
 from ornstein.data import Dataset
 from ornstein.data.cache import cache_folder
@@ -20,6 +21,7 @@ from ornstein.gaussians import fit_gaussians
 from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
 from ornstein.nets import NETS
+from ornstein.nets.conditions import MOST
 from ornstein.nets.sizes import SIZES
 from ornstein.recognising import classifier, recogniser, recognition
 from ornstein.training.batches import spread
@@ -55,8 +57,13 @@ def device() -> torch.device:
 
 
 def net_options(config: Config, data: Dataset) -> dict[str, Any]:
-    """Arguments of the network: those of its size, then the user's own."""
+    """Arguments of the network: those of its size, then the user's own.
+
+    Raises:
+        ConfigError: the data say more than a network can be told.
+    """
     assert config.net.name is not None
+    _check_conditions(data)
     options = dict(SIZES[config.net.name][config.net.size]) if config.net.size else {}
     outputs = 2 if config.model.variance == "learned" else 1
     given = {
@@ -66,6 +73,20 @@ def net_options(config: Config, data: Dataset) -> dict[str, Any]:
         "outputs": outputs,
     }
     return {**given, **options, **config.net.options}
+
+
+def _check_conditions(data: Dataset) -> None:
+    """Refuse more conditions than a network takes.
+
+    Raises:
+        ConfigError: how many there are, and how to choose.
+    """
+    names = [condition.name for condition in data.conditions]
+    if len(names) > MOST:
+        raise ConfigError(
+            f"'{data.name}' says {len(names)} things of its items, and at most {MOST} can be "
+            f"learnt; name those: --set 'data.conditions={toml_value(names[:2])}'"
+        )
 
 
 def model(config: Config, data: Dataset) -> Model | Classifier:

@@ -55,8 +55,10 @@ def impute(
         progress: Told how many items are done, and how many there are.
 
     Raises:
-        UsageError: there is nothing to fill in, or the class of a row is unknown.
+        UsageError: there is nothing to fill in, the class of a row is unknown, or a value is
+            infinite.
     """
+    _check_finite(items)
     ask = settled(bundle, ask)
     began, gaps = time.monotonic(), np.isnan(items)
     if isinstance(bundle.coding, Table):
@@ -94,7 +96,11 @@ def impute_long(
         series: (channels, time) in raw units, NaN where nothing is known.
         ask: How.
         progress: Told how many gaps are done, and how many there are at the most.
+
+    Raises:
+        UsageError: there is nothing to fill in, or a value is infinite.
     """
+    _check_finite(series)
     ask = settled(bundle, ask)
     began, gaps, side = time.monotonic(), np.isnan(series), bundle.shape[1]
     if not gaps.any():
@@ -119,6 +125,18 @@ def impute_long(
     if progress is not None:
         progress(most, most)
     return Imputed(draws, gaps, time.monotonic() - began)
+
+
+def _check_finite(items: np.ndarray) -> None:
+    """Refuse infinite values.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if np.isinf(items).any():
+        raise UsageError(
+            "the items have infinite values; give numbers, or NaN for what is to be filled in."
+        )
 
 
 def _check_class(coding: Table, ask: Ask) -> None:

@@ -140,10 +140,15 @@ class Classifier(nn.Module):
         return logits.log_softmax(1)
 
     def of(self, labels: Tensor) -> Callable[[Tensor, Level], Tensor]:
-        """Return the log-probability of each item's class, labels (B,), for guidance."""
+        """Return the log-probability of each item's class, for guidance.
+
+        Args:
+            labels: Classes, (B,); where it is one past the last, nothing is said: the answer is 0.
+        """
 
         def log_prob(x: Tensor, level: Level) -> Tensor:
             said: Tensor = self(x, level)
-            return said.gather(1, labels[:, None])[:, 0]
+            known = labels < said.shape[1]
+            return said.gather(1, (labels * known)[:, None])[:, 0] * known
 
         return log_prob

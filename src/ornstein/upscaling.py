@@ -26,6 +26,7 @@ def upscale(
     small: np.ndarray,
     *,
     seed: int = 0,
+    first: int = 0,
     noise: float = 0.0,
     said: Said | None = None,
     labels: Sequence[str | None] | None = None,
@@ -39,6 +40,7 @@ def upscale(
         bundle: A model trained to upscale.
         small: The smaller versions in raw units, (n, C, *space).
         seed: Where the noise comes from; item k is a function of it, of k and of its version.
+        first: Number of the first item.
         noise: Share of noise, from 0 to 1, that is put on the small versions and told: more of it
             forgives more of what is odd about them, and keeps less of them.
         said: What else is said of all of them, as for sampling; without a class none is.
@@ -69,7 +71,7 @@ def upscale(
         bundle,
         len(small),
         seed=seed,
-        first=0,
+        first=first,
         said=said or {},
         sampler=sampler or bundle.how(),
         batch=batch,
@@ -112,11 +114,12 @@ def cascade(
         progress: Called with steps done and steps in all.
 
     Raises:
-        UsageError: the sizes do not fit.
+        UsageError: the sizes do not fit, or the samples are not numbered one after another.
     """
     made = upscale(
         bundle,
         np.asarray(base.items),
+        first=_first(base),
         seed=key(base.seed, "cascade"),  # not the noise that the base was made of
         noise=noise,
         labels=base.labels,
@@ -126,6 +129,22 @@ def cascade(
     )
     told = {**made.settings, "seed": base.seed, "noise": noise, "base": base.settings}
     return replace(made, seed=base.seed, settings=told)
+
+
+def _first(base: Samples) -> int:
+    """Number of the first sample.
+
+    Raises:
+        UsageError: the others do not follow it one by one.
+    """
+    first = min(base.numbers, default=0)
+    if base.numbers != tuple(range(first, first + len(base))):
+        raise UsageError(
+            "samples are made larger in the order of their numbers, without gaps, since each "
+            f"number has noise of its own; got {', '.join(map(str, base.numbers[:6]))}. Make "
+            "others larger one by one."
+        )
+    return first
 
 
 def factor_of(bundle: Bundle) -> int:

@@ -165,6 +165,22 @@ def test_a_picture_is_given_by_its_file_and_told_by_its_hash(tmp_path: Path) -> 
     assert other != made.settings["cond"]
 
 
+def test_what_guidance_leads_away_from_is_told_without_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    Image.fromarray(PICTURE[0]).save(path)
+    told = []
+    for picture in (path, PICTURE):  # an array could be sampled with, and not saved
+        led = BUNDLE.led(negative={"low": picture, "tags": "wet|round", "age": "50"})
+        made = led.sample(1, cond={"age": 40}, steps=2, guidance=2.0)
+        told.append(read_settings(made.save(tmp_path / "made")[0]))
+    assert told[0] == told[1]
+    assert told[0] is not None
+    away = told[0]["negative"]
+    assert away.pop("low").startswith("sha256:")
+    assert away == {"tags": ["round", "wet"], "age": 50.0}
+    assert "secret" not in json.dumps(told)
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
 from ornstein.bundle.tuning import tuned
-from ornstein.core import EDM, Level, generator
+from ornstein.core import EDM, EDMTarget, Level, generator
+from ornstein.data.coding import Coding
+from ornstein.data.conditions import Declared
 from ornstein.editing import Ask, restore
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
-from ornstein.model import Classifier
+from ornstein.model import Classifier, Model
+from ornstein.nets import NETS
 from ornstein.nets.encoder import Encoder
 
 LEVEL = EDM()(0.5)
@@ -112,6 +116,33 @@ def test_c9_a_classifier_gives_classes_to_a_model_that_has_none() -> None:
     torch.testing.assert_close(x0(led, {"class": ONE}, None), bare(bundle, {}))
 
 
+def test_what_a_classifier_lends_stays_out_of_the_model(tmp_path: Path) -> None:
+    """Its classes were taken for the model's own, by the file and by the next leader."""
+    judge, bundle = recogniser(), make_bundle("vector", classes=())
+    led = bundle.led(by=judge)
+    assert load(led.save(tmp_path / "m.safetensors")).conditions == ()
+    assert led.led().classes == ()
+    away = led.led(by=make_bundle("vector", classes=(), seed=1))
+    assert (away.classes, away.leads.judge) == ((), None)
+    twice = led.led(by=judge)
+    expected = x0(led, {"class": ONE}, way(1.5))
+    torch.testing.assert_close(x0(twice, {"class": ONE}, way(1.5)), expected)
+    assert twice.sample(2, class_name="two", steps=2, guidance=2.0).labels == ("two", "two")
+
+
+def test_conditions_of_its_own_are_heard_beside_lent_classes() -> None:
+    size = Declared("size", "numbers", (), Coding((0.0,), (1.0,), "vector"), (1,), (0.0,), (9.0,))
+    plain = make_bundle("vector", classes=())
+    net = NETS["mlp"]((2,), {"size": size.net}, width=16, layers=2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator(3))
+    model = Model(net, EDMTarget())
+    led = dataclasses.replace(plain, model=model, conditions=(size,)).led(by=recogniser())
+    cond = {"size": torch.full((4, 1), 2.0)}
+    assert (bare(led, cond) - bare(led, {})).abs().max() > 1e-2
+    torch.testing.assert_close(x0(led, {**cond, "class": ONE}, None), bare(led, cond))
+
+
 @pytest.mark.parametrize("method", ["mmps", "pigdm", "dps"])
 def test_c9_a_classifier_leads_an_edit(method: str) -> None:
     bundle = make_bundle("image", classes=())
@@ -140,6 +171,15 @@ def test_c9_a_model_that_knows_the_class_is_led_beyond_it() -> None:
     torch.testing.assert_close(x0(led, {"class": ONE}, outside), own)
 
 
+def test_c9_a_classifier_leaves_items_alone_whose_class_is_not_said() -> None:
+    led = make_bundle("vector").led(by=recogniser())
+    torch.testing.assert_close(x0(led, {"class": OPEN}, way(3.0)), bare(led, {"class": OPEN}))
+    some = torch.tensor([0, 3, 1, 3])
+    said, unsaid = x0(led, {"class": some % 3}, way(3.0)), bare(led, {"class": OPEN})
+    expected = torch.where(some[:, None] < 3, said, unsaid)
+    torch.testing.assert_close(x0(led, {"class": some}, way(3.0)), expected)
+
+
 def test_the_classifier_goes_where_the_model_is() -> None:
     led = make_bundle("vector", classes=()).led(by=recogniser()).to("meta")
     assert led.leads.judge is not None
@@ -161,6 +201,23 @@ def test_the_manner_of_guidance_reaches_the_denoiser_and_the_settings() -> None:
     off = bundle.sample(3, steps=4, guidance=3.0, guide=Guide(low=1e3, high=1e4))
     one = bundle.sample(3, steps=4, guidance=1.0)
     assert abs(off.items - one.items).max() < 1e-5
+
+
+def test_cfg_plus_plus_is_refused_where_it_cannot_lead() -> None:
+    """Its scale of 1 is not off, which is what was asked before it was refused."""
+    guide, bundle = Guide("cfg++"), make_bundle("vector")
+    alone = make_bundle("vector", classes=())
+    never = dataclasses.replace(bundle, provenance={"condition_dropout": 0.0})
+    for model, scale, words in (
+        (never, 1.0, "never saw an item without its class"),
+        (alone, 1.0, r"no classes to be guided to.*leave cfg\+\+ out"),
+        (bundle, 7.0, r"cfg\+\+ is a number from 0 to 1, such as 0\.6; got 7"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            model.sample(1, steps=2, guidance=scale, guide=guide)
+    assert never.sample(1, steps=2, guidance=1.0).settings["guidance"] == 1
+    weak = alone.led(by=make_bundle("vector", classes=(), seed=1))
+    assert weak.sample(1, steps=2, guidance=1.0, guide=guide).evaluations == 4
 
 
 def test_other_data_other_classes_or_two_leaders_are_refused() -> None:

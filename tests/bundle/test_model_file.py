@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +22,12 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle, Recogniser, Sampler, load, load_any
 from ornstein.core import PROCESSES, TARGETS
-from ornstein.data.conditions import Declared
+from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
 from ornstein.nets import UNet
+from ornstein.nets.conditions import of_classes
 from ornstein.nets.encoder import Encoder
 
 
@@ -49,6 +52,11 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None], *, sign: boo
 
 def guide(**changes: object) -> dict[str, object]:
     return {"kind": "cfg", "low": 0.3, "high": 3.0, "rescale": 0.0, **changes}
+
+
+def number(**coding: object) -> dict[str, object]:
+    return {"name": "size", "kind": "numbers", "names": [], "coding": coding, "shape": [1],
+            "low": [0.0], "high": [1.0]}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CODINGS)
@@ -81,6 +89,34 @@ def test_every_target_and_process_survives_the_file(
     found = load(bundle.save(tmp_path / "m.safetensors"))
     assert (found.target, found.process) == (target, process)
     assert type(found.make_process()) is type(bundle.make_process())
+
+
+@pytest.mark.parametrize(
+    ("process", "options"), [("ve", {"sigma_max": 100_000}), ("linear", {"steps": 100_000})]
+)
+def test_a_model_of_any_process_that_can_be_opens_again(
+    process: str, options: dict[str, int], tmp_path: Path
+) -> None:
+    """Numbers above 65,536 were trained with, saved, and refused for ever after."""
+    bundle = make_bundle("vector", process=process, process_options=options)
+    found = load(bundle.save(tmp_path / "m.safetensors"))
+    assert found.process_options == options
+    assert torch.equal(found.make_process()(1.0).sigma, bundle.make_process()(1.0).sigma)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"conditions": (class_of(("a", "b", "c"), "n" * 201),)}, r"conditions\.0\.name: .* 200"),
+        ({"sampler": Sampler(steps=10**6)}, r"sampler\.steps: .* 100000"),
+    ],
+)
+def test_what_could_never_be_opened_again_is_not_saved(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"could never be opened again: {words}"):
+        replace(make_bundle("vector"), **changes).save(tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_alone_makes_the_same_picture_in_a_fresh_process(tmp_path: Path) -> None:
@@ -206,6 +242,11 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("process", "name", to="X"), "names a process"),
         (set_at("process", "options", to={"sigma_max": -1.0}), "sigma_min < sigma_max"),
         (set_at("process", "options", to={"x": 1}), "unknown option 'x'"),
+        (set_at("process", "options", to={"sigma_max": 10**400}), "a value that cannot be"),
+        (
+            set_at("process", to={"name": "linear", "options": {"steps": 10**12}}),
+            "a chain has at most 1,000,000 steps",
+        ),
         (set_at("sampler", "solver", to="X"), "names a solver"),
         (set_at("sampler", "steps", to=10**9), "sampler.steps"),
         (set_at("sampler", "guide", to=guide(kind="X")), "unknown guidance 'X'"),
@@ -218,6 +259,9 @@ def set_at(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_at("conditions", 0, "names", to=["a", "a", "b"]), "are the same"),
         (set_at("conditions", 0, "shape", to=[0]), "conditions.0.shape"),
         (set_at("coding", to={}), "coding in the file is damaged"),
+        (set_at("coding", to={"coding": ["x"]}), r"a coding '\['x'\]', unknown here"),
+        (set_at("coding", "levels", to=math.inf), "coding in the file is damaged"),
+        (set_at("conditions", 0, to=number()), "coding in the file is damaged"),
         (set_at("more", to=1), "'more'"),
         (lambda said: said.pop("coding"), "'coding'"),
         (lambda said: said.pop("net"), "'net'"),
@@ -231,6 +275,18 @@ def test_a_description_that_cannot_be_is_refused_by_a_sentence(
         load(rewritten(path, change))
     assert "Traceback" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_no_file_can_hold_is_none_of_ours(tmp_path: Path) -> None:
+    """Half of a pair of UTF-16, which JSON can name and UTF-8 cannot hold."""
+    data = make_bundle("vector").save(tmp_path / "m.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    half = data[8 : 8 + size].replace(b"CC0-1.0", rb"\ud800")
+    (tmp_path / "half.safetensors").write_bytes(
+        len(half).to_bytes(8, "little") + half + data[8 + size :]
+    )
+    with pytest.raises(ModelFileError, match="is no model of ornstein"):
+        load(tmp_path / "half.safetensors")
 
 
 def test_an_unsigned_change_is_damage(tmp_path: Path) -> None:
@@ -289,3 +345,37 @@ def test_a_shape_beyond_any_memory_is_refused_before_it_is_made(tmp_path: Path) 
         both = [set_at("net", "options", "shape", to=shape), set_at("shape", to=shape)]
         with pytest.raises(ModelFileError, match="do not fit its network"):
             load(rewritten(path, lambda said, both=both: [change(said) for change in both]))
+
+
+def mixed() -> Bundle:
+    """A model that sees the guess of two Gaussians for each of thirty classes."""
+    few: dict[str, Any] = {"widths": (8,), "blocks": (1,), "attention": ()}
+    net = UNet((1, 8, 8), of_classes(30), **few, wiener=1, gaussians=2)
+    classes = (class_of([str(k) for k in range(30)]),)
+    return replace(
+        make_bundle("image"),
+        model=Model(net, TARGETS["edm"]()),
+        shape=(1, 8, 8),
+        conditions=classes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bundle", "option", "huge"),
+    [(make_bundle("vector"), "layers", 4000), (make_bundle("image"), "blocks", [4000, 4000]),
+     (mixed(), "gaussians", 65_536)],
+)  # fmt: skip
+def test_a_small_file_that_asks_for_much_is_refused_in_little_memory(
+    bundle: Bundle, option: str, huge: object, tmp_path: Path
+) -> None:
+    path = bundle.save(tmp_path / "m.safetensors")
+    assert load(path).fingerprint == bundle.fingerprint
+    changed = rewritten(path, set_at("net", "options", option, to=huge))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="do not fit its network"):
+            load(changed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,16 +78,55 @@ def test_every_edit_works_where_the_walk_starts_at_pure_noise(process: str) -> N
     assert np.isfinite(mix(bundle, item, item, Ask(2)).figures["round trip of the two ends"])
 
 
-def test_series_and_vectors_are_filled_by_the_same_call() -> None:
+def point_model() -> Bundle:
     torch.manual_seed(0)
     coding = Coding((5.0, -3.0, 0.5), (2.0, 0.1, 1.0), "vector")
-    sampler = Sampler("ddim", "karras", None, 6)
     model = Model(MLP(shape=(3,), width=16), EDMTarget())
-    bundle = Bundle(model, "mlp", "edm", "edm", coding, (3,), sampler=sampler)
+    sampler = Sampler("ddim", "karras", None, 6)
+    return Bundle(model, "mlp", "edm", "edm", coding, (3,), sampler=sampler)
+
+
+def test_a_mask_of_a_vector_says_each_number_by_itself(tmp_path: Path) -> None:
+    from ornstein.cli.edit import _edited
+
+    item, mask = np.array([6.25, 0.0, 0.75], np.float32), np.array([0, 1, 0], np.float32)
+    np.save(tmp_path / "item.npy", item)
+    np.save(tmp_path / "mask.npy", mask)
+    done = _edited(point_model(), tmp_path / "item.npy", "mask", tmp_path / "mask.npy", Ask(2))
+    assert (done.samples.items[:, [0, 2]] == item[[0, 2]]).all()
+    assert (done.samples.items[:, 1] != 0).all()
+
+
+def test_series_and_vectors_are_filled_by_the_same_call() -> None:
     item = np.array([6.25, 0.0, 0.75], np.float32)
-    made = fill(bundle, item, np.array([1, 0, 1]), Ask(2)).samples.items
+    made = fill(point_model(), item, np.array([1, 0, 1]), Ask(2)).samples.items
     assert (made[:, [0, 2]] == item[[0, 2]]).all()
     assert np.isfinite(made).all()
+
+
+@pytest.mark.parametrize("odd", [0.5, 300.0, -1.0, np.inf])
+def test_known_values_that_pictures_cannot_have_are_refused(odd: float, tmp_path: Path) -> None:
+    """They were put back as 0, as 44, as 255."""
+    from ornstein.cli.edit import _edited
+
+    item = picture((3, 8, 12)).astype(np.float32)
+    item[:, :, 5:] = np.nan
+    np.save(tmp_path / "item.npy", item)
+    made = _edited(picture_model(), tmp_path / "item.npy", "mask", None, Ask(1)).samples.items
+    assert (made[..., :5] == item[..., :5]).all()
+    item[1, 2, 3] = odd
+    np.save(tmp_path / "item.npy", item)
+    with pytest.raises(UsageError, match=f"levels from 0 to 255, so {odd:g} cannot be kept"):
+        _edited(picture_model(), tmp_path / "item.npy", "mask", None, Ask(1))
+
+
+def test_an_infinite_number_is_no_gap(tmp_path: Path) -> None:
+    from ornstein.cli.edit import _edited
+
+    for item in ([np.nan, np.inf, 0.5], [np.nan, -np.inf, 0.5]):
+        np.save(tmp_path / "item.npy", np.array(item, np.float32))
+        with pytest.raises(UsageError, match="not finite; only a gap to fill in may"):
+            _edited(point_model(), tmp_path / "item.npy", "mask", None, Ask(1))
 
 
 def test_an_operator_acts_in_raw_units_whatever_the_channels_scales() -> None:
@@ -115,6 +155,18 @@ def test_a_mixture_starts_at_one_item_and_ends_at_the_other() -> None:
         assert np.abs(made[k] - end).mean() < 0.2 * others
     figures = invert(bundle, ends[0], Ask()).figures
     assert figures["round trip"] < 8
+
+
+@pytest.mark.parametrize(
+    "way", [{"grid": "uniform"}, {"steps": 1}, {"grid": "uniform", "steps": 2}]
+)
+def test_codes_depend_neither_on_the_grid_nor_on_the_steps(way: dict[str, Any]) -> None:
+    """The grid's last level was taken for clean, at which half of the noise may be left."""
+    bundle = picture_model()
+    item = bundle.sample(1, seed=1, steps=30).items[0]
+    usual, other = (invert(bundle, item, Ask(sampler=bundle.how(**how))) for how in ({}, way))
+    assert other.figures == pytest.approx(usual.figures, rel=0.02, abs=0.1)
+    assert np.abs(other.samples.items.astype(float) - usual.samples.items).max() <= 2
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

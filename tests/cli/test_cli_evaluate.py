@@ -171,6 +171,7 @@ def test_scales_that_cannot_be_are_refused(say: Say) -> None:
         (("--scales", ","), "',' names no scale; give at least one, as in 1,2,4"),
         (("--scales", ""), "names no scale"),
         (("--guide", "cfg++", "--scales", "x"), "'x' is no number"),
+        (("--guide", "cfg++"), "a scale of cfg++ is a number from 0 to 1, such as 0.6; got 1.5"),
         (("--scales", "1", "--guidance", "2"), "go into --scales"),
         (("--scales", "1", "--guide", "afg"), "unknown guidance 'afg'"),
         (("--scales", "1", "--interval", "5"), "no pair of numbers"),

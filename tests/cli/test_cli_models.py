@@ -18,8 +18,7 @@ from torch import nn
 from ornstein.bundle import Bundle, Sampler, TunedGrid, load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
-from ornstein.cli.guiding import led_text
-from ornstein.cli.sample import said_of
+from ornstein.cli.guiding import led_text, said_of
 from ornstein.cli.show import told as told_of
 from ornstein.config import Config, to_toml
 from ornstein.core import EDMTarget

@@ -20,13 +20,15 @@ from ornstein.data import make_dataset, open_data
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Source
 from ornstein.data.lowered import lowered, smaller
+from ornstein.editing import Ask, Workbench
 from ornstein.errors import DataError, UsageError
 from ornstein.model import Model
+from ornstein.samples import Samples
 from ornstein.training.batches import Batches
 from ornstein.training.objective import LAWS, WEIGHTS, Objective
 from ornstein.training.ranks import ALONE
 from ornstein.training.settings import Settings
-from ornstein.upscaling import bicubic, misfit, psnr, upscale
+from ornstein.upscaling import bicubic, cascade, misfit, psnr, upscale
 
 PAIRS, FACTOR = 3, 2
 CODING = Coding((3.0,), (2.0,), "series")
@@ -125,6 +127,23 @@ def test_what_is_given_without_noise_is_kept_whatever_the_network_says() -> None
     assert np.abs(off[1::2]).mean() > 0.5
 
 
+def test_a_small_version_that_is_said_is_said_to_have_no_noise() -> None:
+    """An edit told the network of one without saying how noisy, which it never met."""
+    low = np.array([[5.0, 3.0, -1.0]], dtype=np.float32)
+    assert Workbench(exact(), Ask(cond={"low": low})).cond["low-noise"].tolist() == [[0.0]]
+    told = exact().cond(2, {"low": low, "low-noise": 0.25})
+    assert told["low-noise"].tolist() == [[0.25]] * 2
+    assert exact().cond(2) == {}
+    # What guidance leads away from is said alike.
+    away = exact().led(negative={"low": low})
+    x, cond = torch.zeros(2, 1, 6), exact().cond(2, {"low": low + 1})
+    found = away.denoiser(cond, away.how(guidance=2.0))(x, away.levels()[3]).x0
+    one, other = (
+        exact().denoiser(exact().cond(2, {"low": low + k}))(x, away.levels()[3]).x0 for k in (1, 0)
+    )
+    torch.testing.assert_close(found, torch.lerp(other, one, 2.0))
+
+
 def test_item_k_is_the_same_for_any_number_of_items_and_any_batch() -> None:
     low = smaller(series(20), FACTOR)
     together = upscale(exact(), low, noise=0.3)
@@ -132,6 +151,19 @@ def test_item_k_is_the_same_for_any_number_of_items_and_any_batch() -> None:
     assert np.array_equal(upscale(exact(), low[:3], noise=0.3).items, together.items[:3])
     other = upscale(exact(), low, noise=0.3, seed=1)
     assert not (other.items == together.items).any()
+
+
+def test_a_cascade_keeps_the_numbers_of_its_samples() -> None:
+    """Items 4 and 5 met the noise of items 0 and 1, and were saved over them."""
+    low = smaller(series(6), FACTOR)
+    base = Samples(low, CODING, 7, tuple(range(6)), (None,) * 6, {})
+    whole, part = (cascade(exact(), some, noise=0.3) for some in (base, base[4:]))
+    assert (part.numbers, part.seed) == ((4, 5), 7)
+    assert np.array_equal(part.items, whole.items[4:])
+    for some in (base[::2], base[::-1]):
+        with pytest.raises(UsageError, match="in the order of their numbers"):
+            cascade(exact(), some)
+    assert np.array_equal(cascade(exact(), base[2], noise=0.3).items, whole.items[2:3])
 
 
 def test_a_small_version_is_made_of_the_means_of_blocks() -> None:

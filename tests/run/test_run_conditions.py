@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ornstein import open_run, train
 from ornstein.config import load_config, resolve
 from ornstein.data import open_data
-from ornstein.errors import DataError, UsageError
+from ornstein.errors import ConfigError, DataError, UsageError
 from ornstein.run import Run
 from ornstein.stored import store_array
 from ornstein.training.telling import groups, hidden
@@ -181,3 +182,20 @@ def test_what_is_said_of_no_item_is_left_out_with_a_note_or_refused(tmp_path: Pa
     assert any("'colour' is left out: it says nothing" in note for note in data.notes)
     with pytest.raises(DataError, match="labels that are all empty"):
         open_data(store_array(points, tmp_path, {"class": [None] * 6}))
+
+
+def test_more_columns_than_a_network_takes_are_refused_with_what_to_type(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    lines = [",".join(["file_name", *(f"c{k}" for k in range(65))])]
+    for k in range(12):
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{k}.png")
+        lines.append(",".join([f"{k}.png", *(f"{number:.3f}" for number in rng.random(65))]))
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    words = r"'cells' says 65 things .* --set 'data\.conditions=\[\"c0\", \"c1\"\]'"
+    with pytest.raises(ConfigError, match=words):
+        train(folder, runs=tmp_path / "runs", steps=1, settings=SETTINGS)
+    chosen = {**SETTINGS, "batch": 4, "data.conditions": ["c0", "c1"]}
+    run = train(folder, runs=tmp_path / "runs", steps=1, settings=chosen)
+    assert [c.name for c in run.bundle().conditions] == ["c0", "c1"]

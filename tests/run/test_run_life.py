@@ -191,6 +191,15 @@ def test_an_array_is_kept_beside_the_run_and_guarded(tmp_path: Path) -> None:
 POINTS = np.random.default_rng(2).normal(size=(60, 3)).astype(np.float32)
 
 
+def test_what_could_be_saved_and_never_opened_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    told = {"n" * 201: np.linspace(0, 3, 60) ** 2}
+    with pytest.raises(UsageError, match=r"could never be opened again: conditions\.0\.name"):
+        orn.train(POINTS, conditions=told, runs=tmp_path, name="mine", steps=2, settings=TINY)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 @pytest.mark.parametrize("first", ["refused", "planned", "killed"])
 def test_what_a_call_left_that_began_no_run_does_not_bar_the_next(
     tmp_path: Path, first: str

@@ -166,3 +166,11 @@ def test_nothing_to_fill_is_said(pairs: Dataset) -> None:
         impute(bundle, pairs.items[:5], Ask())
     with pytest.raises(UsageError, match="nothing is missing"):
         impute_long(series(16), np.zeros((1, 60)), Ask())
+
+
+def test_infinite_values_are_refused(pairs: Dataset) -> None:
+    bundle = exact(pairs.coding, (2,), torch.eye(2))
+    with pytest.raises(UsageError, match="infinite values; give numbers"):
+        impute(bundle, np.array([[np.inf, np.nan], [1.0, 2.0]]), Ask(1))
+    with pytest.raises(UsageError, match="infinite values; give numbers"):
+        impute_long(series(16), np.array([[np.inf, -np.inf, np.nan] * 20])[:, :20], Ask(1))

@@ -16,7 +16,8 @@ from ornstein.bundle.recogniser import Recogniser
 from ornstein.bundle.trained import Trained
 from ornstein.bundle.walking import sample, walk
 from ornstein.core import GRIDS, Denoiser, Level
-from ornstein.data.conditions import CLASS, class_of
+from ornstein.data.conditions import CLASS, Declared, class_of
+from ornstein.data.lowered import NOISED, noised
 from ornstein.errors import UsageError
 from ornstein.guide import Guide
 from ornstein.samples import Samples
@@ -37,6 +38,11 @@ class Bundle(Trained):
 
     leads: Leads = field(default_factory=Leads)
 
+    @property
+    def own(self) -> tuple[Declared, ...]:
+        """What its network knows: its conditions without classes that a classifier lends it."""
+        return self.conditions[:-1] if self.leads.lent else self.conditions
+
     def save(self, path: str | Path) -> Path:
         """Write the one-file model; see :func:`ornstein.bundle.file.save`."""
         from ornstein.bundle.file import save
@@ -56,9 +62,10 @@ class Bundle(Trained):
         Raises:
             UsageError: it is of other data, or the model does not know what is said.
         """
-        leads = led(self, negative, by)
+        plain = replace(self, conditions=self.own, leads=Leads())
+        leads = led(plain, negative, by)
         lent = (class_of(leads.judge.classes),) if leads.lent and leads.judge else ()
-        return replace(self, conditions=(*self.conditions, *lent), leads=leads)
+        return replace(plain, conditions=(*plain.conditions, *lent), leads=leads)
 
     def how(
         self,
@@ -138,7 +145,8 @@ class Bundle(Trained):
 
         What is not said is left out. Where no class is said, item k of pictures has class k mod C,
         and rows of a table have each class as often as the data; see :func:`turns`. A class of
-        None or "" is not said on purpose.
+        None or "" is not said on purpose. A picture that may have noise on it has none, where
+        nothing is said of it.
 
         Args:
             n: Number of items.
@@ -155,6 +163,9 @@ class Bundle(Trained):
         if self.classes and CLASS not in asked and first is not None:
             numbers = torch.arange(first, first + n)
             cond[CLASS] = turns(numbers, self.coding.shares or (1,) * len(self.classes))
+        for name in noised(self.conditions):
+            if name in cond:
+                cond.setdefault(NOISED.format(name), torch.zeros(n, 1))
         return cond
 
     def null(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -173,26 +184,39 @@ class Bundle(Trained):
         """
         if way is not None:
             return guided(self, cond or {}, way)
-        own = {} if self.leads.lent else dict(cond or {})
+        own = dict(cond or {})
+        if self.leads.lent:
+            own.pop(CLASS, None)
         return self.model.given({name: value.to(self.device) for name, value in own.items()})
 
-    def check_guidance(self, scale: float) -> None:
-        """Refuse a scale of guidance that this model cannot follow.
+    def check_guidance(self, scale: float, guide: Guide | None = None) -> None:
+        """Refuse guidance that this model cannot follow.
+
+        Args:
+            scale: Its strength.
+            guide: Its manner; None for the plainest.
 
         Raises:
             UsageError: the model has no conditions, never saw an item without them, or the scale
                 is out of bounds.
         """
+        guide = guide or Guide()
         elsewhere = self.leads.weak or self.leads.judge
         if not 0 <= scale <= 100:
             raise UsageError(f"guidance is a number from 0 to 100, 1 is off; got {scale:g}.")
-        if scale != 1 and not (self.conditions or elsewhere):
+        if guide.kind == "cfg++" and scale > 1:
             raise UsageError(
-                "this model has no classes to be guided to, nor other conditions; leave guidance "
-                "at 1."
+                f"a scale of cfg++ is a number from 0 to 1, such as 0.6; got {scale:g}. Scales "
+                "above 1 are for cfg and apg."
+            )
+        on = not guide.off(scale)
+        if on and not (self.conditions or elsewhere):
+            raise UsageError(
+                "this model has no classes to be guided to, nor other conditions; leave "
+                f"{'guidance at 1' if guide.kind != 'cfg++' else 'cfg++ out'}."
             )
         hidden = self.provenance.get("condition_dropout", self.provenance.get("class_dropout"))
-        if scale != 1 and hidden == 0 and not elsewhere:
+        if on and hidden == 0 and not elsewhere:
             raise UsageError(
                 "this model never saw an item without its class or other conditions, so it cannot "
                 "be guided. Train it with --set condition_dropout=0.1."

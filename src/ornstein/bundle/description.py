@@ -169,7 +169,7 @@ def known(what: str, name: str, table: Mapping[str, Any]) -> None:
 
 
 def bounded(value: object, depth: int = 0, most: int = MAX_OPTION) -> None:
-    """Refuse options that could ask for endless work: huge numbers, long or deep lists.
+    """Refuse options of a network that could ask for endless work: huge, long or deep ones.
 
     A shape may be as large as the description's own: what a network holds for each value of an
     item is among its weights, which are compared with the file's before they are made.
@@ -179,6 +179,8 @@ def bounded(value: object, depth: int = 0, most: int = MAX_OPTION) -> None:
     else:
         parts = [(item, most) for item in value] if isinstance(value, list) else []
     if len(parts) > 64 or depth > 5 or (isinstance(value, int) and abs(value) > most):
-        raise ModelFileError("an option in the file is larger than anything this version makes.")
+        raise ModelFileError(
+            "an option of the network is larger than anything this version makes."
+        )
     for part, own in parts:
         bounded(part, depth + 1, own)

@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 
 from ornstein import __version__
 from ornstein.bundle.bundle import Bundle
-from ornstein.bundle.making import built, described_as, description
+from ornstein.bundle.making import built, described_as, description, limited
 from ornstein.bundle.recogniser import Recogniser
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.training.disk import explained, make_folder, read_file, write_atomically
@@ -35,11 +35,11 @@ def save(bundle: Bundle | Recogniser, path: str | Path) -> Path:
     """Write a model or a classifier to one file, whole or not at all.
 
     Raises:
+        UsageError: the file could never be opened again.
         DiskError: the disk is full, read-only or gone.
     """
     path = Path(path)
-    described = {"format": FORMAT, "ornstein": __version__, **description(bundle)}
-    text = json.dumps(described, sort_keys=True, allow_nan=False)
+    text = text_of(bundle)
     weights = bundle.model.net.state_dict()
     raw = save_tensors({n: t.detach().cpu().contiguous().clone() for n, t in weights.items()})
     header, body = _split(raw)
@@ -51,6 +51,24 @@ def save(bundle: Bundle | Recogniser, path: str | Path) -> Path:
         make_folder(path.parent)
     write_atomically(path, len(head).to_bytes(8, "little") + head + body)
     return path
+
+
+def text_of(bundle: Bundle | Recogniser) -> str:
+    """All that the header of a file says of a model, as JSON, checked as it is when opened.
+
+    Raises:
+        UsageError: the file could never be opened again.
+    """
+    said = {"format": FORMAT, "ornstein": __version__, **description(bundle)}
+    text = json.dumps(said, sort_keys=True, allow_nan=False)
+    try:
+        limited(described_as(json.loads(text)))
+    except (ModelFileError, ValidationError) as error:
+        raise UsageError(
+            f"a file of this model could never be opened again: {_bound(error)} Change the "
+            "setting, or the name in the data, that it comes from."
+        ) from error
+    return text
 
 
 def load(source: str | Path, runs: str | Path = "runs") -> Bundle:
@@ -121,6 +139,7 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
         text = meta["ornstein"]
         described = json.loads(text)
         number = described["format"]
+        digest = hashlib.sha256(text.encode() + body).hexdigest()
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(
             f"{path} is no model of ornstein, or is cut short. It opens only what it wrote "
@@ -133,7 +152,7 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
             f"{number}); "
             f"this is {__version__} (format {FORMAT}). Install a newer version of ornstein."
         )
-    if hashlib.sha256(text.encode() + body).hexdigest() != meta.get("sha256"):
+    if digest != meta.get("sha256"):
         raise ModelFileError(
             f"{path} is damaged: its content does not fit its hash. Copy it again."
         )
@@ -163,5 +182,16 @@ def _pickle(path: Path) -> ModelFileError:
 def _reason(error: OrnsteinError | ValidationError) -> str:
     if isinstance(error, OrnsteinError):
         return str(error)
+    return f"its description is not ours at '{_place(error)}'."
+
+
+def _bound(error: OrnsteinError | ValidationError) -> str:
+    """What a description exceeds."""
+    if isinstance(error, OrnsteinError):
+        return str(error)
+    return f"{_place(error)}: {error.errors(include_url=False)[0]['msg']}."
+
+
+def _place(error: ValidationError) -> str:
     fault = error.errors(include_url=False)[0]
-    return f"its description is not ours at '{'.'.join(map(str, fault['loc']))}'."
+    return ".".join(map(str, fault["loc"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -31,19 +31,21 @@ class Leads:
             (arXiv:2406.02507).
         judge: A classifier of noisy items that leads towards the class (arXiv:2105.05233).
         lent: Whether the model knows no classes of its own but those of the judge.
+        words: What ``negative`` says, as JSON; of a picture its hash.
     """
 
     negative: Said | None = None
     weak: Bundle | None = None
     judge: Recogniser | None = None
     lent: bool = False
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What samples follow from, fit for JSON; empty where nothing leads."""
         other = self.weak or self.judge
         return {
-            **({"negative": dict(self.negative)} if self.negative else {}),
+            **({"negative": dict(self.words)} if self.words else {}),
             **({"guided_by": other.fingerprint} if other else {}),
         }
 
@@ -59,9 +61,10 @@ def led(bundle: Bundle, negative: Said | None, by: Bundle | Recogniser | None) -
             "guidance leads away from a negative condition or from another model's answers; "
             "ask for one of the two."
         )
-    heard(bundle.conditions, negative or {})
+    told = heard(bundle.conditions, negative or {})
     if by is None:
-        return Leads(negative or None)
+        words = {name: told[name].text if name in told else None for name in negative or {}}
+        return Leads(negative or None, words=words)
     if by.shape != bundle.shape or by.coding != bundle.coding:
         raise UsageError(
             f"a model of {_form(bundle.shape)} cannot be guided by one of {_form(by.shape)}; both "

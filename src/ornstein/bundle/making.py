@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +21,7 @@ from ornstein.bundle.description import (
 from ornstein.bundle.parts import TunedGrid
 from ornstein.bundle.recogniser import Recogniser
 from ornstein.config.options import bind, check_options
-from ornstein.core import GRIDS, PROCESSES, TARGETS, Uncertainty, check_descent
+from ornstein.core import GRIDS, PROCESSES, TARGETS, Level, Uncertainty, check_descent
 from ornstein.data.codings import coding_from_json
 from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError
@@ -53,7 +53,7 @@ def description(bundle: Bundle | Recogniser) -> dict[str, Any]:
         "process": {"name": bundle.process, "options": dict(bundle.process_options)},
         "learned": bundle.model.learned,
         "uncertainty": asdict(measured) if measured else None,
-        "conditions": [declared.to_json() for declared in bundle.conditions],
+        "conditions": [declared.to_json() for declared in bundle.own],
         "sampler": bundle.sampler.settings,
         "tuned": [found.settings for found in bundle.tuned],
     }
@@ -65,17 +65,22 @@ def described_as(fields: dict[str, Any]) -> Description | Recognition:
     return kind.model_validate(fields)
 
 
+def limited(said: Description | Recognition) -> None:
+    """Refuse a description whose network could ask for endless work."""
+    bounded(said.classifier if isinstance(said, Recognition) else said.net.options)
+
+
 def built(said: Description | Recognition, tensors: dict[str, Tensor]) -> Bundle | Recogniser:
     """Build the model or the classifier that a file describes.
 
     Raises:
         OrnsteinError: a name, an option or a tensor that cannot be.
     """
+    limited(said)
     return _recogniser(said, tensors) if isinstance(said, Recognition) else _bundle(said, tensors)
 
 
 def _recogniser(said: Recognition, tensors: dict[str, Tensor]) -> Recogniser:
-    bounded(said.classifier)
     net = _filled("the classifier", Encoder, said.classifier, tensors)
     if [net.options()[name] for name in ("shape", "answers")] != [said.shape, len(said.classes)]:
         raise ModelFileError("the shape or the classes in the file do not fit its network.")
@@ -96,13 +101,9 @@ def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     known("solver", said.sampler.solver, SOLVERS)
     known("grid", said.sampler.grid, GRIDS)
     known("schedule", said.sampler.schedule or "edm", PROCESSES)
-    bounded(said.net.options)
-    bounded(said.process.options)
     made = _with_conditions(said.net)
     net = _filled(f"net '{made.name}'", NETS[made.name], made.options, tensors)
-    make = PROCESSES[said.process.name]
-    check_options("the file", f"process '{said.process.name}'", make, said.process.options)
-    bind("the options of the process in the file", make, said.process.options)
+    _check_process(said.process)
     options = net.options()
     conditions = _conditions(said)
     if (list(options["shape"]), options["conditions"]) != (
@@ -126,6 +127,17 @@ def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
         weights=said.weights,
         provenance=said.provenance,
     )
+
+
+def _check_process(said: Made) -> None:
+    """Refuse options of which no process can be made, or none with a noisiest level."""
+    make = PROCESSES[said.name]
+    check_options("the file", f"process '{said.name}'", make, said.options)
+
+    def noisiest(**options: Any) -> Level:  # noqa: ANN401 - whatever the file says
+        return make(**options)(1.0)
+
+    bind("the options of the process in the file", noisiest, said.options)
 
 
 def _with_conditions(said: Made) -> Made:
@@ -174,6 +186,7 @@ def _filled(
 ) -> Any:  # noqa: ANN401 - one of NETS
     """Build the network, after its layout was compared with the tensors that came."""
     check_options("the file", what, make, options)
+    _check_layers(options, tensors)
     where = "the options of the net in the file"
     with torch.device("meta"):
         expected = {n: t.shape for n, t in bind(where, make, options).state_dict().items()}
@@ -188,3 +201,17 @@ def _filled(
         net = bind(where, make, options)
     net.load_state_dict(tensors)
     return net
+
+
+def _check_layers(options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse more layers than tensors came: even without weights each takes time and memory."""
+    blocks = options.get("blocks")
+    counts = [options.get("depth"), options.get("layers")]
+    counts += blocks if isinstance(blocks, list) else []
+    # What is no number is refused where the network is made.
+    layers = sum(count for count in counts if isinstance(count, int))
+    if layers > len(tensors):
+        raise ModelFileError(
+            f"the weights in the file do not fit its network: {len(tensors):,} tensors for "
+            f"{layers:,} layers."
+        )

@@ -111,7 +111,7 @@ def tuned(
     kept = {found.suits: found for found in bundle.tuned}
     reports = []
     for way in ways:
-        bundle.check_guidance(way.guidance)
+        bundle.check_guidance(way.guidance, way.guide)
         if way.guide.kind == "cfg++":
             raise UsageError(
                 "the strength of cfg++ follows from the grid, so no grid can be tuned to it; "

@@ -44,7 +44,7 @@ def walk(
     """
     if n < 1 or first < 0:
         raise UsageError(f"sampling makes at least one item from item 0 on, not {n} at {first}.")
-    bundle.check_guidance(sampler.guidance)
+    bundle.check_guidance(sampler.guidance, sampler.guide)
     solver = choose("solver", sampler.solver, SOLVERS)()
     levels = bundle.levels(sampler)
     rows = rows_of(bundle, n)

@@ -211,7 +211,7 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     if kind == "invert":
         return editing.invert(bundle, item, ask)
     if value is None:  # numbers, whose gaps are NaN
-        return editing.fill(bundle, np.nan_to_num(item), ~np.isnan(item), ask)
+        return editing.fill(bundle, item, ~np.isnan(item), ask)
     other = read_item(Path(str(value)), bundle.shape, bundle.coding)
     if kind == "mix":
         return editing.mix(bundle, item, other, ask)
@@ -219,7 +219,8 @@ def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -
     if not np.isfinite(other).all():
         raise click.UsageError("a mask has no NaN; gaps that are NaN in the item need no --mask.")
     low, high = reach(bundle)
-    return editing.fill(bundle, item, other.astype(np.float64).mean(0) < (low + high) / 2, ask)
+    grey = other.astype(np.float64) if other.ndim == 1 else other.mean(0, dtype=np.float64)
+    return editing.fill(bundle, item, grey < (low + high) / 2, ask)
 
 
 def _sheet(bundle: Bundle, done: Edited, original: np.ndarray | None) -> np.ndarray | None:

@@ -163,7 +163,8 @@ def led_text(settings: Mapping[str, Any]) -> str:
     if off and "guided_by" not in settings:
         return ""
     low, high = guide.get("low", 0), guide.get("high")
-    away = ", ".join(f"{name} {value}" for name, value in settings.get("negative", {}).items())
+    said = settings.get("negative", {})
+    away = ", ".join(f"{name} {said_of(value)}" for name, value in said.items())
     words = [
         guide.get("kind", "") if guide.get("kind") != "cfg" else "",
         f"levels {low:g} to {'inf' if high is None else f'{high:g}'}" if low or high else "",
@@ -172,3 +173,12 @@ def led_text(settings: Mapping[str, Any]) -> str:
         f"by {settings['guided_by'][:8]}" if "guided_by" in settings else "",
     ]
     return ", ".join(word for word in words if word)
+
+
+def said_of(value: object) -> str:
+    """What was said of a condition, as one would say it on the command line."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "+".join(map(said_of, value)) or "none"
+    return str(value or "nothing")

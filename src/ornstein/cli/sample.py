@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.guiding import asked_of, guide_options, led_text
+from ornstein.cli.guiding import asked_of, guide_options, led_text, said_of
 from ornstein.cli.options import (
     ITEMS,
     SEED,
@@ -178,15 +178,6 @@ def label_of(made: Samples) -> str:
     parts += [f"g{how['guidance']:g}"] if how["guidance"] != 1 else []
     parts += [led_text(how), how.get("precision", "")]
     return label_from(*parts)
-
-
-def said_of(value: object) -> str:
-    """What was said of a condition, as one would say it on the command line."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list):
-        return "+".join(map(said_of, value)) or "none"
-    return str(value or "nothing")
 
 
 def way_of(by: Mapping[str, Any]) -> str:

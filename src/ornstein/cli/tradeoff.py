@@ -96,7 +96,7 @@ def guidance(
     bundle = opened(target, runs)
     way = bundle.how(**asked_of(bundle, scaled=True))
     for scale in scales:
-        bundle.check_guidance(scale)
+        bundle.check_guidance(scale, way.guide)
     talks = not as_json and not quiet
     data = data_of(target, source, bundle, runs)
     reference = judged(data, "auto", talks)

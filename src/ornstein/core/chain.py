@@ -16,6 +16,8 @@ from ornstein.errors import LevelError, near
 
 Made = TypeVar("Made")
 
+MOST = 1_000_000  # steps of a chain, which is a table in memory
+
 
 class DDPM(Process):
     """The discrete chain x_k = sqrt(1 - beta_k)·x_{k-1} + sqrt(beta_k)·z of a table of betas.
@@ -57,12 +59,14 @@ class DDPM(Process):
     @classmethod
     def linear(cls, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> DDPM:
         """Linear betas of DDPM (section 4), rescaled by 1000/steps so that the end stays noise."""
+        _check(steps)
         scale = 1000 / steps
         return cls(torch.linspace(first * scale, last * scale, steps, dtype=torch.float64))
 
     @classmethod
     def cosine(cls, steps: int = 1000, offset: float = 0.008, cap: float = 0.999) -> DDPM:
         """Betas of the cosine schedule (arXiv:2102.09672, eq. 17), capped at ``cap``."""
+        _check(steps)
         k = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha2 = ((k + offset) / (1 + offset) * math.pi / 2).cos() ** 2
         return cls((1 - alpha2[1:] / alpha2[:-1]).clamp(max=cap))
@@ -73,6 +77,7 @@ class DDPM(Process):
 
         Its last level keeps 0.5 % of the signal's variance, which a sample starts without.
         """
+        _check(steps)
         scale = 1000 / steps
         roots = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64)
         return cls(scale * roots**2)
@@ -118,6 +123,11 @@ class DDPM(Process):
         """Of the last and the first step of the chain."""
         ends = self(torch.tensor([1.0, 1 / self.steps], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])
+
+
+def _check(steps: int) -> None:
+    if steps > MOST:
+        raise LevelError(f"a chain has at most {MOST:,} steps, got {steps:,}; take fewer.")
 
 
 class ZeroSNR(Process):

@@ -224,6 +224,18 @@ class Coding:
         return self._over(mean, like), self._over(std, like)
 
 
+def read_coding(kind: type[Coding], fields: dict[str, Any]) -> Coding:
+    """Coding from the dict of its ``to_json``, whatever that holds.
+
+    Raises:
+        DataError: a field that is missing or of the wrong type.
+    """
+    try:
+        return kind.from_json(fields)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"the data coding in the file is damaged: {error!r}.") from error
+
+
 def measure(items: np.ndarray, train: np.ndarray, kind: str) -> Coding:
     """Coding measured on the training items only.
 

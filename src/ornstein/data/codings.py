@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ornstein.data.coding import Coding
+from ornstein.data.coding import Coding, read_coding
 from ornstein.data.series import Series
 from ornstein.data.sound import Sound
 from ornstein.data.tables.table import Table
@@ -25,9 +25,6 @@ def coding_from_json(fields: dict[str, Any]) -> Coding:
         DataError: an unknown name, or a field that is missing or of the wrong type.
     """
     name = fields.get("coding", "channels")
-    if name not in CODINGS:
+    if not isinstance(name, str) or name not in CODINGS:
         raise DataError(f"the file has data of a coding '{str(name)[:40]}', unknown here.")
-    try:
-        return CODINGS[name].from_json(fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the data coding in the file is damaged: {error!r}.") from error
+    return read_coding(CODINGS[name], fields)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ornstein.data.coding import Coding, measure
+from ornstein.data.coding import Coding, measure, read_coding
 from ornstein.errors import DataError, near
 
 if TYPE_CHECKING:
@@ -110,13 +110,17 @@ class Declared:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Declared:
-        """Declaration from the dict of ``to_json``, whose types were checked."""
+        """Declaration from the dict of ``to_json``, whose types were checked.
+
+        Raises:
+            DataError: what cannot be.
+        """
         coding = fields["coding"]
         return cls(
             fields["name"],
             fields["kind"],
             tuple(fields["names"]),
-            None if coding is None else Coding.from_json(coding),
+            None if coding is None else read_coding(Coding, coding),
             tuple(fields["shape"]),
             tuple(fields["low"]),
             tuple(fields["high"]),

@@ -22,7 +22,8 @@ def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited
         ask: How.
 
     Raises:
-        UsageError: nothing or all of the item is to be made, or an unknown method.
+        UsageError: nothing or all of the item is to be made, an unknown method, or known values
+            that the items of the model cannot have.
     """
     ask = settled(bundle, ask)
     seen = np.broadcast_to(np.asarray(seen, dtype=bool), item.shape).copy()
@@ -31,6 +32,7 @@ def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited
             f"{'nothing' if seen.all() else 'all'} of the item is to be made anew; mark that part "
             "of it in white in the mask, or as NaN in an .npy, and leave the rest."
         )
+    _check_levels(bundle, item[seen])
     bench = Workbench(bundle, ask)
     mask = torch.as_tensor(seen).to(bench.device)
     known = bench.encoded(np.where(seen, item, 0)) * mask
@@ -43,6 +45,20 @@ def fill(bundle: Bundle, item: np.ndarray, seen: np.ndarray, ask: Ask) -> Edited
         np.where(seen, item, _middle(bundle)).astype(made.items.dtype),
         {"misfit before the known part was put back": float(np.sqrt((gap**2).mean()))},
     )
+
+
+def _check_levels(bundle: Bundle, known: np.ndarray) -> None:
+    """Refuse known values that pictures of 8 bits cannot have: they would not be kept.
+
+    Raises:
+        UsageError: the first of them.
+    """
+    odd = known[known != np.rint(known.clip(0, 255))]
+    if bundle.coding.is_uint8 and len(odd):
+        raise UsageError(
+            f"this model makes pictures of whole levels from 0 to 255, so {odd[0]:g} cannot be "
+            "kept; round to such levels, or mark it as unknown."
+        )
 
 
 def restore(bundle: Bundle, y: np.ndarray, operator: Linear, ask: Ask, std: float = 0.0) -> Edited:

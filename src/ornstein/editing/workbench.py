@@ -88,7 +88,7 @@ class Workbench:
         choose("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
         self.bundle, self.ask, self.device = bundle, ask, bundle.device
         self.sampler = ask.sampler or bundle.how()
-        bundle.check_guidance(self.sampler.guidance)
+        bundle.check_guidance(self.sampler.guidance, self.sampler.guide)
         # Filled up as when sampling, so that version k is the same for any number of them.
         self.rows = ask.n if self.device.type != "cpu" else -(-ask.n // ROWS) * ROWS
         self.noise = ItemNoise(ask.seed, range(self.rows))
@@ -143,8 +143,9 @@ class Workbench:
 
     @property
     def clean(self) -> Level:
-        """The level that codes take for clean: that of the grid's last step."""
-        return self.levels[-2]
+        """The level that codes take for clean: the cleanest of the schedule, on every grid."""
+        process = self.bundle.make_process(self.sampler.schedule)
+        return process.level(process.span[1])
 
     def code(self, item: np.ndarray) -> Tensor:
         """The code of an item, (1, *shape)."""

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ornstein.nets.patches import crop
+
 LEAST = 1e-6  # variance, of data of unit variance
 PLACES = 1024  # of what Gaussians see: larger items are averaged down, they are for outlines
 NEVER = -1e30  # logarithm of no share
@@ -35,6 +37,19 @@ def folded(shape: Sequence[int], fold: int) -> int:
     return shape[0] * math.prod(-(-side // fold) for side in shape[1:])
 
 
+def weights(space: Sequence[int], fold: int) -> Tensor:
+    """Root of the share of its places that each block holds: 1 but where the far edge cuts it.
+
+    Times it, means of fewer places have the noise that means of whole blocks have.
+    """
+    share = torch.ones(())
+    for side in space:
+        held = torch.full((-(-side // fold),), float(fold))
+        held[-1] = (side - 1) % fold + 1
+        share = share[..., None] * (held / fold)
+    return share.sqrt()
+
+
 class Wiener(nn.Module):
     """E[x0 | x] of a mixture of Gaussians, in which each class has those of its own.
 
@@ -47,15 +62,25 @@ class Wiener(nn.Module):
         rank: Directions of each Gaussian.
         parts: Gaussians of each class, beside one of all items, which guidance leads away from the
             better for knowing little; or of all items where there are no classes.
+        weighed: Whether blocks of places that the far edge cuts count for the places they hold, so
+            that the noise is one number; networks of before take them for whole ones.
     """
 
     mean: Tensor
     basis: Tensor
     variance: Tensor
     rest: Tensor
-    share: Tensor
+    share: Tensor | None
+    weight: Tensor | None
 
-    def __init__(self, shape: Sequence[int], groups: int, rank: int, parts: int = 1) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        groups: int,
+        rank: int,
+        parts: int = 1,
+        weighed: bool = False,
+    ) -> None:
         super().__init__()
         self.shape, self.groups, self.parts = tuple(shape), groups, parts
         self.fold = fold_of(shape)
@@ -66,15 +91,19 @@ class Wiener(nn.Module):
         self.register_buffer("basis", torch.zeros(count, self.dims, self.rank))
         self.register_buffer("variance", torch.ones(count, self.rank))
         self.register_buffer("rest", torch.ones(count))
-        # Logarithm of the share that each Gaussian has of each class.
-        self.register_buffer("share", torch.full((groups, count), NEVER), persistent=parts > 1)
-        for k in range(groups):
-            self.share[k, self.owned(k)] = 0.0
+        share = None
+        if parts > 1:
+            # Logarithm of the share that each Gaussian has of each class.
+            owner = torch.arange(count) // parts
+            share = torch.where(owner == torch.arange(groups)[:, None], 0.0, NEVER)
+        self.register_buffer("share", share)
+        weight = weights(self.shape[1:], self.fold) if weighed else None
+        self.register_buffer("weight", weight, persistent=False)
 
-    def owned(self, group: int) -> list[int]:
+    def owned(self, group: int) -> range:
         """Numbers of the Gaussians of a class."""
         first = group * self.parts
-        return list(range(len(self.mean)))[first : first + self.parts]
+        return range(first, min(first + self.parts, len(self.mean)))
 
     def forward(self, x: Tensor, noise: Tensor, group: Tensor | None = None) -> Tensor:
         """Guess the clean item of x (B, *shape).
@@ -93,11 +122,11 @@ class Wiener(nn.Module):
             if group is None:
                 group = torch.full((len(x),), self.groups - 1, device=x.device)
             seen = self.seen(y)
-            # Of a mean of so many places the noise is less.
+            # Of a mean of so many places the noise is less; of fewer, so weighed, it is the same.
             lost = (1 - kept) / self.fold ** (x.ndim - 2)
             guess = self._guess(seen.flatten(1), kept, lost, group).view_as(seen)
             if self.fold > 1:
-                guess = functional.interpolate(guess, x.shape[2:], mode=LINEAR[x.ndim - 2])
+                guess = self._enlarged(guess, tuple(x.shape[2:]))
         return guess.to(x)
 
     def seen(self, x: Tensor) -> Tensor:
@@ -105,7 +134,18 @@ class Wiener(nn.Module):
         if self.fold == 1:
             return x
         small: Tensor = POOLS[x.ndim - 2](x, self.fold, ceil_mode=True, count_include_pad=False)
-        return small
+        return small if self.weight is None else small * self.weight.to(small)
+
+    def _enlarged(self, guess: Tensor, space: tuple[int, ...]) -> Tensor:
+        """What is guessed of blocks (B, C, *blocks), between their centres: (B, C, *space).
+
+        The last is placed as a whole one is, up to half a block further than what it holds. That
+        of a network of before is stretched to the far edge, all others with it.
+        """
+        whole: Sequence[int] = space
+        if self.weight is not None:
+            guess, whole = guess / self.weight, [self.fold * side for side in guess.shape[2:]]
+        return crop(functional.interpolate(guess, whole, mode=LINEAR[guess.ndim - 2]), space)
 
     def _guess(self, y: Tensor, kept: Tensor, lost: Tensor, group: Tensor) -> Tensor:
         """E[x0 | y] of y (B, D) = alpha x0 + noise, given alpha^2 and the variance of the noise.
@@ -123,14 +163,21 @@ class Wiener(nn.Module):
         across = (far - along.square().sum(2)).clamp(min=0)
         surprise = (along.square() / wide + wide.log()).sum(2)
         surprise = surprise + across / other + (self.dims - self.rank) * other.log()
-        share = functional.one_hot(group, self.groups).to(y) @ self.share
-        weight = torch.softmax(share - surprise / 2, dim=1)
+        weight = torch.softmax(self._shares(group, y) - surprise / 2, dim=1)
         others = alpha * self.rest / other
         gain = alpha[..., None] * self.variance / wide - others[..., None]
         guess = (weight * others).sum(1, keepdim=True) * y
         guess = guess + (weight * (1 - alpha * others)) @ self.mean
         answer: Tensor = guess + (weight[..., None] * gain * along).flatten(1) @ flat.mT
         return answer
+
+    def _shares(self, group: Tensor, like: Tensor) -> Tensor:
+        """Logarithm of the share that each Gaussian has of each item's class, (B, K)."""
+        own = functional.one_hot(group, self.groups).to(like)
+        if self.share is None:  # a table of so many classes would be as large as their square
+            return (1 - own) * NEVER
+        shares: Tensor = own @ self.share
+        return shares
 
     @torch.no_grad()
     def learn(self, part: int, mean: Tensor, axes: Tensor, variances: Tensor, rest: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ornstein import build
+from ornstein.bundle.file import text_of
 from ornstein.config import to_toml
 from ornstein.data import Dataset
 from ornstein.errors import DiskError, OrnsteinError, StoppedEarly
@@ -27,7 +28,11 @@ from ornstein.training.signals import StopRequest
 
 
 class Session:
-    """One sitting of a training: from the last checkpoint to the end, or to a request to stop."""
+    """One sitting of a training: from the last checkpoint to the end, or to a request to stop.
+
+    Raises:
+        UsageError: the model could be saved, and never be opened again.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,8 @@ class Session:
     ) -> None:
         budget = Budget(made.steps, made.seconds)
         self.work = Work(run, made, data, trainer, say, stop, budget, command)
+        # Refused now, and not when it was trained and saved.
+        text_of(build.bundle(made.config, self.work.average, data, {}))
         self.telling, self.saving = Telling(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
         self.averages = Averages(self.work)
