@@ -19,7 +19,7 @@ from ornstein.training.ranks import ALONE, Ranks, Share
 MOST_ITEMS = 1 << 16  # that are read
 READ, HELD, FITTED = 1 << 30, 1 << 26, 1 << 24  # values that are read, held and fitted at once
 EACH = 12  # items for each direction: of fewer it would be theirs, and not the data's
-GUESS = {"wiener", "gaussians", "weighed"}  # options of a network that sees them
+GUESS = {"wiener", "gaussians"}  # options of a network that sees them
 # Directions of the Gaussians whose guess is seen, and numbers of all of them together: 16 MB.
 # Where a class has several they may take half of both, and are fewer before they have too few.
 DIRECTIONS, LEAST_DIRECTIONS, FEW_DIRECTIONS, NUMBERS = 128, 8, 32, 1 << 22
@@ -47,7 +47,7 @@ def fit_gaussians(net: nn.Module, data: Dataset, ranks: Share = ALONE) -> None:
 
 def _fit_to(guess: Wiener, data: Dataset) -> None:
     known = _KNOWN.setdefault(data, {})
-    kind = (guess.groups, guess.rank, guess.parts, guess.weight is not None)
+    kind = (guess.groups, guess.rank, guess.parts)
     if kind not in known:
         some = torch.as_tensor(data.train)[spread(len(data.train), fitted_items(data))]
         clean = torch.cat([guess.seen(data.batch(part)) for part in some.split(1024)])
@@ -56,7 +56,7 @@ def _fit_to(guess: Wiener, data: Dataset) -> None:
     guess.load_state_dict(known[kind])
 
 
-def suited(data: Dataset) -> dict[str, int | bool]:
+def suited(data: Dataset) -> dict[str, int]:
     """Options of a network for these data: how many Gaussians of how many directions.
 
     None where one of all items is all there would be, which is worth nothing, nor where there are
@@ -73,10 +73,7 @@ def suited(data: Dataset) -> dict[str, int | bool]:
     while parts > 1 and rank() < min(FEW_DIRECTIONS, dims):
         parts -= 1
     found = max(parts, classes) > 1 and rank() >= LEAST_DIRECTIONS
-    if not found:
-        return {}
-    cut = any(side % fold_of(data.shape) for side in data.shape[1:])
-    return {"wiener": rank(), "gaussians": parts, **({"weighed": True} if cut else {})}
+    return {"wiener": rank(), "gaussians": parts} if found else {}
 
 
 def fitted_items(data: Dataset) -> int:

@@ -93,8 +93,6 @@ class UNet(nn.Module):
             (0: none); they are fitted before training, see :class:`ornstein.nets.wiener.Wiener`.
         gaussians: How many there are of each class, beside one of all items; or how many of all
             where there is no condition "class".
-        weighed: Whether of large items, which they see averaged down, the blocks that the far edge
-            cuts count for the places they hold; networks of before take them for whole ones.
         outputs: Arrays in the answer, their channels one after another; 2 for a learned variance.
 
     Raises:
@@ -122,7 +120,6 @@ class UNet(nn.Module):
         waves: int = 0,
         wiener: int = 0,
         gaussians: int = 1,
-        weighed: bool = False,
         outputs: int = 1,
     ) -> None:
         super().__init__()
@@ -130,7 +127,6 @@ class UNet(nn.Module):
         self.waves = whole("waves", waves, 0)
         self.wiener = whole("wiener", wiener, 0)
         self.gaussians = whole("gaussians", gaussians)
-        self.weighed = truth("weighed", weighed)
         self.conditions, self.entry = declared(conditions), checked_entry(entry)
         self.widths = wholes("widths", widths)
         self.blocks = wholes("blocks", blocks)
@@ -195,7 +191,7 @@ class UNet(nn.Module):
         groups = 1 + (classed["count"] if classed["kind"] == "class" else 0)
         self.guess = None
         if self.wiener:
-            self.guess = Wiener(self.shape, groups, self.wiener, self.gaussians, self.weighed)
+            self.guess = Wiener(self.shape, groups, self.wiener, self.gaussians)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(self.widths):

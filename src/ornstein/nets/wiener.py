@@ -62,8 +62,6 @@ class Wiener(nn.Module):
         rank: Directions of each Gaussian.
         parts: Gaussians of each class, beside one of all items, which guidance leads away from the
             better for knowing little; or of all items where there are no classes.
-        weighed: Whether blocks of places that the far edge cuts count for the places they hold, so
-            that the noise is one number; networks of before take them for whole ones.
     """
 
     mean: Tensor
@@ -71,16 +69,9 @@ class Wiener(nn.Module):
     variance: Tensor
     rest: Tensor
     share: Tensor | None
-    weight: Tensor | None
+    weight: Tensor
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        groups: int,
-        rank: int,
-        parts: int = 1,
-        weighed: bool = False,
-    ) -> None:
+    def __init__(self, shape: Sequence[int], groups: int, rank: int, parts: int = 1) -> None:
         super().__init__()
         self.shape, self.groups, self.parts = tuple(shape), groups, parts
         self.fold = fold_of(shape)
@@ -97,8 +88,7 @@ class Wiener(nn.Module):
             owner = torch.arange(count) // parts
             share = torch.where(owner == torch.arange(groups)[:, None], 0.0, NEVER)
         self.register_buffer("share", share)
-        weight = weights(self.shape[1:], self.fold) if weighed else None
-        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("weight", weights(self.shape[1:], self.fold), persistent=False)
 
     def owned(self, group: int) -> range:
         """Numbers of the Gaussians of a class."""
@@ -134,18 +124,16 @@ class Wiener(nn.Module):
         if self.fold == 1:
             return x
         small: Tensor = POOLS[x.ndim - 2](x, self.fold, ceil_mode=True, count_include_pad=False)
-        return small if self.weight is None else small * self.weight.to(small)
+        return small * self.weight.to(small)
 
     def _enlarged(self, guess: Tensor, space: tuple[int, ...]) -> Tensor:
         """What is guessed of blocks (B, C, *blocks), between their centres: (B, C, *space).
 
-        The last is placed as a whole one is, up to half a block further than what it holds. That
-        of a network of before is stretched to the far edge, all others with it.
+        The last is placed as a whole one is, up to half a block further than what it holds.
         """
-        whole: Sequence[int] = space
-        if self.weight is not None:
-            guess, whole = guess / self.weight, [self.fold * side for side in guess.shape[2:]]
-        return crop(functional.interpolate(guess, whole, mode=LINEAR[guess.ndim - 2]), space)
+        whole = [self.fold * side for side in guess.shape[2:]]
+        mode = LINEAR[guess.ndim - 2]
+        return crop(functional.interpolate(guess / self.weight, whole, mode=mode), space)
 
     def _guess(self, y: Tensor, kept: Tensor, lost: Tensor, group: Tensor) -> Tensor:
         """E[x0 | y] of y (B, D) = alpha x0 + noise, given alpha^2 and the variance of the noise.
