@@ -47,6 +47,7 @@ def draw_tradeoff(found: Sequence[Scale], real: Scale, path: str | Path) -> Path
     panels = figure.subplots(1, 3 if known else 2)
     curve, distance = panels[0], panels[1]
     curve.plot([one.recall for one in found], [one.precision for one in found], "o-", ms=4)
+    curve.plot([real.recall], [real.precision], "*", ms=11, color="tab:green")
     for one in found:
         curve.annotate(
             f"{one.scale:g}",
@@ -55,9 +56,7 @@ def draw_tradeoff(found: Sequence[Scale], real: Scale, path: str | Path) -> Path
             xytext=(5, 5),
             fontsize=8,
         )
-    curve.plot([real.recall], [real.precision], "*", ms=11, color="tab:green", label="real items")
-    curve.legend(frameon=False, fontsize=8, loc="lower left")
-    dress(curve, "fidelity and diversity, by scale", "recall: how much of the data is covered")
+    dress(curve, "fidelity and diversity (star: real items)", "recall: how much of the data is covered")
     curve.set_ylabel("precision: how many look real", fontsize=8)
     scales = [one.scale for one in found]
     distance.plot(scales, [one.frechet for one in found], "o-", ms=4)
