@@ -56,7 +56,11 @@ def draw_tradeoff(found: Sequence[Scale], real: Scale, path: str | Path) -> Path
             xytext=(5, 5),
             fontsize=8,
         )
-    dress(curve, "fidelity and diversity (star: real items)", "recall: how much of the data is covered")
+    dress(
+        curve,
+        "fidelity and diversity (star: real items)",
+        "recall: how much of the data is covered",
+    )
     curve.set_ylabel("precision: how many look real", fontsize=8)
     scales = [one.scale for one in found]
     distance.plot(scales, [one.frechet for one in found], "o-", ms=4)
