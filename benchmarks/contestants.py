@@ -1,7 +1,8 @@
 """Those who train: ornstein by its own command, and peers by their scripts; all as processes.
 
 Each leaves ``samples-*.npy`` (bytes, in the data's own shape) and ``record.json`` in a
-folder of its own, and is not run again while these fit what is asked.
+folder of its own, and is not run again while these fit what is asked. What was trained for
+another question is refused, and ornstein's samples of other steps are made anew.
 """
 
 from __future__ import annotations
@@ -47,6 +48,28 @@ def record_of(folder: Path) -> dict[str, Any]:
     """Return what is known of a contestant's run, or nothing."""
     path = folder / "record.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def claim(folder: Path, ask: Ask) -> None:
+    """Write into a contestant's folder what it is trained for, or find the same there.
+
+    What older versions left does not say it, and is taken as it is.
+
+    Raises:
+        UsageError: it was trained for something else.
+    """
+    asked = {"data": ask.data, "minutes": ask.minutes, "seed": ask.seed}
+    record = record_of(folder)
+    known = record.get("asked", asked)
+    unlike = [f"{key} {known.get(key)}" for key, value in asked.items() if known.get(key) != value]
+    if unlike:
+        raise UsageError(
+            f"{folder} holds what was made with {', '.join(unlike)}. Ask for the same, or put "
+            "this elsewhere: --out OTHER"
+        )
+    if not record:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "record.json").write_text(json.dumps({"asked": asked}, indent=1))
 
 
 def samples_of(folder: Path) -> np.ndarray | None:
@@ -125,11 +148,13 @@ def run_ornstein(ask: Ask, n: int, steps: int | None) -> None:
         record |= {"seconds": round(seconds, 1), "load": round(os.getloadavg()[0], 2)}
     record |= {"steps": run.record.get("step")}
     have = samples_of(folder)
-    if have is None or len(have) < n:
+    wanted = run.bundle().how(steps=steps).steps
+    same = record.get("settings", {}).get("steps", wanted) == wanted
+    if have is None or len(have) < n or not same:
         made = run.sample(n, seed=ask.seed + 1, steps=steps)
         np.save(folder / "samples-0000.npy", made.items, allow_pickle=False)
         record |= {"settings": made.settings, "evaluations": made.evaluations}
-        record["sampling_seconds"] = round(made.seconds, 1)
+        record |= {"sampled_here": n, "sampling_seconds": round(made.seconds, 1)}
     (folder / "record.json").write_text(json.dumps(record, indent=1))
 
 

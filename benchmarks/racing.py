@@ -91,7 +91,7 @@ def race(
                     "processor time is told of one thread only; set OMP_NUM_THREADS=1."
                 )
             say(f"{variant.title}: ready, first piece {runners[name].facts['first']:.1f} s")
-        watch = Watch([runner.process.pid for runner in runners.values()])
+        watch = Watch()
         gauges = []
         for number in range(rounds):
             gauges.append(gauge(0.5, CLOCKS[clock]))

@@ -7,12 +7,14 @@ import pty
 import select
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ornstein.displays import Json, Lines, Live, Quiet, amount, cost, display, duration
+from ornstein import displays
+from ornstein.displays import Count, Json, Lines, Live, Quiet, amount, cost, display, duration
 
 
 def info(step: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -117,6 +119,42 @@ def test_in_a_terminal_a_bar_shows_step_loss_speed_time_and_cost(
     assert "left 5 h 40 min" in seen
     assert "cost" in seen
     assert "[not markup] 100 %" in seen
+
+
+def test_the_time_left_follows_from_what_is_done_since_the_first_call(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ten minutes of other work come before, and 32 items are there from an earlier try."""
+    now = [0.0]
+    counted = Count("sampling", clock=lambda: now[0])
+    for now[0], done in ((600.0, 48), (640.0, 64), (680.0, 80)):
+        counted(done, 128)
+    assert capsys.readouterr().out.splitlines() == [
+        "sampling 48/128",
+        "sampling 64/128  left 2 min 40 s",
+        "sampling 80/128  left 2 min 0 s",
+    ]
+
+
+def test_a_bar_ends_with_its_work_so_that_the_next_stands_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+
+    class Seen(Live):
+        def step(self, info: Mapping[str, Any]) -> None:
+            told.append(f"{info['step']} of {info['steps']}")
+
+        def close(self) -> None:
+            told.append("over")
+
+    monkeypatch.setattr(displays, "Live", Seen)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with Count("sampling") as one, Count("likelihood") as two:
+        one(1, 2)
+        one(2, 2)
+        two(1, 2)
+    assert told[:4] == ["1 of 2", "2 of 2", "over", "1 of 2"]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,9 @@ class Live(Quiet):
 class Count:
     """Counts work done in one line: for sampling, which has no loss to show.
 
+    The time left follows from what is done since the first call: before it may lie other work, and
+    what it tells may be done already.
+
     Args:
         what: What is being done.
         shown: Whether to print anything.
@@ -146,17 +149,22 @@ class Count:
     ) -> None:
         self.what, self.shown, self.clock = what, shown, clock
         self._live = Live() if shown and sys.stdout.isatty() else None
-        self._began = self._said = clock()
+        self._said = clock()
+        self._first: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps are done."""
+        """Show that ``done`` of ``total`` steps are done; at the end the bar is over."""
         now = self.clock()
-        left = (now - self._began) / max(1, done) * (total - done)
+        began, before = self._first = self._first or (now, done)
+        left = (now - began) / (done - before) * (total - done) if done > before else None
         if self._live is not None:
             self._live.step({"step": done, "steps": total, "seconds_left": left})
+            if done >= total:
+                self._live.close()
         elif self.shown and now - self._said >= PLAIN_SECONDS:
             self._said = now
-            click.echo(f"{self.what} {done:,}/{total:,}  left {duration(left)}")
+            known = "" if left is None else f"  left {duration(left)}"
+            click.echo(f"{self.what} {done:,}/{total:,}{known}")
 
     def __enter__(self) -> Count:
         return self

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
-from benchmarks import standings, variants
+from benchmarks import contestants, standings, variants
 from benchmarks.racing import Race, race
 from benchmarks.twin import Twin
 from benchmarks.variants import Variant, chosen
 from torch.utils.flop_counter import FlopCounterMode
 
+import ornstein
 from ornstein.benching import Gauge
 from ornstein.errors import OrnsteinError, UsageError
 
@@ -126,6 +131,53 @@ def test_what_takes_minutes_is_run_only_when_asked_for() -> None:
     here = Path(sys.executable)
     assert "diffusers-compile" not in chosen((), set(), here)
     assert "diffusers-compile" in chosen((), {"compile"}, here)
+
+
+class Trained:
+    """A run of ornstein that makes zeros, by 20 steps of its own."""
+
+    record: ClassVar = {"step": 7}
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int | None]] = []
+
+    def bundle(self) -> Trained:
+        return self
+
+    def how(self, steps: int | None) -> SimpleNamespace:
+        return SimpleNamespace(steps=steps or 20)
+
+    def sample(self, n: int, seed: int, steps: int | None) -> SimpleNamespace:
+        self.asked.append((n, steps))
+        settings = {"steps": steps or 20}
+        return SimpleNamespace(
+            items=np.zeros((n, 1)), settings=settings, evaluations=1, seconds=4.0
+        )
+
+
+def test_ornsteins_samples_are_kept_until_more_or_other_steps_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ask = Trained(), contestants.Ask("digits", 1.0, tmp_path, 0)
+    monkeypatch.setattr(contestants, "_call", lambda *_: None)
+    monkeypatch.setattr(ornstein, "open_run", lambda *_: run)
+    for n, steps in ((6, None), (6, 20), (4, None), (6, 5), (6, 5), (8, 5), (8, None)):
+        contestants.run_ornstein(ask, n, steps)
+    assert run.asked == [(6, None), (6, 5), (8, 5), (8, None)]
+    record = contestants.record_of(tmp_path / "ornstein")
+    assert (record["sampled_here"], record["sampling_seconds"]) == (8, 4.0)
+
+
+def test_what_was_trained_for_another_question_is_refused(tmp_path: Path) -> None:
+    ask = contestants.Ask("digits", 10.0, tmp_path, 0)
+    folder = tmp_path / "ornstein"
+    contestants.claim(folder, ask)
+    contestants.claim(folder, ask)
+    with pytest.raises(UsageError, match=r"made with minutes 10\.0\. Ask for the same, or put"):
+        contestants.claim(folder, replace(ask, minutes=60.0))
+    (folder / "record.json").write_text('{"steps": 100}')  # of an older version
+    contestants.claim(folder, replace(ask, minutes=60.0))
+    assert contestants.record_of(folder) == {"steps": 100}
 
 
 def test_a_busy_or_uneven_machine_is_called_noisy(

@@ -6,14 +6,21 @@ import html
 import json
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import ornstein
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.cli.places import stem_of
+from ornstein.data import open_data
+from ornstein.errors import UsageError
+from ornstein.viz.tradeoff import Scale
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,42 @@ def test_a_run_is_measured_kept_and_stands_on_the_board(say: Say, runs: Path) ->
     assert board["tables"][0]["protocol"]["n"] == 60
 
 
+def test_another_average_of_a_run_is_measured_beside_the_run(
+    say: Say, runs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "two-moons"
+    run.mkdir()
+    for name in ("config.toml", "run.json", "model.safetensors"):
+        (run / name).write_bytes((runs / "two-moons" / name).read_bytes())
+    bundle, other = ornstein.load(run), run / "model-0.07.safetensors"
+    with torch.no_grad():
+        next(bundle.model.parameters()).add_(0.1)
+    bundle.save(other)
+    place = ("--runs", str(tmp_path))
+    assert say("evaluate", "two-moons", *QUICK, *place)[0] == 0
+    own = {path: path.read_bytes() for path in (run / "eval").iterdir()}
+    assert say("evaluate", str(other), *QUICK, *place)[0] == 0
+    assert {path: path.read_bytes() for path in own} == own
+    apart = run / "eval" / "model-0.07"
+    assert "<h1>two-moons/model-0.07</h1>" in (apart / "report.html").read_text()
+    (table,) = json.loads(say("leaderboard", "--json", *place)[1])["tables"]
+    found = {one["run"]: one["rows"]["frechet_train"]["value"] for one in table["runs"]}
+    assert set(found) == {"two-moons", "two-moons/model-0.07"}
+    assert found["two-moons"] != found["two-moons/model-0.07"]
+
+
+def test_a_dot_in_the_name_of_a_run_cuts_nothing_off(say: Say, runs: Path, tmp_path: Path) -> None:
+    for name in ("exp-0.1", "exp-0.2"):
+        shutil.copytree(runs / "two-moons", tmp_path / name)
+        words = ("--runs", str(tmp_path), "--out", str(tmp_path / "out"))
+        assert say("viz", "reverse", name, "--steps", "2", *words)[0] == 0
+        assert (tmp_path / "out" / f"{name}-reverse.png").is_file()
+        assert say("evaluate", name, *QUICK, *words)[0] == 0
+        assert f"<h1>{name}</h1>" in (tmp_path / "out" / "report.html").read_text()
+    assert stem_of(str(runs / "two-moons" / "model.safetensors"), tmp_path) == "model"
+    assert stem_of("exp-0.1/model.safetensors", tmp_path) == "model"
+
+
 def test_novelty_alone_with_another_solver_beside(say: Say, runs: Path) -> None:
     """E7, E8."""
     code, out, err = say("evaluate", "novelty", "two-moons", *QUICK, "--against", "ddpm")
@@ -163,6 +206,55 @@ def test_c8_what_guidance_trades_is_measured_scale_by_scale_and_drawn(
     assert say("evaluate", "two-moons", *QUICK, "--guidance", "1", "--out", "plain")[0] == 0
     (plain,) = json.loads(next(Path("plain").glob("step-*.json")).read_text())
     assert plain["rows"]["precision"]["value"] == off["rows"]["precision"]["value"]
+
+
+@pytest.mark.parametrize("more", [0, 10])
+def test_the_distance_beside_few_real_items_is_of_as_few_samples(
+    more: int, say: Say, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[Scale], Scale, int | None]] = []
+
+    def keep(found: list[Scale], real: Scale, path: Path, few: int | None) -> Path:
+        drawn.append((found, real, few))
+        return path
+
+    monkeypatch.setattr("ornstein.viz.tradeoff.draw_tradeoff", keep)
+    held = len(open_data("two-moons").heldout)
+    quick = ("--scales", "1", "-n", str(held + more), "--steps", "3", "--out", str(tmp_path))
+    code, out, _ = say("viz", "guidance", "two-moons", *quick)
+    assert code == 0
+    ((one,), real, few) = drawn[0]
+    (kept,) = json.loads((tmp_path / "guidance.json").read_text())
+    row = kept["rows"]["frechet_train"]
+    assert (one.frechet, one.matched, real.frechet) == (row["value"], row["matched"], row["floor"])
+    assert few == (held if more else None)
+    assert (f"(of {held:,} samples {row['matched']:.3g})" in out) is bool(more)
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_before_anything_is_spent(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(*_: object) -> None:
+        raise AssertionError("a judge was asked for")
+
+    monkeypatch.setattr("ornstein.cli.evaluate.judged", judged)
+    code, _, err = say("viz", "guidance", "two-moons", "digits", "-n", "60")
+    assert (code, "judge it against data of its own kind" in err) == (2, True)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, _, err = say("viz", "guidance", "two-moons", "-n", "60")
+    assert (code, "pip install matplotlib" in err) == (2, True)
+
+
+def test_the_numbers_of_guidance_are_there_where_drawing_fails(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UsageError("cannot be drawn.")
+
+    monkeypatch.setattr("ornstein.viz.tradeoff.draw_tradeoff", fail)
+    quick = ("--scales", "1", "-n", "60", "--steps", "3", "--out", str(tmp_path / "new"))
+    assert say("viz", "guidance", "two-moons", *quick)[0] == 2
+    assert len(json.loads((tmp_path / "new" / "guidance.json").read_text())) == 1
 
 
 def test_scales_that_cannot_be_are_refused(say: Say) -> None:

@@ -14,6 +14,7 @@ from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.comparing import FAMILIES, Budget, Comparison, Family, Part, Spent, Task, compare
 from ornstein.comparing import families as families_module
+from ornstein.comparing.measuring import LIKELY, likelihood_of
 from ornstein.data import Dataset, open_data
 from ornstein.errors import DivergedError, StoppedEarly, UsageError
 from ornstein.evaluate import Reference, reference_of
@@ -50,6 +51,24 @@ class Planted:
         return None
 
 
+def test_the_likelihood_is_of_all_classes_where_data_are_in_the_order_of_their_classes(
+    tmp_path: Path,
+) -> None:
+    labels = np.repeat(np.arange(5), 400)
+    points = np.stack([labels, np.random.default_rng(0).normal(size=2000)], 1)
+    seen: list[np.ndarray] = []
+
+    class Watching(Planted):
+        def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+            seen.append(raw)
+            return None
+
+    task = Task(points, open_data(points), tmp_path)
+    assert likelihood_of(Watching(points), task, 0) is None
+    assert len(seen[0]) == LIKELY
+    assert set(seen[0][:, 0].round()) == set(range(5))
+
+
 def honest(task: Task, budget: Budget, seed: int) -> Planted:
     return Planted(task.data.raw(task.data.train))
 
@@ -60,6 +79,17 @@ def collapsed(task: Task, budget: Budget, seed: int) -> Planted:
     return Planted(items[np.linalg.norm(items - [2.0, 0.0], axis=1) < 0.4])
 
 
+class Falling(Planted):
+    """A model whose samples are fine, and whose likelihood no integration reaches."""
+
+    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+        raise DivergedError("the walk takes more than 100,000 steps.")
+
+
+def falling(task: Task, budget: Budget, seed: int) -> Planted:
+    return (Falling if seed == 1 else Planted)(task.data.raw(task.data.train))
+
+
 def breaking(task: Task, budget: Budget, seed: int) -> Planted:
     if seed == 1:
         raise DivergedError("the loss is nan after 7 steps.")
@@ -68,7 +98,7 @@ def breaking(task: Task, budget: Budget, seed: int) -> Planted:
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fit in (honest, collapsed, breaking):
+    for fit in (honest, collapsed, breaking, falling):
         monkeypatch.setitem(FAMILIES, fit.__name__, Family(fit.__name__, "none", fit))
 
 
@@ -106,6 +136,17 @@ def test_seeds_that_diverge_are_counted_and_leave_the_numbers_of_the_others(
     assert [len(part.numbers) > 5 for part in found.parts] == [True, False, True]
     again = compare(task, Budget(steps=1), reference, families=("breaking",), seeds=3, n=200)
     assert again.cells() == found.cells()
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_likelihood_that_diverges_is_the_trouble_of_its_part_alone(
+    data: Dataset, reference: Reference, tmp_path: Path
+) -> None:
+    task = Task("gaussians:2000", data, tmp_path)
+    found = compare(task, Budget(steps=1), reference, families=("falling",), seeds=3, n=200)
+    assert [part.trouble for part in found.parts] == [
+        None, "the walk takes more than 100,000 steps.", None,
+    ]  # fmt: skip
 
 
 def unclocked(found: Comparison) -> list[list[str]]:

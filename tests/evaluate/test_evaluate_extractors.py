@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,6 +92,29 @@ def test_vectors_have_no_encoder(digits: Dataset) -> None:
         extractor(moons, "encoder")
     with pytest.raises(DataError, match="8-bit pictures"):
         extractor(moons, "efficientnet")
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_features_that_a_refusal_recommends_are_not_refused_for_the_same_data(
+    classes: int, tmp_path: Path
+) -> None:
+    """Vectors too long to be compared value by value, with labels and without."""
+    rng = np.random.default_rng(0)
+    labels = {"y": np.arange(80) % classes} if classes else {}
+    np.savez(tmp_path / "long.npz", x=rng.normal(size=(80, 2049)).astype(np.float32), **labels)
+    data = open_data(tmp_path / "long.npz")
+    said = []
+    for name in ("auto", "values", "encoder", "classifier"):
+        try:
+            extractor(data, name, folder=tmp_path)
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) == (2 if classes else 4)
+    for text in said:
+        assert re.findall(r"--features (\w+)", text) == ["classifier"] * bool(classes)
+        assert "classifier" in text
+    small = replace(data, items=data.items[:, :2048])
+    assert extractor(small, "auto").name == "values"
 
 
 def test_what_is_not_installed_is_asked_for_in_a_sentence(

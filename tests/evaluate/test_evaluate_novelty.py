@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ornstein.core import EDM, GRIDS, FiniteData, ItemNoise
 from ornstein.data import Coding
+from ornstein.data.splitting import split
 from ornstein.errors import DataError
 from ornstein.evaluate import ValueFeatures
 from ornstein.evaluate.features import FeatureRows
@@ -86,6 +87,46 @@ def test_held_out_items_that_are_near_copies_are_noticed_and_not_asked(
     assert found.by == "training items"
     assert found.copied > 0.9
     assert not novelty("values", fresh, train, planted).copies
+
+
+def one_hot(codes: np.ndarray) -> Tensor:
+    return torch.nn.functional.one_hot(torch.from_numpy(codes), 4).flatten(1).float()
+
+
+@pytest.mark.parametrize(("n", "enough"), [(800, False), (2500, True)])
+def test_rows_that_their_law_repeats_are_not_called_copies(n: int, enough: bool) -> None:
+    """Three categories of four words, all rows of one law; copies stay on one side of the split.
+
+    With 50 held-out rows or more these were the control, and with fewer a threshold of 0.
+    """
+    codes = np.random.default_rng(n).choice(4, (n + 500, 3), p=[0.4, 0.3, 0.2, 0.1])
+    real, made = one_hot(codes[:n]), one_hot(codes[n:])
+    held = split(codes[:n])
+    train = np.setdiff1d(np.arange(n), held)
+    assert (len(held) >= 50) is enough
+    found = novelty("values", made, real[train], real[held])
+    assert float((found.samples.distance == 0).double().mean()) > 0.8
+    assert found.twins > 0.9
+    assert found.expected > 0.9
+    assert found.by == "training items"
+    assert not found.copies
+    assert not found.contaminated
+
+
+@pytest.mark.parametrize("few", [40, 400])
+def test_near_copies_are_found_where_some_training_items_repeat(
+    few: int, digits: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    train = torch.cat([digits[0][:500], digits[0][:15]])
+    noise = torch.randn(200, 64, generator=torch.Generator().manual_seed(0))
+    found = novelty("values", train[200:400] + 0.01 * noise, train, digits[1][:few])
+    assert found.twins == pytest.approx(30 / 515)
+    assert found.by == "training items"
+    assert found.copied > 0.95
+    assert found.copies
+    fresh = novelty("values", digits[2], train, digits[1][:few])
+    assert not fresh.copies
+    assert fresh.expected == pytest.approx(0.07, abs=0.01)  # twins, and 1 % of the others
 
 
 def test_the_chance_is_that_of_a_beta_binomial_law() -> None:

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import ks_2samp, spearmanr
 from scipy.stats.contingency import association, crosstab
 
+from ornstein.data.splitting import split
 from ornstein.errors import UsageError
 from ornstein.evaluate.rows import closest, detection, features, utility
 from ornstein.evaluate.tables import Schema, associations, marginals
@@ -98,6 +99,22 @@ def test_copies_are_found_and_fresh_rows_are_as_close_as_held_out_ones() -> None
     assert copied.distance == 0
     with pytest.raises(UsageError, match="held-out rows"):
         closest(train, held[:0], train, SCHEMA)
+
+
+def test_rows_that_their_law_repeats_are_not_called_remembered() -> None:
+    """Equal rows stay on one side of the split, so that no held-out row equals a training row."""
+    schema = Schema(("a", "b", "c"), (4, 4, 4))
+    closer = []
+    for seed in range(20):
+        table = np.random.default_rng(seed).choice(4, (1300, 3), p=[0.4, 0.3, 0.2, 0.1])
+        held = split(table[:1000])
+        train = np.setdiff1d(np.arange(1000), held)
+        real = table.astype(float)
+        found = closest(real[train], real[held], real[1000:], schema, seed)
+        assert found.copies > 0.8
+        assert found.copies <= found.control + 0.03
+        closer.append(found.closer)
+    assert np.mean(closer) == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_classifier_tells_rows_of_another_law_and_not_those_of_the_same() -> None:

@@ -44,9 +44,9 @@ from ornstein.judging import (
     samples_of,
 )
 from ornstein.judging.board import cells, protocol_of
-from ornstein.judging.making import Made, pieces_of
+from ornstein.judging.making import Made, classes_of
 from ornstein.judging.measuring import Measured, novelties
-from ornstein.judging.page import page, told_novelty
+from ornstein.judging.page import page, told_control, told_novelty
 from ornstein.training.disk import make_folder
 
 QUICK = {"batch": 16, "sample.count": 4}
@@ -97,17 +97,28 @@ def test_samples_are_asked_for_in_the_shares_of_the_classes(
     assert digits.labels is not None
     kept = digits.train[(digits.labels[digits.train] != 3)]
     odd = replace(digits, train=kept)
-    made = plan(bundle, odd, values, n=500, batch=40, likelihood=False)
-    pieces = list(pieces_of(made))
-    count = np.zeros(10)
-    for piece in pieces:
-        count[piece.label or 0] += piece.size
+    asked = classes_of(plan(bundle, odd, values, n=500, batch=40, likelihood=False))
+    assert asked is not None
+    count = np.bincount(asked, minlength=10)
     truth = np.bincount(digits.labels[kept], minlength=10) / len(kept) * 500
     assert count.sum() == 500
     assert count[3] == 0
     assert np.abs(count - truth).max() < 1
-    ends = [piece.first + piece.size for piece in pieces]
-    assert [piece.first for piece in pieces] == [0, *ends[:-1]]
+
+
+def test_samples_of_all_classes_in_one_batch_are_those_of_each_class_alone(
+    bundle: Bundle, digits: Dataset, values: Reference
+) -> None:
+    way = bundle.how(steps=3, guidance=2.0)
+    made = samples_of(plan(bundle, digits, values, sampler=way, n=90, batch=40))
+    assert made.asked is not None
+    for label in (0, 4, 9):
+        (places,) = np.nonzero(made.asked == label)
+        alone = bundle.sample(
+            len(places), first=int(places[0]), class_name=digits.classes[label], steps=3,
+            guidance=2.0,
+        )  # fmt: skip
+        np.testing.assert_array_equal(made.items[places], alone.items)
 
 
 def test_samples_stopped_by_ctrl_c_go_on_where_they_stopped(
@@ -236,6 +247,25 @@ def test_the_cost_announced_is_that_of_all_that_the_solver_asks(
     assert made.likelihood_seconds == pytest.approx(made.likelihood * 2 * 100 * 0.002)
 
 
+def test_samples_of_ten_classes_cost_what_was_announced(
+    bundle: Bundle, digits: Dataset, values: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU a batch is filled up to 16 rows, which 20 samples of each class would pay for."""
+    clock = [0.0]
+
+    def work(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        clock[0] += 0.002 * len(inputs[0])
+
+    monkeypatch.setattr(affording, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    bundle.model.net.register_forward_pre_hook(work)
+    way = bundle.how(solver="ddim", steps=4, guidance=1.0)
+    made = plan(bundle, digits, values, sampler=way, n=200, likelihood=False)
+    before = clock[0]
+    samples_of(made)
+    assert clock[0] - before == pytest.approx(made.seconds)
+    assert made.seconds == pytest.approx(0.002 * 4 * (128 + 80))
+
+
 def test_two_solvers_stand_side_by_side_in_variety(
     bundle: Bundle, digits: Dataset, values: Reference
 ) -> None:
@@ -320,6 +350,16 @@ def test_a_measurement_by_the_same_protocol_replaces_the_last_and_others_stay(
     found = [kept.quality for kept in measurements(tmp_path)]
     assert [quality.stamp.n for quality in found] == [80, 60]
     assert found[1].made == {"by": "again"}
+
+
+def test_a_measurement_of_another_model_of_the_same_step_stays(
+    digits: Dataset, values: Reference, tmp_path: Path
+) -> None:
+    found = score(digits.items[digits.train[:60]], values, metrics=("recall",))
+    for model in ("wide", "narrow", "wide"):
+        record(replace(found, made={"model": model}), 7, tmp_path)
+    kept = [each.quality.made["model"] for each in measurements(tmp_path)]
+    assert kept == ["narrow", "wide"]
 
 
 class Reader(HTMLParser):
@@ -410,6 +450,27 @@ def test_a_table_with_gaps_is_judged_by_its_coded_values_and_has_no_likelihood(
     assert found.quality.rows["frechet_train"].value > 0
     assert "likelihood" not in found.quality.beside
     assert "<svg" in page(found, run.name, "ornstein evaluate penguins")
+
+
+def test_fresh_rows_of_a_table_of_few_categories_are_not_accused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its law repeats rows, and held-out rows equal no training row."""
+    random = np.random.default_rng(0)
+    words = random.choice(list("abcd"), (1000, 3), p=[0.4, 0.3, 0.2, 0.1])
+    lines = ["one,two,three", *(",".join(row) for row in words)]
+    (tmp_path / "survey.csv").write_text("\n".join(lines) + "\n")
+    run = ornstein.train(tmp_path / "survey.csv", steps=3, settings=QUICK, runs=tmp_path / "runs")
+    data = open_data(**run.config.data.opening())
+    made_up(monkeypatch, data.raw(random.integers(len(data), size=500)))
+    monkeypatch.setattr("ornstein.judging.tables._can_detect", lambda *_: False)
+    made = plan(run.bundle(), data, reference_of(data), n=50, likelihood=False)
+    found = measure(made, metrics=("recall",))
+    assert found.novelty[0].copied > 0.8
+    assert not found.novelty[0].copies
+    near = found.quality.beside["table"]["closest"]
+    assert 0.8 < near["copies"] < near["control"] + 0.03
+    assert "the training items themselves are the control" in str(told_control(found.novelty[0]))
 
 
 def test_a_table_with_classes_is_checked_by_rows_of_all_of_them(

@@ -15,6 +15,7 @@ import torch
 from ornstein.bundle import Bundle, load
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.cli.likelihood import items_of
 from ornstein.core import EDMTarget
 from ornstein.data import Coding, open_data
 from ornstein.likelihood import bounded, cost, likelihood
@@ -78,9 +79,22 @@ def test_b17_the_command_tells_bits_of_levels_and_where_they_come_from(
 def test_the_json_is_the_python_answer(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(place, "points", "points.npy", "-n", "5", "--part", "all", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    found = likelihood(load(place / "points.safetensors"), np.load(place / "points.npy")[:5])
+    even = np.load(place / "points.npy")[[0, 6, 12, 17, 23]]  # of 24
+    found = likelihood(load(place / "points.safetensors"), even)
     assert told["value"] == pytest.approx(found.value, abs=1e-3)
     assert (told["unit"], told["items"], told["dims"]) == ("nats", 5, 2)
+
+
+@pytest.mark.parametrize("part", ["heldout", "train", "all"])
+def test_items_are_of_all_classes_where_data_are_in_the_order_of_their_classes(
+    part: str, place: Path, tmp_path: Path
+) -> None:
+    labels = np.repeat(np.arange(5), 400)
+    points = np.stack([labels, np.random.default_rng(0).normal(size=2000)], 1)
+    np.savez(tmp_path / "sorted.npz", x=points, y=labels)
+    asked = items_of(load(place / "points.safetensors"), str(tmp_path / "sorted.npz"), part, 40)
+    assert len(asked.raw) == 40
+    assert set(asked.raw[:, 0].round()) == set(range(5))
 
 
 def test_b4_the_bound_is_told_term_by_term(

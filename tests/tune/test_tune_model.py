@@ -237,6 +237,24 @@ def test_the_command_tunes_the_file_and_sampling_says_that_it_uses_it(
     assert load("n.safetensors").tuned[-1].places == tuple(facts["tuned"][0]["places"])
 
 
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("solver", ["ddpm", "heun"])
+def test_what_stands_in_for_a_solver_that_draws_noise_is_not_told_as_what_was(
+    solver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    replace(make(), sampler=Sampler(solver=solver, steps=2)).save("m.safetensors")
+    run = CliRunner()
+    words = ["tune", "m.safetensors", "--solver", "ddim"]
+    told = run.invoke(cli, words, catch_exceptions=False).output
+    shown = run.invoke(cli, ["show", "m.safetensors"], catch_exceptions=False).output
+    noisy = solver == "ddpm"
+    assert ("as it was   heun " in told) is not noisy
+    assert ("noiseless   dpmpp-2m " in told) is noisy
+    assert ("as it was, ddpm drew noise" in told) is noisy
+    assert ("without noise before" in shown) is noisy
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -44,12 +44,10 @@ class Gauge(NamedTuple):
 class Watch:
     """Counts the cores that others keep busy, from now on.
 
-    Args:
-        ours: Processes that are not others, besides this one.
+    This process and all that it starts, such as compilers, are no others.
     """
 
-    def __init__(self, ours: Iterable[int] = ()) -> None:
-        self.ours = (os.getpid(), *ours)
+    def __init__(self) -> None:
         self.start = (time.monotonic(), self._spent())
 
     def others(self) -> float | None:
@@ -68,15 +66,22 @@ class Watch:
         except (OSError, ValueError):
             return None
         whole = sum(n for place, n in enumerate(numbers) if place not in IDLE)
-        return (whole - sum(map(_ticks, self.ours))) / tick
+        return (whole - own_ticks()) / tick
 
 
-def _ticks(process: int) -> int:
-    """Processor time of a process in ticks; 0 for one that is gone."""
-    with suppress(OSError):
-        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return int(words[11]) + int(words[12])
-    return 0
+def own_ticks() -> int:
+    """Processor time in ticks of this process and of all that it started, gone or not."""
+    parents, spent = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # gone meanwhile
+            words = path.read_text(errors="replace").rpartition(")")[2].split()
+            process = int(path.parent.name)
+            # Its own time, and that of those it started that are gone.
+            parents[process], spent[process] = int(words[1]), sum(map(int, words[11:15]))
+    ours = {os.getpid()}
+    while more := {one for one, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(spent.get(one, 0) for one in ours)
 
 
 def threads(count: int) -> str:

@@ -65,7 +65,8 @@ class TunedGrid(Tuned):
     Attributes:
         schedule: Key of ``PROCESSES``.
         guidance: Scale of guidance.
-        before: The error, on the same starts, of the way it was sampled before.
+        before: The error, on the same starts, of the way it was sampled before; of dpmpp-2m on
+            its grid where its solver draws noise.
         guide: The manner of guidance.
     """
 

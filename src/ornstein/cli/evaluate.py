@@ -123,11 +123,21 @@ def check_features(name: str) -> None:
 
 
 def folder_of(target: str, runs: Path) -> Path:
-    """Where the numbers go: into the run, else beside."""
-    from ornstein.cli.places import run_folder
+    """Where the numbers go: into the run, those of another file in it apart; else beside."""
+    from ornstein.cli.places import beside, run_folder, stem_of
 
     run = run_folder(target, runs)
-    return Path(f"{Path(target).stem}-eval") if run is None else run / "eval"
+    return Path(f"{stem_of(target, runs)}-eval") if run is None else run / "eval" / beside(target)
+
+
+def title_of(target: str, runs: Path) -> str:
+    """What a report calls a model: its run, and its file where that is not the run's own."""
+    from ornstein.cli.places import beside, run_folder, stem_of
+
+    run = run_folder(target, runs)
+    if run is None:
+        return stem_of(target, runs)
+    return "/".join(filter(None, (run.resolve().name, beside(target))))
 
 
 def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Dataset:
@@ -225,7 +235,6 @@ def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -
 
     files = {}
     step = int(found.plan.bundle.provenance.get("steps", 0))
-    name = Path(target).stem if Path(target).suffix else Path(target).name
     if alone:
         files["numbers"] = folder / f"novelty-step-{step:09d}.json"
         write_atomically(files["numbers"], json.dumps(novelty_facts(found), indent=1).encode())
@@ -241,7 +250,8 @@ def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -
         words = ["ornstein", *click.get_current_context().obj]
         if not {"-n", "--count"} & {word.split("=")[0] for word in words}:
             words += ["-n", str(found.plan.n)]  # else the time decides how many
-        text = page(found, name, shlex.join(words), log_of(target, runs), measurements(folder))
+        name, log = title_of(target, runs), log_of(target, runs)
+        text = page(found, name, shlex.join(words), log, measurements(folder))
         files["report"] = folder / "report.html"
         write_atomically(files["report"], text.encode())
     forget_samples(folder)

@@ -172,10 +172,11 @@ class Asked(NamedTuple):
 
 
 def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked:
-    """Open the data and take the items: held-out ones, if the model was trained on this data."""
+    """Open the data and take items, evenly spread: held-out ones, if it was trained on them."""
     import numpy as np
 
     from ornstein.data import open_data
+    from ornstein.training.batches import spread
 
     data = _known(bundle, open_data(source, like=bundle.coding))
     if data.kind == bundle.kind == "image" and data.shape[1:] != bundle.shape[1:]:
@@ -183,7 +184,8 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
     own = data.known_as(bundle.provenance.get("fingerprint"))
     part = part or ("heldout" if own and len(data.heldout) else "all")
     parts = {"heldout": data.heldout, "train": data.train, "all": np.arange(len(data))}
-    picked = parts[part][:count]
+    # Folders are in the order of their classes: the first items would be of the first of them.
+    picked = parts[part][spread(len(parts[part]), count).numpy()]
     return Asked(_checked(data, part, picked), data.condition_batch(picked), part, data.name)
 
 

@@ -50,6 +50,20 @@ def run_or_data(target: str, runs: Path) -> Path | None:
     return run_folder(target, runs)
 
 
+def stem_of(target: str, runs: Path) -> str:
+    """What to call what comes of a model: a file without its suffix, a run with all its dots."""
+    is_file = any((place / target).is_file() for place in (Path(), runs))
+    return Path(target).stem if is_file else Path(target).name
+
+
+def beside(target: str) -> str:
+    """Name of a model file beside the one of its run, such as another average; "" for others."""
+    from ornstein.bundle.file import FILE
+
+    path = Path(target)
+    return path.stem if path.is_file() and path.name != FILE else ""
+
+
 def label_from(*parts: object) -> str:
     """A folder name of plain letters that tells what was made; empty parts are left out.
 
@@ -87,11 +101,11 @@ def output_folder(target: str, runs: Path, label: str, out: Path | None) -> Path
         out: What the user asked for, if anything.
 
     Returns:
-        ``out``; else ``gallery/<label>`` in the run; else ``<stem>-<label>`` here.
+        ``out``; else ``gallery/<label>`` in the run; else ``<name>-<label>`` here.
     """
     if out is not None:
         return out
     folder = run_folder(target, runs)
     if folder is not None:
         return folder / "gallery" / label
-    return Path(f"{Path(target).stem}-{label}")
+    return Path(f"{stem_of(target, runs)}-{label}")

@@ -87,7 +87,7 @@ def command(
     check_names(asked())
     if larger is None:
         _check_alone(then_steps, noise)
-    from ornstein.cli.places import label_from, output_folder
+    from ornstein.cli.places import label_from, output_folder, stem_of
     from ornstein.data.lowered import LOW
     from ornstein.displays import Count
     from ornstein.upscaling import cascade, misfit
@@ -112,7 +112,7 @@ def command(
         put = NOISE if noise is None else noise
         made = cascade(above, base, noise=put, sampler=way, batch=batch or 64)
         more = "" if put == NOISE else f"noise-{put:g}"
-        label = label_from(label, f"then-{Path(str(larger)).stem}", then_steps, more)
+        label = label_from(label, f"then-{stem_of(str(larger), runs)}", then_steps, more)
     folder = output_folder(target, runs, label, out)
     files = {"items": made.save(folder)[0].parent, "grid": made.save_sheet(folder / "grid.png")}
     if above is not None:

@@ -155,12 +155,7 @@ def head(facts: dict[str, Any]) -> list[str]:
     )
     by = facts["sampler"]
     lines.append(f"sampler    {way_of({**by, 'schedule': by['schedule'] or facts['process']})}")
-    lines += [
-        f"tuned      {len(one['places']) - 1} steps on {one['schedule']}, guidance "
-        f"{one['guidance']:g}: {one['solver']}, {one['error']:.3g} from the truth, "
-        f"{one['before']:.3g} before"
-        for one in facts["tuned"]
-    ]
+    lines += tuned(facts["tuned"], by["solver"])
     lines.append(
         f"size       {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}; "
         f"{count_text(facts['flops'])}FLOP to look at one item once"
@@ -171,6 +166,22 @@ def head(facts: dict[str, Any]) -> list[str]:
         f"({bytes_text(facts['bytes_per_item'])} an item)"
     )
     return lines
+
+
+def tuned(found: list[dict[str, Any]], solver: str) -> list[str]:
+    """What was found for the model, and how far from the truth its own solver ended before.
+
+    One that draws noise ends elsewhere each time, so that another stood in for it.
+    """
+    from ornstein.tune import is_deterministic
+
+    before = "before" if not found or is_deterministic(solver) else "without noise before"
+    return [
+        f"tuned      {len(one['places']) - 1} steps on {one['schedule']}, guidance "
+        f"{one['guidance']:g}: {one['solver']}, {one['error']:.3g} from the truth, "
+        f"{one['before']:.3g} {before}"
+        for one in found
+    ]
 
 
 def told(condition: dict[str, Any]) -> str:

@@ -88,17 +88,22 @@ def guidance(
     from ornstein.displays import Count
     from ornstein.evaluate import score
     from ornstein.judging import plan, samples_of
+    from ornstein.judging.affording import check_fit
+    from ornstein.training.disk import make_folder, write_atomically
+    from ornstein.viz.schedule import new_figure
     from ornstein.viz.tradeoff import draw_tradeoff
 
     check_names(asked())
     if "guidance" in asked():
         raise UsageError("the scales to compare go into --scales, as in --scales 1,2,4.")
+    new_figure((1.0, 1.0))  # where nothing can be drawn, nothing is spent
     bundle = opened(target, runs)
     way = bundle.how(**asked_of(bundle, scaled=True))
     for scale in scales:
         bundle.check_guidance(scale, way.guide)
     talks = not as_json and not quiet
     data = data_of(target, source, bundle, runs)
+    check_fit(bundle, data)
     reference = judged(data, "auto", talks)
     points: list[tuple[float, Quality]] = []
     for scale in scales:
@@ -113,15 +118,17 @@ def guidance(
         )
         points.append((scale, quality))
         if talks:
-            click.echo(_line(_scale(scale, quality)))
+            click.echo(_line(_scale(scale, quality), _few(quality)))
     folder = out or folder_of(target, runs)
-    real = _scale(0.0, points[0][1], floor=True)
-    figure = draw_tradeoff([_scale(*one) for one in points], real, folder / "guidance.png")
-    numbers = folder / "guidance.json"
-    numbers.write_text(
-        json.dumps([{"guidance": s, **json.loads(q.to_json())} for s, q in points], indent=1)
-    )
-    report({"guidance": figure, "numbers": numbers}, as_json, quiet)
+    make_folder(folder)
+    numbers = [{"guidance": s, **json.loads(q.to_json())} for s, q in points]
+    write_atomically(folder / "guidance.json", json.dumps(numbers, indent=1).encode())
+    first = points[0][1]
+    figure = draw_tradeoff(
+        [_scale(*one) for one in points], _scale(0.0, first, floor=True),
+        folder / "guidance.png", _few(first),
+    )  # fmt: skip
+    report({"guidance": figure, "numbers": folder / "guidance.json"}, as_json, quiet)
 
 
 def _scale(scale: float, quality: Quality, floor: bool = False) -> Scale:
@@ -130,13 +137,21 @@ def _scale(scale: float, quality: Quality, floor: bool = False) -> Scale:
     distance, precision, recall = (
         quality.rows[name].floor if floor else quality.rows[name].value for name in METRICS
     )
+    row = quality.rows[METRICS[0]]
     right = quality.judge_accuracy if floor else quality.accuracy
-    return Scale(scale, precision, recall, distance, right)
+    return Scale(scale, precision, recall, distance, row.floor if floor else row.matched, right)
 
 
-def _line(found: Scale) -> str:
+def _few(quality: Quality) -> int | None:
+    """Real items that the distance of samples stands beside, where they are fewer."""
+    row = quality.rows[METRICS[0]]
+    return row.floor_n if row.floor_n < row.n else None
+
+
+def _line(found: Scale, few: int | None) -> str:
     right = "" if found.accuracy is None else f", {found.accuracy:.1%} of the class asked for"
+    part = "" if few is None else f" (of {few:,} samples {found.matched:.3g})"
     return (
         f"{found.scale:>8g}   precision {found.precision:.3f}, recall {found.recall:.3f}, "
-        f"Fréchet {found.frechet:.3g}{right}"
+        f"Fréchet {found.frechet:.3g}{part}{right}"
     )

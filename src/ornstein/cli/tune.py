@@ -100,7 +100,7 @@ def command(
         facts = [facts_of(way, report) for way, report in zip(ways, reports, strict=True)]
         click.echo(json.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
     elif not quiet:
-        click.echo("\n".join([*table(reports), closing(bundle, path, str(named), ways[0])]))
+        click.echo("\n".join([*table(ways, reports), closing(bundle, path, str(named), ways[0])]))
 
 
 def ways_of(
@@ -169,8 +169,12 @@ def facts_of(way: Sampler, report: Tuning) -> dict[str, Any]:
     }
 
 
-def table(reports: Sequence[Tuning]) -> list[str]:
+def table(ways: Sequence[Sampler], reports: Sequence[Tuning]) -> list[str]:
     """For each number of steps: how it was, the best with a name, and what was found."""
+    from ornstein.tune import is_deterministic
+
+    noisy = {way.solver for way in ways if not is_deterministic(way.solver)}
+    first = "noiseless" if noisy else "as it was"
     lines = [
         "",
         f"{'steps':>5}  {'':<12}{'solver':<20}{'grid':<14}{'distance from the truth':>23}",
@@ -178,19 +182,21 @@ def table(reports: Sequence[Tuning]) -> list[str]:
     for report in reports:
         best = report.best
         rows = [
-            ("as it was", *report.usual),
+            (first, *report.usual),
             ("best named", *report.named),
             ("tuned", best.solver, "tuned", best.error),
         ]
         for what, solver, grid, error in rows:
-            steps = best.steps if what == "as it was" else ""
+            steps = best.steps if what == first else ""
             lines.append(f"{steps:>5}  {what:<12}{solver:<20}{grid:<14}{error:>23.4g}")
     worst = max(report.doubt for report in reports)
-    return [
-        *lines,
-        f"(RMS per dimension, data of deviation 1; the truth is sure to {worst:.1g})",
-        "",
-    ]
+    lines.append(f"(RMS per dimension, data of deviation 1; the truth is sure to {worst:.1g})")
+    if noisy:
+        lines.append(
+            f"(noiseless: as it was, {' and '.join(sorted(noisy))} drew noise and has no such "
+            f"distance, so {reports[0].usual.solver} stands in for it)"
+        )
+    return [*lines, ""]
 
 
 def closing(bundle: Bundle, path: Path, target: str, way: Sampler) -> str:

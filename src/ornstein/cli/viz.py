@@ -130,6 +130,7 @@ def reverse(
     Writes a strip with two rows for each item and a film of both side by side.
     """
     from ornstein.cli.drawing import displayed, write
+    from ornstein.cli.places import stem_of
     from ornstein.cli.walks import check_names, opened, walked
     from ornstein.viz.pictures import thin
 
@@ -146,7 +147,7 @@ def reverse(
         [[points[k] for k in at], [guesses[k] for k in at]],
         [points, guesses],
         bundle.coding.kind,
-        out / f"{Path(target).stem}-reverse",
+        out / f"{stem_of(target, runs)}-reverse",
         heads,
         ("x", "x0 seen"),
         as_json,

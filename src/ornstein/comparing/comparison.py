@@ -16,7 +16,7 @@ from ornstein.errors import StoppedEarly, UsageError
 from ornstein.evaluate import Number, Reference
 from ornstein.training.disk import make_folder, write_atomically
 
-RULES = "compare-1"  # recipes and measures; a change of them makes a new name
+RULES = "compare-2"  # recipes and measures; a change of them makes a new name
 Told = Callable[[Part, int, int], None]
 """Called with (part, parts done, parts in all)."""
 

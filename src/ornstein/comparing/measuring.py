@@ -16,6 +16,7 @@ from ornstein.comparing.family import Budget, Fitted, Task
 from ornstein.errors import DivergedError
 from ornstein.evaluate import Quality, Reference, score
 from ornstein.likelihood.answer import BIT
+from ornstein.training.batches import spread
 from ornstein.training.disk import make_folder, write_atomically
 
 METRICS = ("frechet_train", "precision", "recall", "coverage")
@@ -33,7 +34,7 @@ class Part:
         seed: Of its training and of its samples.
         numbers: By name of the column; what has no meaning for the family or the data is missing.
         floor: Some of them for real held-out items in the place of samples.
-        trouble: Why there are no numbers: the training diverged.
+        trouble: Why there are no numbers: the training, or what its model was asked, diverged.
     """
 
     family: str
@@ -56,12 +57,12 @@ def measured(
         fitted.sample(WARM, seed)
         began = time.perf_counter()
         items = fitted.sample(n, seed)
+        each = 1e3 * (time.perf_counter() - began) / n
+        likely = likelihood_of(fitted, task, seed)
     except DivergedError as error:
         return Part(family, seed, trouble=str(error)), None
-    each = 1e3 * (time.perf_counter() - began) / n
     quality = score(items, reference, metrics=METRICS)
     numbers = {"evaluations": fitted.evaluations, "each": each, **fitted.spent._asdict()}
-    likely = likelihood_of(fitted, task, seed)
     numbers |= {} if likely is None else {"likelihood": likely}
     one, two = _quality(quality, reference)
     return Part(family, seed, {**one, **numbers}, two), items
@@ -90,14 +91,15 @@ def off(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def likelihood_of(fitted: Fitted, task: Task, seed: int) -> float | None:
-    """Of held-out items by dimension: bits of levels, nats of the density of real numbers.
+    """Of held-out items, evenly spread, by dimension: bits of levels, nats of a density.
 
     Rows of a table have no density of their own.
     """
     data = task.data
     if tuple(data.items.shape[1:]) != data.shape:
         return None
-    found = fitted.log_density(data.raw(data.heldout[:LIKELY]), seed)
+    some = data.heldout[spread(len(data.heldout), LIKELY).numpy()]
+    found = fitted.log_density(data.raw(some), seed)
     if found is None:
         return None
     return float(found.mean()) / data.dims / (1.0 if data.coding.step is None else -BIT)

@@ -29,6 +29,7 @@ LATENT = {"image": 32, "series": 32, "vector": 8, "table": 16}
 RATES = {"image": 5e-3, "series": 5e-3, "vector": 3e-3, "table": 3e-3}
 WARM = {"image": 0, "series": 0, "vector": 200, "table": 200}  # steps in which beta rises to 1
 DRAWS = 128  # of the importance-weighted bound
+NUMBERS = 1 << 22  # that are decoded at once, or one draw for each item
 LOG_VARIANCE = (-12.0, 4.0)  # so that a value that never changes does not send it to infinity
 
 
@@ -63,9 +64,15 @@ class Autoencoder(nn.Module):
         z = mean[:, None] + log_std.exp()[:, None] * eps
         # The constants of both normal laws cancel.
         gap = 0.5 * (eps.square() - z.square()).sum(2) + log_std.sum(1)[:, None]
-        nats = self.term(x.repeat_interleave(draws, 0), *self.decoded(z.flatten(0, 1)))
-        found: Tensor = beta * gap.double() - nats.flatten(1).sum(1).view(len(x), draws)
+        pieces = z.split(max(1, NUMBERS // x.numel()), dim=1)
+        found: Tensor = beta * gap.double() - torch.cat([self.nats(x, p) for p in pieces], 1)
         return found
+
+    def nats(self, x: Tensor, z: Tensor) -> Tensor:
+        """-log p(x | z) of items at several latents each, z (B, draws, latent), (B, draws)."""
+        draws = z.shape[1]
+        nats = self.term(x.repeat_interleave(draws, 0), *self.decoded(z.flatten(0, 1)))
+        return nats.flatten(1).sum(1).view(len(x), draws)
 
 
 @dataclass(frozen=True, eq=False)

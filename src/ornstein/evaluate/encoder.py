@@ -75,8 +75,8 @@ def train_encoder(
     """
     if items.ndim == 2 or len(index) < 16:
         raise DataError(
-            "an encoder is trained on 16 or more pictures or series; vectors are judged by their "
-            "own values: --features values."
+            f"an encoder is trained on 16 or more pictures or series, not on {len(index)} items "
+            f"of shape {tuple(items.shape[1:])}; add items."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -8,19 +8,29 @@ from pathlib import Path
 from ornstein.errors import DataError, UsageError, near
 from ornstein.evaluate.classifier import Progress
 from ornstein.evaluate.features import Features, Judged, ValueFeatures
-from ornstein.evaluate.learned import cached_features, cached_path
+from ornstein.evaluate.learned import (
+    MOST_VALUES,
+    cached_features,
+    cached_path,
+    can_classify,
+    instead,
+)
 from ornstein.evaluate.packaged import efficientnet, inception
 
 AUTO = "auto"
 
 
 def values(data: Judged) -> Features:
-    """The values themselves; of items of many numbers they would say little."""
+    """The values themselves; of items of many numbers they would say little.
+
+    Raises:
+        DataError: the items are such.
+    """
     shape = tuple(data.items.shape[1:])
-    if data.items[0].size > 2048:
+    if data.items[0].size > MOST_VALUES:
         raise DataError(
             f"items of {data.items[0].size:,} values are too large to be compared value by value; "
-            "take --features encoder."
+            f"{instead(data)}"
         )
     return ValueFeatures(data.coding, shape)
 
@@ -36,9 +46,13 @@ FEATURES: dict[str, tuple[str, Callable[[Judged], Features] | None]] = {
 
 
 def usual(data: Judged) -> str:
-    """The features for these data: a classifier where there are labels enough to train one."""
+    """The features for these data: a classifier where there are labels enough to train one.
+
+    Vectors are judged by their values, unless these are too many.
+    """
     if data.items.ndim == 2:
-        return "values"
+        many = data.items[0].size > MOST_VALUES
+        return "classifier" if many and can_classify(data) else "values"
     classes = len(data.classes)
     enough = len(data.train) >= 20 * classes and len(data.heldout) >= classes
     return "classifier" if data.labels is not None and classes >= 2 and enough else "encoder"

@@ -29,6 +29,36 @@ RECIPES = {"classifier": "classifier-1", "encoder": "encoder-1"}
 is mixed up."""
 
 
+MOST_VALUES = 2048  # of an item that is compared value by value
+
+
+def can_classify(data: Judged) -> bool:
+    """Whether there are labels and items enough to train and check a classifier."""
+    classes = len(data.classes)
+    enough = len(data.train) >= 2 * classes and len(data.heldout) >= classes
+    return data.labels is not None and classes >= 2 and enough
+
+
+def fitting(data: Judged) -> str | None:
+    """Features that take these data where others were refused, or None."""
+    if data.items.ndim > 2:
+        return "encoder"
+    if data.items[0].size <= MOST_VALUES:
+        return "values"
+    return "classifier" if can_classify(data) else None
+
+
+def instead(data: Judged) -> str:
+    """What to judge these data by, the end of a message that refuses something else."""
+    name = fitting(data)
+    if name is not None:
+        return f"take --features {name}."
+    return (
+        f"vectors of more than {MOST_VALUES:,} values can only be judged by a classifier, so give "
+        "them labels, and each class items enough."
+    )
+
+
 @dataclass(frozen=True)
 class LearnedFeatures:
     """The last hidden layer of a net that was trained on the data themselves."""
@@ -81,23 +111,27 @@ def train_features(
         progress: Called with batches done and batches in all.
 
     Raises:
-        DataError: a classifier without labels, or too few items.
+        DataError: a classifier without labels, an encoder of vectors, or too few items.
     """
     name, held = RECIPES[recipe], len(data.heldout)
     if recipe == "encoder":
+        if data.items.ndim == 2:
+            raise DataError(f"an encoder is for pictures and series, not vectors; {instead(data)}")
         net = train_encoder(data.items, index=data.train, seed=seed, progress=progress)
         return LearnedFeatures(net, None, held, data.fingerprint, seed, name)
     classes = len(data.classes)
     if data.labels is None or classes < 2:
+        folders = "put the pictures into one sub-folder per class, or "
         raise DataError(
-            "these data have no labels to train a classifier on: put the pictures into one "
-            "sub-folder per class, or take --features encoder, which needs none."
+            "these data have no labels to train a classifier on: "
+            f"{folders if data.items.ndim == 4 else ''}{instead(data)}"
         )
-    if len(data.train) < 2 * classes or held < classes:
+    if not can_classify(data):
+        other = fitting(data)
         raise DataError(
             f"{len(data.train)} training and {held} held-out items are too few to train and "
-            f"check a classifier of {classes} classes: add items, merge classes, or take "
-            "--features encoder."
+            f"check a classifier of {classes} classes: add items or merge classes"
+            f"{f', or take --features {other}' if other else ''}."
         )
     net = train_classifier(
         data.items, data.labels, classes, index=data.train, seed=seed, progress=progress

@@ -5,6 +5,11 @@ How near an item lies is its distance to the nearest training item over the mean
 How near is too near is asked of the held-out items: a threshold that 1 % of them undercut. And
 the control is itself controlled, by the training items among each other, for held-out items that
 are near copies of training items would make every copy look usual.
+
+Where items repeat, as rows of a few categories do, a new item may well equal a training item. A
+held-out one never does, since copies stay on one side of the split. So the training items among
+each other are the control there: those with a twin are as near as can be, and of the others 1 %
+are near enough.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ from ornstein.errors import DataError
 from ornstein.evaluate.features import Rows
 from ornstein.evaluate.neighbours import nearest
 
-SHARE = 0.01  # of the control that lies below the threshold
+SHARE = 0.01  # of the control without twins that lies below the threshold
+TWIN = 1e-5  # a relative distance that is but rounding
 CROWD = 50  # neighbours that say what is usual around an item
 SURE = 1e-3  # a chance below this is no chance
 MOST, WORK = 2_000, 5e10  # items, and numbers that are subtracted; more items are left out
@@ -50,8 +56,9 @@ class Novelty:
         space: What distances are taken of.
         samples: The samples and their neighbours.
         control: The items they are compared with, and theirs.
-        by: "held-out items", or "training items" where the held-out ones are near copies.
-        threshold: Relative distance below which an item counts as copied.
+        by: "held-out items", or "training items" where the held-out ones are near copies, too few
+            or, since training items repeat, without the twins that new items would have.
+        threshold: Relative distance up to which an item counts as copied.
         expected: Share that lies below it by chance.
         copied: Share of the samples that does.
         chance: Probability of so many, if the samples were like the control.
@@ -81,6 +88,11 @@ class Novelty:
     def contaminated(self) -> bool:
         """Whether held-out items are near copies of training items."""
         return self.control_chance < SURE
+
+    @property
+    def repeating(self) -> bool:
+        """Whether training items have twins, so that held-out ones, without, are no control."""
+        return self.twins > SHARE
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, without those of each item."""
@@ -121,12 +133,14 @@ def novelty(space: str, samples: Rows, train: Rows, heldout: Rows) -> Novelty:
     sizes = [len(each) for each in asked]
     sides = zip(far.split(sizes), places.split(sizes), (False, False, True), strict=True)
     ours, held, own = (_near(d, p, train, itself) for d, p, itself in sides)
-    limit, _ = threshold_of(own.relative)
+    twins = float((own.relative <= TWIN).double().mean())
+    limit, rank = threshold_of(own.relative)
     found = int((held.relative <= limit).sum())
-    control_chance = chance_of(found, len(held.relative), len(own.relative))
-    usable = len(held.relative) >= 1 / SHARE / 2 and control_chance >= SURE
+    control_chance = chance_of(found, len(held.relative), len(own.relative), rank)
+    enough = len(held.relative) >= 1 / SHARE / 2
+    usable = enough and control_chance >= SURE and twins <= SHARE
     control = held if usable else own
-    threshold, expected = threshold_of(control.relative)
+    threshold, rank = threshold_of(control.relative)
     copied = int((ours.relative <= threshold).sum())
     return Novelty(
         space=space,
@@ -134,12 +148,12 @@ def novelty(space: str, samples: Rows, train: Rows, heldout: Rows) -> Novelty:
         control=control,
         by="held-out items" if usable else "training items",
         threshold=threshold,
-        expected=expected,
+        expected=rank / (len(control.relative) + 1),
         copied=copied / len(ours.relative),
-        chance=chance_of(copied, len(ours.relative), len(control.relative)),
+        chance=chance_of(copied, len(ours.relative), len(control.relative), rank),
         control_copied=found / max(1, len(held.relative)),
         control_chance=control_chance,
-        twins=float((own.distance <= 0).double().mean()),
+        twins=twins,
     )
 
 
@@ -171,26 +185,33 @@ def _near(far: Tensor, places: Tensor, train: Rows, itself: bool) -> Near:
 
 
 def rank_of(count: int) -> int:
-    """Which of the control's distances is the threshold, counted from the least."""
+    """Which of so many distances without twins is the threshold, counted from the least."""
     return max(1, round(SHARE * count))
 
 
-def threshold_of(control: Tensor) -> tuple[float, float]:
-    """Threshold, and the share of items like the control that lies below it on average."""
-    k = rank_of(len(control))
-    return float(control.kthvalue(k).values), k / (len(control) + 1)
+def threshold_of(control: Tensor) -> tuple[float, int]:
+    """Threshold of relative distances (N,), and how many of them lie at or below it, twins too."""
+    single = control[control > TWIN]
+    limit = float(single.kthvalue(rank_of(len(single))).values) if len(single) else TWIN
+    return limit, int((control <= limit).sum())
 
 
-def chance_of(found: int, n: int, control: int) -> float:
-    """Probability that ``found`` or more of n items undercut the threshold of as good a control.
+def chance_of(found: int, n: int, control: int, rank: int | None = None) -> float:
+    """Probability that ``found`` or more of n items come as near as the threshold of a control.
 
     The share that lies below the k-th least of m control items is Beta(k, m - k + 1) whatever the
     law of the distances, so that the number found is beta-binomial: the smallness of the control
     counts too.
+
+    Args:
+        found: Items at or below the threshold.
+        n: Items in all.
+        control: Items of the control.
+        rank: How many of those are at or below it; default as many as without twins and ties.
     """
     if found == 0 or n == 0 or control == 0:
         return 1.0
-    k = rank_of(control)
+    k = rank_of(control) if rank is None else rank
     j = torch.arange(found, n + 1, dtype=torch.float64)
     a, b = torch.tensor(float(k)).double(), torch.tensor(float(control - k + 1)).double()
 

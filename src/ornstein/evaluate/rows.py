@@ -47,9 +47,10 @@ class Closest(NamedTuple):
 
     Attributes:
         copies: Share of made rows that equal a training row in every cell.
-        control: The same share of the held-out rows.
-        closer: Share of made rows with a training row nearer than every held-out row, the sets
-            made equally large; 1/2 where nothing is remembered.
+        control: Share of training rows that equal another one: as often a new row may by chance.
+            Held-out rows never do, since equal rows stay on one side of the split.
+        closer: Share of made rows with a training row nearer than every held-out row, of as many
+            different rows of both; 1/2 where nothing is remembered.
         distance: Median Gower distance of a made row to the nearest training row.
         usual: The same of held-out rows.
     """
@@ -64,7 +65,7 @@ class Closest(NamedTuple):
 def closest(
     train: np.ndarray, heldout: np.ndarray, made: np.ndarray, schema: Schema, seed: int = 0
 ) -> Closest:
-    """Look for rows that were remembered, with held-out rows as the control.
+    """Look for rows that were remembered, with other real rows as the control.
 
     Raises:
         UsageError: there are no held-out rows.
@@ -72,14 +73,15 @@ def closest(
     if not len(heldout) or not len(train):
         raise UsageError("distance to the closest record needs training and held-out rows.")
     known, control, new = features([train, heldout, made], schema)
-    few = min(len(known), len(control))
-    some = np.random.default_rng(seed).permutation(len(known))[:few]
-    near = [_nearest(new, part) for part in (known[some], control[:few])]
+    unlike, counts = np.unique(known, axis=0, return_counts=True)
+    sides, rng = (unlike, np.unique(control, axis=0)), np.random.default_rng(seed)
+    few = min(map(len, sides))
+    near = [_nearest(new, side[rng.permutation(len(side))[:few]]) for side in sides]
     ties = 0.5 * float((near[0] == near[1]).mean())
     far, usual = _nearest(new, known), _nearest(control, known)
     return Closest(
         copies=float((far == 0).mean()),
-        control=float((usual == 0).mean()),
+        control=float(counts[counts > 1].sum() / len(known)),
         closer=float((near[0] < near[1]).mean()) + ties,
         distance=float(np.median(far)) / len(schema.names),
         usual=float(np.median(usual)) / len(schema.names),

@@ -109,15 +109,17 @@ def plan(
     """
     check_fit(bundle, data)
     sampler = sampler or bundle.how()
-    each, call = _pace(bundle, sampler, batch)
+    row, call = _pace(bundle, sampler, batch)
     if n is None:
-        n = _rung(LADDER, SHARE * 60 * minutes / each, LADDER[0])
+        most = SHARE * 60 * minutes / row
+        n = max((rung for rung in LADDER if _rows(bundle, rung, batch) <= most), default=LADDER[0])
     spare = LIKELIHOOD_SHARE * 60 * minutes / (2 * BOUND_STEPS * call)
     # Rows of a table are other numbers than the network sees, and have no density of their own.
     bounded = likelihood and tuple(data.items.shape[1:]) == data.shape
-    items = _rung(ITEMS, min(spare, len(data.heldout)), 0) if bounded else 0
-    cost = 2 * BOUND_STEPS * call * items
-    return Plan(bundle, data, reference, sampler, n, seed, batch, items, n * each, cost)
+    spare = min(spare, len(data.heldout)) if bounded else 0
+    items = max((rung for rung in ITEMS if rung <= spare), default=0)
+    seconds, cost = row * _rows(bundle, n, batch), 2 * BOUND_STEPS * call * items
+    return Plan(bundle, data, reference, sampler, n, seed, batch, items, seconds, cost)
 
 
 def check_fit(bundle: Bundle, data: Dataset) -> None:
@@ -141,7 +143,7 @@ def check_fit(bundle: Bundle, data: Dataset) -> None:
 
 
 def _pace(bundle: Bundle, sampler: Sampler, batch: int) -> tuple[float, float]:
-    """Seconds for one sample, and for one call of the network for one item.
+    """Seconds for one row of samples, and for one call of the network for one row.
 
     Timed is the second of three steps: the first pays for what later ones find ready, and in the
     last, to clean data, many solvers ask less often. What it asks, guided or not, is counted.
@@ -167,9 +169,11 @@ def _pace(bundle: Bundle, sampler: Sampler, batch: int) -> tuple[float, float]:
         for hook in hooks:
             hook.remove()
     (began, before), (ended, after) = marks[-2:]
-    call = max(ended - began, 1e-6) / max(1.0, (after - before) / rows_of(bundle, batch)) / batch
+    rows = rows_of(bundle, batch)
+    call = max(ended - began, 1e-6) / max(1.0, (after - before) / rows) / rows
     return call * calls, call
 
 
-def _rung(ladder: tuple[int, ...], most: float, least: int) -> int:
-    return max((rung for rung in ladder if rung <= most), default=least)
+def _rows(bundle: Bundle, n: int, batch: int) -> int:
+    """How many rows the network is asked for so many samples, the last batch filled up."""
+    return sum(rows_of(bundle, min(batch, n - k)) for k in range(0, n, batch))

@@ -18,7 +18,13 @@ SHOWN = ("frechet_train", "kernel_train", "precision", "recall", "coverage")
 
 @dataclass(frozen=True)
 class Standing:
-    """One run in a table: its best measurement by this protocol."""
+    """One model in a table: its best measurement by this protocol.
+
+    Attributes:
+        run: Name of the run, and after a stroke of its file where that is not the run's own.
+        step: Of its training.
+        quality: The numbers.
+    """
 
     run: str
     step: int
@@ -68,7 +74,8 @@ def board(runs: Path, metric: str = SHOWN[0], free: Iterable[str] = ()) -> Board
             f"{', '.join(METRICS)}."
         )
     folders = [path.parent for path in sorted(runs.glob("*/config.toml")) if _makes(path.parent)]
-    found = {folder.name: measurements(folder / "eval") for folder in folders}
+    places = {name: place for folder in folders for name, place in _places(folder).items()}
+    found = {name: measurements(place) for name, place in places.items()}
     free = tuple(free)
     _check(free, list(found.values()))
     tables: list[tuple[Stamp, list[tuple[str, Kept]]]] = []
@@ -89,13 +96,19 @@ def board(runs: Path, metric: str = SHOWN[0], free: Iterable[str] = ()) -> Board
         free,
         tuple(made),
         {
-            name: (torn if any((runs / name / "eval").glob("step-*.json")) else missing).format(
-                name
+            folder.name: (torn if any((folder / "eval").glob("step-*.json")) else missing).format(
+                folder.name
             )
-            for name, kept in found.items()
-            if not any(metric in each.quality.rows for each in kept)
+            for folder in folders
+            if not any(metric in each.quality.rows for each in found[folder.name])
         },
     )
+
+
+def _places(run: Path) -> dict[str, Path]:
+    """Where a run and other files of it are measured, by what they are called."""
+    others = sorted({path.parent for path in (run / "eval").glob("*/step-*.json")})
+    return {run.name: run / "eval", **{f"{run.name}/{path.name}": path for path in others}}
 
 
 def _makes(folder: Path) -> bool:

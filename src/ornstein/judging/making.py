@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
 
 from ornstein.bundle.walking import sample
+from ornstein.data.conditions import CLASS
 from ornstein.errors import StoppedEarly
 from ornstein.judging.affording import Plan
 from ornstein.training.disk import make_folder, remove, write_atomically
@@ -22,30 +24,22 @@ Progress = Callable[[int, int], None]
 """Called with (done, in all)."""
 
 
-class Piece(NamedTuple):
-    """Samples that are made together: items first..first+size-1 of the seed, of one class."""
+def classes_of(plan: Plan) -> np.ndarray | None:
+    """Number of the class that each sample is asked to be, (n,), or None.
 
-    label: int | None
-    first: int
-    size: int
-
-
-def pieces_of(plan: Plan) -> Iterator[Piece]:
-    """The samples in pieces; classes in the shares that they have in the training data."""
-    if plan.told or not plan.classed or plan.data.labels is None:
-        for first in range(0, plan.n, plan.batch):
-            yield Piece(None, first, min(plan.batch, plan.n - first))
-        return
+    Class after class in the shares that they have in the training data, or those of held-out items
+    where samples are told more of these.
+    """
+    if not plan.classed or plan.data.labels is None:
+        return None
+    if plan.told:
+        return np.asarray(plan.data.labels[plan.tellers(0, plan.n)])
     labels = plan.data.labels[plan.data.train]
     wanted = np.bincount(labels, minlength=len(plan.data.classes)) * (plan.n / len(labels))
     counts = np.floor(wanted).astype(int)
     most_short = np.argsort(counts - wanted, kind="stable")
     counts[most_short[: plan.n - counts.sum()]] += 1
-    first = 0
-    for label, count in enumerate(counts):
-        for start in range(0, int(count), plan.batch):
-            yield Piece(label, first + start, min(plan.batch, int(count) - start))
-        first += int(count)
+    return np.repeat(np.arange(len(counts)), counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +68,11 @@ def samples_of(plan: Plan, folder: Path | None = None, progress: Progress | None
     began, key = time.monotonic(), _key(plan)
     parts = [] if folder is None else _kept(folder, key)
     kept = done = sum(map(len, parts))
-    pieces = list(pieces_of(plan))
+    asked = classes_of(plan)
     with StopRequest() as stop:
-        for piece in pieces:
-            if piece.first < kept:
-                continue
-            parts.append(_make(plan, piece))
-            done += piece.size
+        for first in range(kept, plan.n, plan.batch):
+            parts.append(_make(plan, first, min(plan.batch, plan.n - first), asked))
+            done += len(parts[-1])
             if progress is not None:
                 progress(done, plan.n)
             if stop.asked is not None and done < plan.n:
@@ -89,13 +81,10 @@ def samples_of(plan: Plan, folder: Path | None = None, progress: Progress | None
                 raise StoppedEarly(f"stopped after {done:,} of {plan.n:,} samples.{advice}")
     if done > kept:
         _keep(folder, key, parts)
-    asked = [np.full(piece.size, piece.label) for piece in pieces if piece.label is not None]
-    if plan.told and plan.classed and plan.data.labels is not None:
-        asked = [plan.data.labels[plan.tellers(0, plan.n)]]
     way = plan.bundle.walk(1, seed=plan.seed, sampler=plan.sampler)
     return Made(
         np.concatenate(parts),
-        np.concatenate(asked) if asked else None,
+        asked,
         {**way.settings, **_said(plan), "evaluations": way.evaluations},
         time.monotonic() - began,
     )
@@ -105,20 +94,20 @@ def _said(plan: Plan) -> dict[str, Any]:
     return {"told": [condition.name for condition in plan.told]} if plan.told else {}
 
 
-def _make(plan: Plan, piece: Piece) -> np.ndarray:
-    if plan.told:
-        index = plan.tellers(piece.first, piece.size)
-        each = {condition.name: condition.batch(index) for condition in plan.told}
-        return sample(
-            plan.bundle, piece.size, seed=plan.seed, first=piece.first, said={},
-            sampler=plan.sampler, batch=plan.batch, progress=None, each=each,
-        ).items  # fmt: skip
-    name = None if piece.label is None else plan.data.classes[piece.label]
-    way = {key: value for key, value in vars(plan.sampler).items() if value is not None}
-    made = plan.bundle.sample(
-        piece.size, seed=plan.seed, first=piece.first, class_name=name, batch=plan.batch, **way
-    )
-    return made.items
+def _make(plan: Plan, first: int, size: int, asked: np.ndarray | None) -> np.ndarray:
+    """Items first..first+size-1 of the seed, of whatever classes: a piece of each would cost more.
+
+    Raises:
+        DivergedError: a sample is no longer finite.
+    """
+    index = plan.tellers(first, size)
+    each = {condition.name: condition.batch(index) for condition in plan.told}
+    if asked is not None and not plan.told:
+        each = {CLASS: torch.from_numpy(asked[first : first + size])}
+    return sample(
+        plan.bundle, size, seed=plan.seed, first=first, said={}, sampler=plan.sampler,
+        batch=plan.batch, progress=None, each=each,
+    ).items  # fmt: skip
 
 
 def _key(plan: Plan) -> str:

@@ -85,11 +85,15 @@ def told_control(found: Novelty) -> str | None:
     if found.contaminated:
         parts.append(
             f"{found.control_copied:.1%} of the held-out items lie nearer to a training item than "
-            "99 % of the training items to each other: they are near copies, so the training "
-            "items themselves are the control."
+            f"{1 - found.expected:.0%} of the training items to each other: they are near copies, "
+            "so the training items themselves are the control."
         )
     if found.twins > 0.001:
-        parts.append(f"{found.twins:.1%} of the training items have an exact copy among them.")
+        only = ", and held-out items have none: the training items themselves are the control"
+        only = only if found.repeating and not found.contaminated else ""
+        parts.append(
+            f"{found.twins:.1%} of the training items have an exact copy among them{only}."
+        )
     return " ".join(parts) or None
 
 

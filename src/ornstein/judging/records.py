@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ornstein.errors import DataError
-from ornstein.evaluate import Quality
+from ornstein.evaluate import Quality, Stamp
 from ornstein.training.disk import make_folder, write_atomically
 
 NAME = re.compile(r"step-(\d{9})\.json")
@@ -23,14 +23,15 @@ class Kept(NamedTuple):
 
 
 def record(quality: Quality, step: int, folder: Path) -> Path:
-    """Keep a measurement; one by the same protocol of the same step gives way to it.
+    """Keep a measurement; one by the same protocol of the same model and step gives way to it.
 
     Raises:
         DiskError: it cannot be written.
     """
     make_folder(folder)
     path = folder / f"step-{step:09d}.json"
-    others = [kept.quality for kept in _read(path) if kept.quality.stamp != quality.stamp]
+    found = [kept.quality for kept in _read(path)]
+    others = [each for each in found if _identity(each) != _identity(quality)]
     texts = [each.to_json() for each in (*others, quality)]
     write_atomically(path, ("[\n" + ",\n".join(texts) + "\n]\n").encode())
     return path
@@ -39,6 +40,11 @@ def record(quality: Quality, step: int, folder: Path) -> Path:
 def measurements(folder: Path) -> list[Kept]:
     """All that was measured of a run, by step; what is torn or of another version is left out."""
     return [kept for path in sorted(folder.glob("step-*.json")) for kept in _read(path)]
+
+
+def _identity(quality: Quality) -> tuple[Stamp, object]:
+    """What was measured: the protocol, and the fingerprint of the model where it is known."""
+    return quality.stamp, quality.made.get("model")
 
 
 def _read(path: Path) -> list[Kept]:

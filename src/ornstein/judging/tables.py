@@ -16,7 +16,7 @@ SHOWN = 12  # columns that are told one by one, the worst first
 
 
 def checks(data: Dataset, made: np.ndarray) -> dict[str, Any]:
-    """Columns, pairs, detection and closest records of made rows, held-out rows as the floor.
+    """Columns, pairs, detection and closest records of made rows, real rows as the floor.
 
     Args:
         data: The real rows, raw.
@@ -75,6 +75,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     if near := found.get("closest"):
         out.append(
             f"{'copies of training rows':36}{near['copies']:>16.1%}{near['control']:>32.1%}"
+            " of training rows among themselves"
         )
         out.append(f"{'nearer to training than to held out':36}{near['closer']:>16.1%}{'50%':>32}")
     worst = sorted(found["columns"], key=lambda column: -column["distance"])[:SHOWN]

@@ -18,6 +18,7 @@ class Scale(NamedTuple):
         precision: Share of samples that lie where real items lie.
         recall: Share of real items that lie where samples lie.
         frechet: Fréchet distance to the training data.
+        matched: The same of as many samples as there are real items to stand beside them.
         accuracy: Share of samples taken for the class asked for; None without classes.
     """
 
@@ -25,16 +26,21 @@ class Scale(NamedTuple):
     precision: float
     recall: float
     frechet: float
+    matched: float
     accuracy: float | None = None
 
 
-def draw_tradeoff(found: Sequence[Scale], real: Scale, path: str | Path) -> Path:
+def draw_tradeoff(
+    found: Sequence[Scale], real: Scale, path: str | Path, few: int | None = None
+) -> Path:
     """Draw recall against precision along the scales, and distance and accuracy over them.
 
     Args:
         found: One for each scale.
         real: The same numbers of real items; its scale does not count.
         path: Where to write; the suffix names the format (.png, .svg, .pdf).
+        few: Real items, where they are fewer than samples. Fewer items lie farther, so the
+            distance of as few samples is drawn too.
 
     Raises:
         UsageError: matplotlib is not installed, or there is nothing to draw.
@@ -63,8 +69,12 @@ def draw_tradeoff(found: Sequence[Scale], real: Scale, path: str | Path) -> Path
     )
     curve.set_ylabel("precision: how many look real", fontsize=8)
     scales = [one.scale for one in found]
-    distance.plot(scales, [one.frechet for one in found], "o-", ms=4)
+    distance.plot(scales, [one.frechet for one in found], "o-", ms=4, label="all samples")
     distance.axhline(real.frechet, color="tab:green", linewidth=1, linestyle="--")
+    if few is not None:
+        as_few, words = [one.matched for one in found], f"{few:,} samples, as many as real items"
+        distance.plot(scales, as_few, "o:", ms=3, color="tab:green", label=words)
+        distance.legend(frameon=False, fontsize=8)
     distance.set_ylim(bottom=0)
     dress(distance, "Fréchet distance to the data (dashed: real items)", "scale of guidance")
     if known:
