@@ -24,7 +24,7 @@ from ornstein.session import Session
 from ornstein.stored import forget_array, store_array
 from ornstein.tracking import watched
 from ornstein.training.checkpoint import list_checkpoints
-from ornstein.training.leading import Do, follow, leading, tell
+from ornstein.training.leading import Do, follow, leading, together
 from ornstein.training.lock import RunLock
 from ornstein.training.loop import Trainer
 from ornstein.training.ranks import Ranks, Share, joined
@@ -153,11 +153,11 @@ def _lead(
     stop.check()
     run.folder.mkdir(parents=True, exist_ok=True)
     with RunLock(run.folder) as lock:
-        if isinstance(ranks, Ranks):
-            tell(ranks, Do.BUILD)
-            described = made.config.model_dump_json()
-            ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
-        trainer = build.trainer(made.config, data, where, ranks)
+        with together(ranks, Do.BUILD):
+            if isinstance(ranks, Ranks):
+                described = made.config.model_dump_json()
+                ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
+            trainer = build.trainer(made.config, data, where, ranks)
         session = Session(run, made, data, trainer, say, stop, started)
         session.alive = lock.beat
         session.go()
