@@ -152,15 +152,13 @@ def _lead(
     stop.idle = False  # from here on a stop has something to save
     stop.check()
     run.folder.mkdir(parents=True, exist_ok=True)
-    with RunLock(run.folder) as lock:
+    with RunLock(run.folder):
         with together(ranks, Do.BUILD):
             if isinstance(ranks, Ranks):
                 described = made.config.model_dump_json()
                 ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
             trainer = build.trainer(made.config, data, where, ranks)
-        session = Session(run, made, data, trainer, say, stop, started)
-        session.alive = lock.beat
-        session.go()
+        Session(run, made, data, trainer, say, stop, started).go()
 
 
 def _described(ranks: Ranks, where: torch.device, said: Mapping[str, str]) -> Trainer:
