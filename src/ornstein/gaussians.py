@@ -50,7 +50,8 @@ def _fit_to(guess: Wiener, data: Dataset) -> None:
     kind = (guess.groups, guess.rank, guess.parts)
     if kind not in known:
         some = torch.as_tensor(data.train)[spread(len(data.train), fitted_items(data))]
-        clean = torch.cat([guess.seen(data.batch(part)) for part in some.split(1024)])
+        piece = max(1, min(1024, FITTED // math.prod(data.shape)))
+        clean = torch.cat([guess.seen(data.batch(part)) for part in some.split(piece)])
         fit(guess, clean, data.condition_batch(some).get(CLASS))
         known[kind] = {name: value.clone() for name, value in guess.state_dict().items()}
     guess.load_state_dict(known[kind])

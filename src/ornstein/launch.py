@@ -22,10 +22,10 @@ from ornstein.introducing import introduce
 from ornstein.planning import changed, fills, plan
 from ornstein.run import Progress, Run, run_name
 from ornstein.session import Session
-from ornstein.stored import forget_array, store_array
+from ornstein.stored import Stored
 from ornstein.tracking import watched
 from ornstein.training.checkpoint import list_checkpoints
-from ornstein.training.leading import Do, follow, leading, tell
+from ornstein.training.leading import Do, follow, leading, together
 from ornstein.training.lock import RunLock
 from ornstein.training.loop import Trainer
 from ornstein.training.ranks import Ranks, Share, joined
@@ -89,11 +89,14 @@ def train(
         raise UsageError(
             "conditions= are for an array; beside files they are said in metadata.csv or the .npz."
         )
+    if isinstance(source, str) and not source:
+        raise UsageError("DATA is empty; give a built-in name, a folder, a file or an array.")
     sets = settings
     if isinstance(settings, Mapping):
         sets = [f"{name}={_written(value)}" for name, value in settings.items()]
     place = source if isinstance(source, (str, Path)) else None
-    run = Run(Path(runs) / (name or (run_name(str(place)) if place else "array")))
+    run = Run(Path(runs) / (name or ("array" if place is None else run_name(str(place)))))
+    stored = Stored(np.asarray(source), run.folder, conditions) if place is None else None
     flags = {
         "data.size": size,
         "data.upscale": upscale,
@@ -103,8 +106,7 @@ def train(
     }
 
     def asked() -> Resolved:
-        array = None if place else store_array(np.asarray(source), run.folder, conditions)
-        kept = array or _absolute(str(place))
+        kept = _absolute(str(place)) if stored is None else stored.keep()
         given = {"data.source": kept, **flags}
         return resolve(recipe=preset, file=config, sets=tuple(sets), flags=given)
 
@@ -116,16 +118,17 @@ def train(
             return run
         with leading(ranks), shown(progress) as show, watched(show, run, track) as say:
             try:
-                _lead(run, asked, dry_run, say, asking, ranks, command)
+                _lead(run, asked, stored, dry_run, say, asking, ranks, command)
             finally:
-                if place is None:
-                    forget_array(run.folder)
+                if stored is not None:
+                    stored.forget()
     return run
 
 
 def _lead(
     run: Run,
     asked: Callable[[], Resolved],
+    stored: Stored | None,
     dry_run: bool,
     say: Progress,
     stop: StopRequest,
@@ -157,15 +160,15 @@ def _lead(
     stop.idle = False  # from here on a stop has something to save
     stop.check()
     run.folder.mkdir(parents=True, exist_ok=True)
-    with RunLock(run.folder) as lock:
-        if isinstance(ranks, Ranks):
-            tell(ranks, Do.BUILD)
-            described = made.config.model_dump_json()
-            ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
-        trainer = build.trainer(made.config, data, where, ranks)
-        session = Session(run, made, data, trainer, say, stop, started, command)
-        session.alive = lock.beat
-        session.go()
+    with RunLock(run.folder):
+        if stored is not None:
+            stored.keep()  # again, where another call has put its own there meanwhile
+        with together(ranks, Do.BUILD):
+            if isinstance(ranks, Ranks):
+                described = made.config.model_dump_json()
+                ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
+            trainer = build.trainer(made.config, data, where, ranks)
+        Session(run, made, data, trainer, say, stop, started, command).go()
 
 
 def _described(ranks: Ranks, where: torch.device, said: Mapping[str, str]) -> Trainer:

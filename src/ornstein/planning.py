@@ -145,7 +145,17 @@ def plan(
 
 
 def _from_data(config: Config, data: Dataset, resumed: bool) -> Config:
-    """Fill in what follows from the kind of data alone."""
+    """Fill in what follows from the kind of data alone.
+
+    Raises:
+        ConfigError: data that are no pictures are to be mirrored. A training that began so before
+            this was refused may go on.
+    """
+    if config.data.flip and data.kind != "image" and not resumed:
+        raise ConfigError(
+            f"data.flip mirrors pictures; '{data.name}' holds {data.coding.noun}, which it would "
+            "scramble. Leave it out."
+        )
     if not (config.train.minutes or config.train.steps or config.train.images):
         config = changed(config, "train", minutes=DEFAULT_MINUTES)
     flat = data.kind in FLAT

@@ -16,6 +16,7 @@ from ornstein.errors import ConfigError
 from ornstein.model import Classifier
 from ornstein.nets.encoder import Encoder
 from ornstein.nets.sizes import SIZES
+from ornstein.training.batches import afforded
 from ornstein.training.ema import width_text
 from ornstein.training.objective import LAWS
 from ornstein.training.recognition import Recognition
@@ -75,8 +76,9 @@ def recogniser(
 
 def _classed(data: Dataset) -> tuple[Tensor, Tensor]:
     """Indices of items that say their class, and the classes: held-out ones if any do."""
+    most = afforded(ITEMS, data.dims)
     told = next(condition for condition in data.conditions if condition.name == CLASS)
-    pools = (part[told.said[part]][:ITEMS] for part in (data.heldout, data.train))
+    pools = (part[told.said[part]][:most] for part in (data.heldout, data.train))
     pool = next(part for part in pools if len(part))  # some training item does, at least
     return torch.as_tensor(pool), told.batch(pool)
 
@@ -97,7 +99,8 @@ def accuracies(
     for rho in RHOS:
         # At no noise at all the network would see an infinite number; 0.002 is EDM's cleanest.
         level = Level(torch.tensor(1.0), torch.tensor(max(rho, 0.002)))
-        x = level.mix(clean, eps).to(where)
-        said = torch.cat([trained(part, level).argmax(1).cpu() for part in x.split(most)])
+        parts = zip(clean.split(most), eps.split(most), strict=True)
+        noised = (level.mix(x0, z).to(where) for x0, z in parts)
+        said = torch.cat([trained(x, level).argmax(1).cpu() for x in noised])
         told[f"{rho:g}"] = float((said == labels).double().mean())
     return told

@@ -53,13 +53,51 @@ def store_array(
     return str(path)
 
 
-def forget_array(folder: Path) -> None:
-    """Remove the arrays of a run that never began."""
-    if not _begun(folder):
+class Stored:
+    """Arrays of one call. Another of the same name may write its own until a run has begun.
+
+    Args:
+        array: As for :func:`store_array`.
+        folder: Of the run.
+        conditions: As for :func:`store_array`.
+    """
+
+    def __init__(
+        self, array: np.ndarray, folder: Path, conditions: Mapping[str, object] | None = None
+    ) -> None:
+        self.array, self.folder, self.conditions = array, folder, conditions
+        self._path: Path | None = None
+        self._mark = (0, 0)  # of the file as it was written
+
+    def keep(self) -> str:
+        """Store them, and again where another call has put its own there.
+
+        Raises:
+            DataError: as :func:`store_array` does.
+            DiskError: they cannot be written.
+        """
+        if self._path is None or self._mark != _mark(self._path):
+            self._path = Path(store_array(self.array, self.folder, self.conditions))
+            self._mark = _mark(self._path)
+        return str(self._path)
+
+    def forget(self) -> None:
+        """Remove them, and the folder, where no run began."""
+        if _begun(self.folder):
+            return
         with suppress(OSError):  # something else is there, or nothing
-            for name in ("data.npy", "data.npz"):
-                remove(folder / name)
-            folder.rmdir()
+            if self._path is not None and self._mark == _mark(self._path):
+                remove(self._path)
+            self.folder.rmdir()
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """What tells a file from another of its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_ino, found.st_mtime_ns
 
 
 def _begun(folder: Path) -> bool:

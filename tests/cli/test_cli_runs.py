@@ -57,7 +57,8 @@ def test_one_run_says_losses_by_level_beside_floors_gradient_speed_memory_and_ad
         "309 MB at most",
         "error on held-out items",
         "log-SNR -5.0 0.0 5.0 model 0.90 0.50 1.10 memory 1.00 0.40 > 10",
-        "30% (+- 2%) of the way to perfect memory; it memorises",
+        "30% (+- 2%) of the way to perfect memory; it memorises: more items",
+        "a smaller net.size, or flip=true for pictures",
         f"2 snapshots of widths 0.05 and 0.1: ornstein ema {runs}/photos --width",
         "event 2 event event 3 event event 4",
     ):

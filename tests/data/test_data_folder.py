@@ -499,3 +499,20 @@ def test_a_data_set_tells_its_name_and_not_where_it_lies(tmp_path: Path) -> None
     np.save(place / "x.npy", np.eye(3))
     for source in (place, place / "x.npy"):
         assert open_data(str(source)).source.text in ("pictures in cells", "x.npy")
+
+
+@pytest.mark.parametrize("modes", [("RGB", "L"), ("L", "RGB"), ("RGB", "RGBA", "P", "L")])
+def test_many_pictures_of_several_modes_are_kept_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modes: tuple[str, ...]
+) -> None:
+    """A question about modes that was left open locked the index: "database kept is locked"."""
+    monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "pictures"
+    place.mkdir()
+    for k in range(256):
+        picture = Image.fromarray(noise(seed=k)).convert(modes[k % len(modes)])
+        picture.save(place / f"{k:03d}.png")
+    data = open_folder(place)
+    assert data.items.shape == (256, 3, 12, 10)
+    assert open_folder(place).fingerprint == data.fingerprint
+    assert len(list((tmp_path / "cache").rglob("files.db"))) == 1

@@ -70,3 +70,19 @@ def test_a_training_says_it_at_its_start(
     printed = capsys.readouterr()
     assert "at its noisiest 'scaled-linear' keeps 0.0034 bits" in printed.out + printed.err
     assert "warning: samples start without" in printed.out + printed.err
+
+
+class Large:
+    """Ten items of five million values each, all of unit variance."""
+
+    dims, train = 5_000_000, np.arange(10)
+
+    def batch(self, indices: np.ndarray) -> torch.Tensor:
+        assert len(indices)
+        return torch.ones(1).expand(len(indices), self.dims)
+
+
+def test_items_larger_than_what_is_read_at_once_are_read_one_by_one() -> None:
+    """They were cut into more parts than there are items: the mean of none is NaN."""
+    want = left_in_noise(open_data("two-moons"), DDPM.linear())
+    assert left_in_noise(Large(), DDPM.linear()) == pytest.approx(want, rel=1e-4)  # type: ignore[arg-type]

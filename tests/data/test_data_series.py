@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import wave
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from scipy.io import wavfile
 
 from ornstein.data import open_data
 from ornstein.data.codings import coding_from_json
-from ornstein.data.sound import Wave, read_wave, write_wave
+from ornstein.data.sound import Wave, open_sounds, read_wave, write_wave
 from ornstein.errors import DataError, UsageError
 
 RNG = np.random.default_rng(3)
@@ -66,6 +67,55 @@ def test_a_folder_of_sounds_is_cut_into_items_of_one_length(tmp_path: Path) -> N
     (tmp_path / name).write_bytes(content)
     assert (again, name) == (data.coding, "s-00000.wav")
     assert content == (tmp_path / "kick" / "a.wav").read_bytes()
+
+
+def test_what_macos_hides_beside_sounds_is_no_sound(tmp_path: Path) -> None:
+    for name in ("kick/a", "kick/b", "snare/c", "snare/d"):
+        path = tmp_path / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        wavfile.write(path, 8000, (RNG.uniform(-1, 1, 100) * 30_000).astype(np.int16))
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7" + bytes(60))
+    (tmp_path / ".old").mkdir()
+    (tmp_path / ".old" / "e.wav").write_bytes(b"torn")
+    data = open_data(tmp_path)
+    assert (data.items.shape, data.classes) == ((4, 1, 100), ("kick", "snare"))
+
+
+def test_hidden_files_do_not_make_a_folder_one_of_sounds(tmp_path: Path) -> None:
+    (tmp_path / "._a.wav").write_bytes(b"\0\5\x16\7")
+    with pytest.raises(DataError, match="no pictures"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float64])
+def test_sounds_read_in_pieces_are_those_that_another_reads_at_once(
+    kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ornstein.data.sound._AT_ONCE", 50)
+    want, top = [], 1 if kind is np.float64 else np.iinfo(kind).max
+    for k, length in enumerate((230, 64, 7, 65, 400)):
+        channels = 1 + k % 2
+        raw = (RNG.uniform(-1, 1, (length, channels)) * top).astype(kind)
+        wavfile.write(tmp_path / f"{k}.wav", 8000, raw)
+        unit = (raw / (1.0 if kind is np.float64 else top + 1.0)).mean(1)
+        count = max(1, length // 16)
+        want.append(np.pad(unit, (0, max(0, 16 - length)))[: count * 16].reshape(count, 1, 16))
+    data = open_data(tmp_path, size=16)
+    np.testing.assert_array_equal(data.items, np.concatenate(want).astype(np.float32))
+
+
+def test_sounds_are_read_within_a_few_times_their_size(tmp_path: Path) -> None:
+    """They took 14 times of it: whole files as floats of 8 bytes, all at once."""
+    path = tmp_path / "long.wav"
+    wavfile.write(path, 8000, RNG.integers(-30_000, 30_000, 20_000_000, dtype=np.int16))
+    tracemalloc.start()
+    try:
+        data = open_sounds(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(data) == 20_000_000 // 4096
+    assert most < 5 * path.stat().st_size
 
 
 def test_sounds_that_do_not_go_together_or_are_none_are_refused(tmp_path: Path) -> None:

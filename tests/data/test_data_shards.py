@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -18,7 +19,9 @@ from PIL import Image
 
 import ornstein as orn
 from ornstein.data import Dataset, open_data
-from ornstein.errors import DataError, StoppedEarly
+from ornstein.data.dataset import subset
+from ornstein.data.shards import Shards
+from ornstein.errors import DataError, OrnsteinWarning, StoppedEarly
 from ornstein.run import Silent
 from ornstein.training.signals import StopRequest
 
@@ -170,20 +173,69 @@ def test_an_archive_that_is_none_is_refused_in_one_sentence(
         open_data(tmp_path / "a.tar")
 
 
-def test_r31_a_picture_damaged_while_training_is_replaced_by_the_next(tmp_path: Path) -> None:
-    raw = pictures(400)
-    place = shards(tmp_path / "s", raw, 400)
-    data = open_data(place)
-    whole = data.raw([4, 5, 6])
+def damage(place: Path, data: Dataset, item: int) -> None:
+    """Overwrite a part of a picture in the one archive."""
     archive = bytearray((place / "train-0000.tar").read_bytes())
-    offset = int(data.items.places[5]["offset"])  # type: ignore[attr-defined]
+    offset = int(data.items.places[item]["offset"])  # type: ignore[attr-defined]
     archive[offset : offset + 200] = bytes(200)
     (place / "train-0000.tar").write_bytes(bytes(archive))
-    np.testing.assert_array_equal(data.raw([4, 5, 6]), whole[[0, 2, 2]])
-    assert list(data.items.failed) == [5]  # type: ignore[attr-defined]
+
+
+def test_r31_a_picture_damaged_while_training_is_named_and_one_of_its_kind_stands_in(
+    tmp_path: Path,
+) -> None:
+    """The next of all stood in: of another class, or held out."""
+    place = shards(tmp_path / "s", pictures(400), 400)
+    data = open_data(place)
+    labels, held = data.labels, set(data.heldout.tolist())
+    assert labels is not None
+    whole = data.raw(np.arange(400))
+    # The next of its class is held out, and it is not.
+    item = next(k for k in data.train.tolist() if k + 3 in held)
+    damage(place, data, item)
+    with pytest.warns(OrnsteinWarning, match=rf"picture {item} in .*0000.tar cannot be read"):
+        found = data.raw([item - 1, item, item + 1])
+    other = next(k for k in range(item + 1, 400) if labels[k] == labels[item] and k not in held)
+    assert other > item + 3
+    np.testing.assert_array_equal(found, whole[[item - 1, other, item + 1]])
+    assert list(data.items.failed) == [item]  # type: ignore[attr-defined]
     (place / "train-0000.tar").write_bytes(b"")
     with pytest.raises(DataError, match="of 400 pictures cannot be read any more"):
         data.raw(np.arange(20))
+
+
+def test_r31_where_nothing_of_its_kind_is_left_one_of_its_side_of_the_split_stands_in(
+    tmp_path: Path,
+) -> None:
+    place = shards(tmp_path / "s", pictures(400), 400)
+    data = open_data(place)
+    assert isinstance(data.items, Shards)
+    whole, held = data.raw(np.arange(400)), set(data.heldout.tolist())
+    item = next(k for k in data.train.tolist() if k + 1 in held)
+    kin = data.items.kin.copy()
+    kin[item] = 2 * 99  # the only one of its class
+    damage(place, data, item)
+    with pytest.warns(OrnsteinWarning):
+        found = replace(data.items, kin=kin).take(np.array([item]))
+    other = next(k for k in range(item + 1, 400) if k not in held)
+    np.testing.assert_array_equal(found[0], whole[other])
+
+
+def test_a_disk_that_fails_once_swaps_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(shards(tmp_path / "s", pictures(40)))
+    whole, real, faults = data.raw([7]), Path.open, iter([True])
+
+    def once(self: Path, *how: object, **more: object) -> object:
+        if self.suffix == ".tar" and next(faults, False):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self, *how, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", once)
+    np.testing.assert_array_equal(data.raw([7]), whole)
+    assert next(faults, None) is None
+    assert not data.items.failed  # type: ignore[attr-defined]
 
 
 def test_r20_a_training_from_shards_has_no_worker_process_to_lose(tmp_path: Path) -> None:
@@ -293,3 +345,34 @@ def test_a_training_from_the_same_shards_goes_on_whatever_stood_for_them(
     if why == "a refreshed copy":
         touched(place)
     assert train().state == "finished"
+
+
+def test_some_of_the_pictures_stay_in_their_archives_as_all_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit read all that were kept into memory, at every start."""
+    place = shards(tmp_path / "s", pictures(300))
+    whole, everything = open_data(place), np.arange(300)
+    held = replace(whole, items=whole.raw(everything))
+    former = subset(held, 120)  # as it was
+    read: list[int] = []
+    real = Shards.read
+
+    def counted(self: Shards, item: int) -> object:
+        read.append(item)
+        return real(self, item)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shards, "read", counted)
+        data = open_data(place, limit=120)
+    assert isinstance(data.items, Shards)
+    assert len(read) <= 121  # once, to measure them, and one for its size
+    np.testing.assert_array_equal(data.raw(np.arange(120)), former.items)
+    np.testing.assert_array_equal(data.heldout, former.heldout)
+    np.testing.assert_array_equal(data.labels, former.labels)  # type: ignore[arg-type]
+    assert data.coding == former.coding
+    assert data.known_as(former.fingerprint)  # of a training that began so
+    prints = {open_data(place, limit=n).fingerprint for n in (120, 119, 300)}
+    assert len(prints) == 3
+    assert data.fingerprint in prints
+    assert not data.known_as(whole.fingerprint)

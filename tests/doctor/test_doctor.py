@@ -245,7 +245,13 @@ def test_planted_full_disk(healthy: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_planted_memory_of_training_items(healthy: Run) -> None:
-    assert named(with_line(healthy, memory=0.5, doubt=0.05)) == {"memorising"}
+    patient = with_line(healthy, memory=0.5, doubt=0.05)
+    assert named(patient) == {"memorising"}
+    (points,) = CHECKS["memorising"].find(patient)
+    assert "flip" not in points.mend
+    patient.data = open_data("digits")
+    (pictures,) = CHECKS["memorising"].find(patient)
+    assert "on more items, with --set flip=true or with a smaller net.size" in pictures.mend
 
 
 def test_planted_levels_that_were_not_learned(healthy: Run) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ornstein import build, planning
 from ornstein.bundle import load
 from ornstein.config import resolve
 from ornstein.core import Gaussian, Level, Mixture, Principal, generator
-from ornstein.data import Dataset, open_data
+from ornstein.data import Dataset, Source, make_dataset, open_data
 from ornstein.gaussians import EACH, clusters, fit, fit_gaussians
 from ornstein.model import seen
 from ornstein.nets import UNet
@@ -321,3 +321,26 @@ def test_a_class_of_copies_is_answered_by_its_items_and_spoils_no_other() -> Non
     across = off - along * (off @ along) / (along @ along)
     assert float(across.norm() / along.norm()) < 1e-4
     assert bool(found.isfinite().all())
+
+
+def test_large_items_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,024 pictures of 3x512x512 took 3.2 GB."""
+    read: list[int] = []
+    whole = Dataset.batch
+
+    def batch(self: Dataset, indices: Tensor) -> Tensor:
+        read.append(len(indices))
+        return whole(self, indices)
+
+    class Seeing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.guess = Wiener((3, 512, 512), 1, 2)
+
+    monkeypatch.setattr(Dataset, "batch", batch)
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 3, 1, 1), dtype=np.uint8)
+    large = np.broadcast_to(pictures, (40, 3, 512, 512))
+    data = make_dataset("p", "image", large, source=Source("made here"), heldout=np.arange(4))
+    fit_gaussians(Seeing(), data)
+    assert sum(read) == 36
+    assert max(read) * 3 * 512**2 <= 1 << 24

@@ -15,7 +15,7 @@ from ornstein.bundle import Recogniser, load, load_any
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.core import Level
-from ornstein.data import Source, make_dataset
+from ornstein.data import Dataset, Source, make_dataset
 from ornstein.errors import ConfigError
 from ornstein.recognising import accuracies
 
@@ -149,3 +149,20 @@ def test_a_classifier_learns_from_items_of_which_some_have_no_class(tmp_path: Pa
     assert len(log(run.folder)[-1]["accuracy"]) == 4  # type: ignore[arg-type]
     judge = load_any(run.folder)
     assert judge.classes == ("blue", "red")
+
+
+def test_of_large_items_fewer_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    whole = Dataset.batch
+
+    def batch(self: Dataset, indices: Tensor) -> Tensor:
+        read.append(len(indices))
+        return whole(self, indices)
+
+    monkeypatch.setattr(Dataset, "batch", batch)
+    monkeypatch.setattr("ornstein.training.batches.HELD", 20)
+    points = np.where(np.arange(600) % 2, -1.0, 1.0)[:, None].astype(np.float32)
+    data = make_dataset("sides", "vector", points, source=Source("made here"),
+                        labels=np.arange(600) % 2, classes=("right", "left"))  # fmt: skip
+    accuracies(Sides(), data, 0)  # type: ignore[arg-type]
+    assert read == [20]

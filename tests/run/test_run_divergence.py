@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from torch import Tensor
 
 import ornstein
 from ornstein.errors import DivergedError
+from ornstein.run import Silent
+from ornstein.training import journal
 from ornstein.training.checkpoint import load_latest
 from ornstein.training.loop import Trainer
 
@@ -20,8 +24,22 @@ STEPS = 60
 SETTINGS = {"net.name": "mlp", "batch": 16, "save_every": 10, "log_every": 1, "sample.count": 4}
 
 
+class Notes(Silent):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Remember it."""
+        self.lines.append(text)
+
+
 def train(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Trainer, int], bool]
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: Callable[[Trainer, int], bool],
+    notes: Silent | None = None,
 ) -> None:
     """Train on two moons; where ``broken`` says so, one item's loss and the gradient are NaN."""
     whole = Trainer.backward
@@ -35,7 +53,10 @@ def train(
         return loss, (place, each)
 
     monkeypatch.setattr(Trainer, "backward", backward)
-    ornstein.train("two-moons", name="run", runs=runs, steps=STEPS, seed=5, settings=SETTINGS)
+    ornstein.train(
+        "two-moons", name="run", runs=runs, steps=STEPS, seed=5, settings=SETTINGS,
+        progress=notes or Silent(),
+    )  # fmt: skip
 
 
 def logged(runs: Path) -> list[dict[str, float]]:
@@ -127,3 +148,44 @@ def test_r18_a_halved_rate_survives_a_restart(
     record = {r["step"]: r["rate"] for r in logged(tmp_path)}
     # The rate falls from step 30 on, evenly to 0 after step 60.
     assert record[55] / record[45] == pytest.approx((60 - 54) / (60 - 44))
+
+
+def test_a_full_disk_that_hides_a_step_left_out_does_not_end_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line for events.log found no room, and the work since the last save was lost."""
+    real, notes = journal._append, Notes()
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "events.log":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data)
+
+    monkeypatch.setattr(journal, "_append", full)
+    train(tmp_path, monkeypatch, lambda _, step: step == 24, notes)
+    assert check_finite(tmp_path) == STEPS
+    said = [line for line in notes.lines if "writing events.log" in line]
+    assert len(said) == 3  # it began, left a step out, and finished
+    assert all(line.startswith("warning: disk is full") for line in said)
+
+
+def test_a_held_out_loss_that_is_not_finite_is_said_and_neither_kept_nor_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every save after it failed, the last one too."""
+
+    def no_number(word: str) -> float:
+        raise AssertionError(word)
+
+    monkeypatch.setattr(Trainer, "heldout_loss", lambda *_: math.inf)
+    notes = Notes()
+    run = ornstein.train(
+        "two-moons", name="run", runs=tmp_path, steps=20, progress=notes,
+        settings={**SETTINGS, "sample_every": 5, "save_every": 5},
+    )  # fmt: skip
+    assert run.state == "finished"
+    said = [line for line in notes.lines if line.startswith("warning: the held-out loss at step")]
+    assert len(said) == 4
+    log = (run.folder / "log.jsonl").read_text().splitlines()
+    entries = [json.loads(line, parse_constant=no_number) for line in log]
+    assert [entry["heldout"] for entry in entries if "heldout" in entry] == [None] * 4

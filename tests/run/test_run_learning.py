@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import ornstein
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.run import Run, Silent, open_run
+from ornstein.session.learning import Learning
 from ornstein.training.panel import Panel, Reading, memorises, readings
 
 SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "sample.count": 4, "log_every": 5}
@@ -138,3 +140,18 @@ def test_a_few_items_trained_for_long_are_told_before_they_are_known_by_heart(
     found = readings(open_run("run", tmp_path).log)
     first = next(k for k, reading in enumerate(found) if memorises(reading))
     assert (found[first].memory or 0) < 0.5 < (found[-1].memory or 0)
+
+
+@pytest.mark.parametrize(("kind", "mirrored"), [("image", True), ("table", False)])
+def test_the_advice_names_mirroring_for_pictures_only_and_the_run_as_it_is_typed(
+    tmp_path: Path, kind: str, mirrored: bool
+) -> None:
+    notes = Notes()
+    trainer, data = SimpleNamespace(done=7), SimpleNamespace(kind=kind)
+    work = SimpleNamespace(
+        trainer=trainer, data=data, run=Run(tmp_path / "run"), say=notes, note=lambda text: None
+    )
+    Learning(work)._advise(Reading((), {}, 64, 0.4, 0.05))  # type: ignore[arg-type]
+    (said,) = notes.advice
+    assert ("flip=true" in said) is mirrored
+    assert said.endswith(f"See it: ornstein viz learning {tmp_path}/run")

@@ -13,10 +13,18 @@ import torch
 import ornstein as orn
 from ornstein import build
 from ornstein.bundle import Bundle
-from ornstein.errors import ConfigError, DataError, DiskError, OrnsteinError, UsageError
+from ornstein.errors import (
+    ConfigError,
+    DataError,
+    DiskError,
+    OrnsteinError,
+    StoppedEarly,
+    UsageError,
+)
 from ornstein.guide import Guide
+from ornstein.planning import Plan, plan
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
-from ornstein.stored import store_array
+from ornstein.stored import Stored, store_array
 from ornstein.training.ranks import joined
 from ornstein.training.signals import StopRequest
 
@@ -249,6 +257,50 @@ def test_an_array_whose_writing_is_cut_short_leaves_the_one_before(
         store_array(POINTS, tmp_path, told)
     assert (tmp_path / "data.npz").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
+
+
+def test_an_array_that_another_call_wrote_over_while_one_planned_is_kept_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run trained on its own data and could then never go on: its data were the other's."""
+    stop = StopRequest()
+
+    class StopAtOnce(Silent):
+        def step(self, info: object) -> None:
+            stop.asked = "the test"
+
+    def planned(*about: object, **how: object) -> Plan:
+        made = plan(*about, **how)  # type: ignore[arg-type]
+        store_array(POINTS + 1, tmp_path / "mine")
+        return made
+
+    how = {"runs": tmp_path, "name": "mine", "steps": 20, "settings": TINY}
+    with monkeypatch.context() as patch:
+        patch.setattr("ornstein.launch.plan", planned)
+        with pytest.raises(StoppedEarly):
+            orn.train(POINTS, stop=stop, progress=StopAtOnce(), **how)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.load(tmp_path / "mine" / "data.npy"), POINTS)
+    assert orn.train(POINTS, **how).state == "finished"  # type: ignore[arg-type]
+
+
+def test_a_call_that_began_no_run_removes_its_own_array_only(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    first, second = Stored(POINTS, folder), Stored(POINTS + 1, folder)
+    first.keep()
+    before = (folder / "data.npy").stat().st_mtime_ns
+    first.keep()  # there it is
+    assert (folder / "data.npy").stat().st_mtime_ns == before
+    second.keep()
+    first.forget()
+    np.testing.assert_array_equal(np.load(folder / "data.npy"), POINTS + 1)
+    second.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_name_of_data_is_refused_and_is_no_array(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="DATA is empty; give a built-in name, a folder"):
+        orn.train("", runs=tmp_path, steps=1, settings=TINY)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:

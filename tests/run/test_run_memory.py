@@ -102,18 +102,36 @@ def test_r19_the_largest_piece_that_fits_is_found_and_the_batch_is_kept(
     assert sum(tried) == 48
 
 
-@pytest.mark.parametrize(("accumulate", "advised"), [(1, 2), (3, 6)])
+@pytest.mark.parametrize(
+    ("ranks", "accumulate", "failed", "advised"), [(2, 1, 24, 2), (2, 3, 8, 6), (5, 1, 9, 3)]
+)
 def test_r19_of_several_ranks_none_tries_alone_and_half_is_advised(
-    monkeypatch: pytest.MonkeyPatch, accumulate: int, advised: int
+    monkeypatch: pytest.MonkeyPatch, ranks: int, accumulate: int, failed: int, advised: int
 ) -> None:
     """The others wait inside a sum; a trial of one rank would never end."""
     made = trainer(accumulate)
-    made.ranks = made.batches.share = Share(0, 2)
-    tried = holds(monkeypatch, 5)
+    made.ranks = made.batches.share = Share(0, ranks)
+    tried = holds(monkeypatch, failed // 2)
     with pytest.raises(OutOfMemoryError) as caught:
         fitting(made, 10)
     assert caught.value.setting == f"accumulate={advised}"
-    assert len(tried) == 1
+    said = f"{failed} items at a time do not fit on cpu, {failed // 2} may."
+    assert said in str(caught.value)
+    assert tried == [failed]
+    again = trainer(advised)
+    again.ranks = again.batches.share = Share(0, ranks)
+    fitting(again, 10)  # what is advised does what it says
+
+
+@pytest.mark.parametrize("accumulate", [6, 48])
+def test_r19_where_each_rank_takes_one_item_at_a_time_no_more_pieces_are_advised(
+    monkeypatch: pytest.MonkeyPatch, accumulate: int
+) -> None:
+    made = trainer(accumulate)
+    made.ranks = made.batches.share = Share(0, 8)
+    holds(monkeypatch, 0)
+    with pytest.raises(OutOfMemoryError, match=r"not even one item .*net.size=tiny"):
+        fitting(made, 10)
 
 
 def test_r19_not_even_one_item_fits(monkeypatch: pytest.MonkeyPatch) -> None:

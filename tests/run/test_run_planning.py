@@ -330,3 +330,21 @@ def test_what_no_plan_fills_in_is_no_way_to_go_on(tmp_path: Path, asked: str, sa
     sets = ("net.name=unet", asked)
     with pytest.raises(ConfigError, match=said):
         _agreed(Run(tmp_path), resolve(sets=sets, flags={"train.steps": 1}))
+
+
+@pytest.mark.parametrize(
+    ("source", "noun"), [("penguins", "rows"), ("two-moons", "vectors"), ("ecg", "series")]
+)
+def test_what_is_no_picture_is_not_mirrored(tmp_path: Path, source: str, noun: str) -> None:
+    """Half of the rows of a table were read from the last column to the first."""
+    said = f"data.flip mirrors pictures; '{source}' holds {noun}, .* Leave it out"
+    with pytest.raises(ConfigError, match=said):
+        train(source, settings={"flip": True}, steps=1, dry_run=True, runs=tmp_path)
+
+
+def test_pictures_are_mirrored_and_what_began_before_that_was_refused_goes_on() -> None:
+    flags = {"data.flip": True, "train.steps": 1}
+    config = resolve(flags=flags).config
+    assert planning.plan(config, pictures(labelled=False), CPU).config.data.flip
+    points = make_dataset("p", "vector", np.ones((30, 2), np.float32), source=Source("made here"))
+    assert planning.plan(config, points, CPU, resumed=True).config.data.flip

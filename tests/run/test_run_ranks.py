@@ -47,6 +47,39 @@ def test_r11_a_stop_sent_to_any_of_two_ranks_stops_both_and_one_alone_goes_on(
     figure("R11", "2 ranks, then 1, against 1", f"losses within {gap:.1e}, relative")
 
 
+FAILS = """
+import os
+if os.environ.get("RANK") == "0":
+    from ornstein.errors import DataError
+    from ornstein.training.batches import Batches
+    from ornstein.training.ranks import Ranks
+    whole = Batches.__call__
+    def fails(self, step):
+        if step == 3 and isinstance(self.share, Ranks):
+            raise DataError("40 of 2,000 pictures cannot be read any more.")
+        return whole(self, step)
+    Batches.__call__ = fails
+"""
+
+
+def test_what_ends_rank_0_in_the_middle_of_a_step_ends_both_and_is_said(tmp_path: Path) -> None:
+    """It told the other that all was over, who was at the step and did not listen: both hung."""
+    (tmp_path / "sitecustomize.py").write_text(FAILS)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    training = start(tmp_path, "--nproc", "2", PYTHONPATH=paths)
+    wait_for(lambda: step(tmp_path) == 3 or training.poll() is not None)
+    both = ranks(training)
+    try:
+        code, said = ended(training, 40)  # nothing to wait for: each sees that the other is gone
+    except subprocess.TimeoutExpired:
+        for pid in both.values():
+            os.kill(pid, signal.SIGKILL)
+        raise
+    assert code in (65, 69)  # that of the first to end
+    assert said.count("error: 40 of 2,000 pictures cannot be read any more.") == 1
+    assert "Traceback" not in said
+
+
 def kill_rank(training: subprocess.Popen[str], runs: Path, goal: int) -> float:
     """Kill rank 1 when a step is reached; seconds until a step is done that was not yet."""
     wait_for(lambda: step(runs) >= goal)

@@ -89,3 +89,23 @@ def test_events_are_one_line_each_with_the_time(tmp_path: Path) -> None:
     note(tmp_path, "skipped step 812\n(NaN)")
     lines = (tmp_path / "events.log").read_text().splitlines()
     assert [line[21:] for line in lines] == ["started", "skipped step 812 (NaN)"]
+
+
+def test_lines_that_wait_are_written_before_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "log.jsonl"
+    journal = filled(path, range(1, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_append", full)
+        with pytest.raises(DiskError):
+            journal.append({"step": 3})
+        with pytest.raises(DiskError):
+            journal.sync()
+    journal.sync()
+    assert [entry["step"] for entry in read_log(path)] == [1, 2, 3]
+    journal.sync()
+    assert len(read_log(path)) == 3

@@ -16,16 +16,21 @@ from pathlib import Path
 
 import pytest
 
+import ornstein
 from figures import figure, times
 from ornstein.errors import RunLockedError
+from ornstein.run import Silent
+from ornstein.training import lock
 from ornstein.training.lock import Holder, RunLock, holder
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from ornstein.errors import RunLockedError
+from ornstein.training import lock
 from ornstein.training.lock import RunLock
 go = float(sys.argv[2])
+lock.BEAT_SECONDS = 0.1
 time.sleep(max(0, go - time.time()))
 try:
     with RunLock(Path(sys.argv[1])):
@@ -130,21 +135,28 @@ def test_a_holder_on_another_machine_counts_for_sixty_seconds(tmp_path: Path) ->
         pass
 
 
-@pytest.mark.parametrize("name", ["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
-def test_where_a_disk_has_no_locks_the_heartbeat_decides(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lustre mounted without flock answers ENOSYS, some NFS servers ENOLCK."""
+def without_locks(monkeypatch: pytest.MonkeyPatch, name: str = "ENOSYS") -> None:
+    """Let the disk have none."""
 
     def flock(*_: int) -> None:
         number = getattr(errno, name)
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("ornstein.training.lock.fcntl.flock", flock)
-    with RunLock(tmp_path) as lock:
-        lock.beat()
-        with pytest.raises(RunLockedError, match=f"by pid {os.getpid()} on"), RunLock(tmp_path):
-            pass
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
+def test_where_a_disk_has_no_locks_the_heartbeat_decides(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre mounted without flock answers ENOSYS, some NFS servers ENOLCK."""
+    without_locks(monkeypatch, name)
+    with (
+        RunLock(tmp_path),
+        pytest.raises(RunLockedError, match=f"by pid {os.getpid()} on"),
+        RunLock(tmp_path),
+    ):
+        pass
     with RunLock(tmp_path):  # what was given back is free at once
         pass
     # One that was killed on this very machine: nothing but its silence tells.
@@ -168,11 +180,62 @@ def test_a_lock_that_fails_for_another_reason_is_no_lock(
         pass
 
 
-def test_the_heartbeat_moves_the_time_of_the_file(tmp_path: Path) -> None:
-    with RunLock(tmp_path) as lock:
-        os.utime(tmp_path / "run.lock", (1, 1))
-        lock.beat()
-        assert time.time() - (tmp_path / "run.lock").stat().st_mtime < 5
+def beats(run: Path, seconds: float) -> bool:
+    """Whether the file of a run is touched within some time."""
+    path, until = run / "run.lock", time.monotonic() + seconds
+    os.utime(path, (1, 1))
+    while path.stat().st_mtime == 1 and time.monotonic() < until:
+        time.sleep(0.02)
+    return path.stat().st_mtime != 1
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_holder_beats_by_itself_until_it_gives_the_run_back(
+    locks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks of a disk that is shared may not reach the other machine, too."""
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.1)
+    if not locks:
+        without_locks(monkeypatch)
+    with RunLock(tmp_path):
+        assert beats(tmp_path, 10)
+        assert beats(tmp_path, 10)
+    assert not beats(tmp_path, 0.5)
+
+
+def test_a_frozen_or_killed_holder_beats_no_more(tmp_path: Path) -> None:
+    with another(tmp_path) as process:
+        assert beats(tmp_path, 10)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        assert not beats(tmp_path, 0.5)
+        process.send_signal(signal.SIGCONT)
+        assert beats(tmp_path, 10)
+    assert not beats(tmp_path, 0.5)
+
+
+def test_a_training_that_does_not_save_for_long_keeps_its_run_by_its_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It beat after saves only: an hour between them, and another machine took the run."""
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.1)
+    without_locks(monkeypatch)
+    kept = []
+
+    class Late(Silent):
+        def step(self, info: object) -> None:
+            path = tmp_path / "run" / "run.lock"
+            os.utime(path, (time.time() - 61,) * 2)
+            time.sleep(1)
+            kept.append(time.time() - path.stat().st_mtime < 30)
+
+    settings = {"net.name": "mlp", "net.size": "tiny", "batch": 16, "save_every": 10**9,
+                "sample.count": 1, "sample.steps": 1}  # fmt: skip
+    ornstein.train(
+        "two-moons", name="run", runs=tmp_path, steps=2, settings=settings, progress=Late()
+    )
+    assert kept
+    assert all(kept)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"host": 3}', "{", "\0" * 40, '{"pid": "x"}'])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from figures import figure, times
 from ornstein.core import EDM, EDMTarget
 from ornstein.model import Model
+from ornstein.training.batches import afforded
 from ornstein.training.budget import Budget, largest
 from ornstein.training.loop import Settings, Trainer
 from ornstein.training.objective import WEIGHTS, LogNormal, Objective
@@ -260,3 +261,57 @@ def test_layers_compute_in_the_precision_that_is_set_and_weights_stay_whole(
     assert kinds == {getattr(torch, precision)}
     assert {p.dtype for p in made.model.parameters()} == {torch.float32}
     assert {p.grad.dtype for p in made.model.parameters()} == {torch.float32}
+
+
+def test_r18_the_weight_whose_gradient_is_not_finite_is_named_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clipping by a norm that is NaN made every gradient NaN, and the first was named."""
+    made = trainer()
+    whole, (*_, last) = made.backward, dict(made.model.named_parameters())
+
+    def backward(step: int) -> tuple[float, tuple[Tensor, Tensor]]:
+        found = whole(step)
+        made.model.get_parameter(last).grad.fill_(float("nan"))
+        return found
+
+    monkeypatch.setattr(made, "backward", backward)
+    report = made.step(10)
+    assert report.trouble == f"the gradient of {last} is not finite"
+
+
+class Large:
+    """600 held-out pictures of 3x512x512, and how many were read at once."""
+
+    def __init__(self) -> None:
+        self.train, self.heldout = torch.arange(8), torch.arange(8, 608)
+        self.read: list[int] = []
+
+    def batch(self, indices: Tensor) -> Tensor:
+        self.read.append(len(indices))
+        assert len(indices) * 3 * 512**2 <= 1 << 25, "too many at once"
+        return torch.zeros(1).expand(len(indices), 3, 512, 512)
+
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        return {}
+
+
+class Scaled(nn.Module):
+    """A network of one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        return self.scale * x
+
+
+def test_fewer_large_items_are_held_for_the_held_out_loss() -> None:
+    """512 of 3x512x512 and their noise took 3.2 GB, whatever the batch."""
+    items = Large()
+    made = Trainer(Model(Scaled(), EDMTarget()), items, OBJECTIVE, Settings(batch=4))
+    assert made.heldout_loss(made.model) > 0
+    assert max(items.read) == 42
+    assert afforded(512, 3 * 64 * 64) == 512
+    assert afforded(512, 10**9) == 8

@@ -15,6 +15,7 @@ from ornstein.model import Conditions
 from ornstein.training.batches import spread
 from ornstein.training.objective import WEIGHTS, LogNormal, Objective
 from ornstein.training.panel import Answer, Panel, Reading
+from ornstein.viz.learning import ratio
 
 OBJECTIVE = Objective(EDM(), LogNormal(), WEIGHTS["edm"])
 SPECTRUM = torch.tensor([2.0, 1.0, 0.3, 0.01])
@@ -169,3 +170,18 @@ def test_places_among_more_items_than_float32_can_count_are_all_there(total: int
 def test_fewer_places_than_asked_for_are_all() -> None:
     assert spread(5, 64).tolist() == [0, 1, 2, 3, 4]
     assert spread(1, 64).tolist() == [0]
+
+
+def test_errors_that_are_not_finite_are_null_in_the_log_and_no_number_again() -> None:
+    errors = {"heldout": {"model": (math.inf, 2.0, math.nan), "linear": (1.0, 4.0, 1.0)}}
+    line = json.loads(json.dumps(Reading((0.0, 1.0, 2.0), errors, 9).line(), allow_nan=False))
+    np.testing.assert_equal(Reading.of(line).errors["heldout"]["model"], [np.nan, 2.0, np.nan])
+    np.testing.assert_equal(ratio(line, "heldout"), [np.nan, 0.5, np.nan])
+
+
+def test_of_one_held_out_item_alone_nobody_can_tell_what_is_remembered() -> None:
+    items = Drawn(40)
+    items.heldout = items.heldout[:1]
+    reading = panel(items).read(as_model(FiniteData(items.x[:32])))
+    assert (reading.memory, reading.doubt) == (None, None)
+    json.dumps(reading.line(), allow_nan=False)

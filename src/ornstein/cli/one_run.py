@@ -71,7 +71,7 @@ def lines_of(name: str, facts: dict[str, Any]) -> list[str]:
         lines.append(f"levels     error on {part} items over that of the best linear denoiser")
         lines += [f"  {word:<8}" + "".join(f"{c:>7}" for c in row) for word, row in rows.items()]
     if facts["remembered"] is not None:
-        advice = "; it memorises: more items, flip=true or a smaller net.size"
+        advice = "; it memorises: more items, a smaller net.size, or flip=true for pictures"
         lines.append(
             f"remembers  {facts['remembered']:.0%} (+- {facts['doubt']:.0%}) of the way to "
             "perfect memory" + (advice if facts["memorises"] else "")

@@ -121,12 +121,12 @@ class Dataset:
     def known_as(self, fingerprint: object) -> bool:
         """Whether a fingerprint is of these data: theirs, or that which shards had before.
 
-        That was of where they lie and when they were written, and is in trainings and models of
-        older versions.
+        That was of where they lie and when they were written, or of the values of some of them,
+        and is in trainings and models of older versions.
         """
-        former = getattr(self.items, "former", "")
+        former = getattr(self.items, "former", None)
         return fingerprint == self.fingerprint or (
-            former != "" and fingerprint == self._fingerprint(former)
+            former is not None and fingerprint == self._fingerprint(former)
         )
 
     def _fingerprint(self, identity: str) -> str:
@@ -242,10 +242,11 @@ def subset(dataset: Dataset, limit: int) -> Dataset:
     held = np.flatnonzero(np.isin(kept, dataset.heldout))
     if len(held) == limit:
         held = held[:0]
+    chosen = getattr(dataset.items, "at", None)  # shards stay where they are
     small = make_dataset(
         dataset.name,
         dataset.kind,
-        np.take(dataset.items, kept, axis=0),
+        chosen(kept) if chosen else np.take(dataset.items, kept, axis=0),
         source=dataset.source,
         conditions=[condition.at(kept) for condition in dataset.conditions],
         heldout=held,

@@ -121,7 +121,7 @@ def _read(
             for file, found in zip(part, pool.map(head, part), strict=True):
                 listing.note(file, found)
         target = size or _size(listing)
-        modes = listing.ask("SELECT DISTINCT mode FROM looked")
+        modes = listing.ask("SELECT DISTINCT mode FROM looked").fetchall()  # left open, it locks
         channels = 1 if all(_is_grey(mode) for (mode,) in modes) else 3
         store = Store(folder)
         try:

@@ -29,9 +29,10 @@ def left_in_noise(dataset: Dataset, process: Process) -> float:
 
     places = np.linspace(0, len(dataset.train) - 1, min(_ITEMS, len(dataset.train)))
     indices = dataset.train[places.astype(int)]
+    parts = min(len(indices), max(1, len(indices) * dataset.dims // (1 << 22)))
     sums = [
         dataset.batch(part).double().square().mean(dtype=torch.float64) * len(part)
-        for part in np.array_split(indices, max(1, len(indices) * dataset.dims // (1 << 22)))
+        for part in np.array_split(indices, parts)
     ]
     last = process(1.0)
     return float(prior_kl(last, torch.stack(sums).sum() / len(indices), last.sigma))

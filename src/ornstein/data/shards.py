@@ -10,15 +10,19 @@ batch, and some 30 bytes for each item.
     channels  1 when all of these are grey, else 3. Alpha is composed on white.
     classes   .cls (a number or a word), or "cls", "class" or "label" in .json.
     bad       more than 1 % and more than 3 bad pictures stop, unless bad files are allowed. One
-              that is damaged later is passed over: the next item stands in.
+              that is damaged later is named, and the next of its class, on its side of the split,
+              stands in.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +30,12 @@ import numpy as np
 from ornstein.data.decode import Bad, decode, quiet
 from ornstein.data.pixels import Size
 from ornstein.data.walk import packed
-from ornstein.errors import DataError
+from ornstein.errors import DataError, OrnsteinWarning
 
 _WORKERS = min(8, os.cpu_count() or 1)
 PLACE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i4")])
+TOLD = 10  # pictures that cannot be read any more, until one hears no more of them
+_BLOCK = 4096
 
 
 def is_sharded(path: Path) -> bool:
@@ -53,19 +59,22 @@ class Shards:
     Attributes:
         archives: The shards.
         places: Where each picture lies, (N,) of PLACE; may be a memory map.
+        kin: Who may stand in for whom, (N,): twice the class, and 1 more where held out.
         channels: 1 or 3.
         size: Height and width.
         identity: What tells the pictures from others, for the fingerprint.
-        former: The same as older versions had it: of their path and their times.
+        former: The same as older versions had it: of their path and their times. "" where they
+            knew these pictures by their values, None where they did not know them.
         failed: Items that could not be read any more, and why.
     """
 
     archives: Sequence[Path]
     places: np.ndarray
+    kin: np.ndarray
     channels: int
     size: Size
     identity: str
-    former: str = ""
+    former: str | None = None
     failed: dict[int, str] = field(default_factory=dict)
 
     dtype = np.dtype(np.uint8)
@@ -92,28 +101,53 @@ class Shards:
         chosen = range(len(self))[index] if isinstance(index, slice) else index
         return self.take(np.asarray(chosen, dtype=np.int64))
 
+    def at(self, kept: np.ndarray) -> Shards:
+        """Some of the pictures, which stay in their archives too."""
+        chosen = np.ascontiguousarray(kept, "<i8").tobytes()
+        identity = hashlib.sha256(self.identity.encode() + chosen).hexdigest()
+        return replace(
+            self, places=self.places[kept], kin=self.kin[kept], identity=identity, former="",
+            failed={},
+        )  # fmt: skip
+
     def take(
         self, indices: np.ndarray, axis: int = 0, out: None = None, mode: str = "raise"
     ) -> np.ndarray:
-        """Decode pictures, (B, C, H, W); for one that is damaged the next sound one stands in.
+        """Decode pictures, (B, C, H, W); for one that is damaged another stands in.
 
         The arguments are those of numpy.take.
 
         Raises:
             DataError: more than 1 % and more than 3 of those that the index knows are damaged.
         """
+        known = len(self.failed)
         with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
             pictures = list(pool.map(self._sound, np.asarray(indices).ravel().tolist()))
+        for item, reason in islice(self.failed.items(), known, TOLD):
+            warnings.warn(
+                f"picture {item:,} in {self.archives[self.places[item]['shard']]} cannot be read "
+                f"any more ({reason}); another stands in.",
+                OrnsteinWarning,
+                stacklevel=2,
+            )
         return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), np.uint8)
 
     def _sound(self, item: int) -> np.ndarray:
-        for later in range(len(self)):
-            got = self.read((item + later) % len(self))
+        for one in chain([item], self._others(item)):
+            got = self.read(one)
             if not isinstance(got, Bad):
                 return got
-            self.failed[(item + later) % len(self)] = got.reason
+            self.failed.setdefault(one, got.reason)
             self._check()
         raise DataError(f"no picture of {self.archives[0].parent} can be read any more.")
+
+    def _others(self, item: int) -> Iterator[int]:
+        """Who may stand in for an item, the next first: its kin, its side of the split, any."""
+        for alike in (-1, 1, 0):  # the bits of ``kin`` that must be the same
+            for start in range(1, len(self), _BLOCK):
+                later = (item + np.arange(start, min(start + _BLOCK, len(self)))) % len(self)
+                near = later[(self.kin[later] ^ self.kin[item]) & alike == 0]
+                yield from (one for one in near.tolist() if one not in self.failed)
 
     def _check(self) -> None:
         if len(self.failed) > max(3, 0.01 * len(self)):
@@ -127,15 +161,22 @@ class Shards:
     def read(self, item: int) -> np.ndarray | Bad:
         """One picture, (C, H, W), or why it cannot be read."""
         place = self.places[item]
-        path, size = self.archives[place["shard"]], int(place["size"])
-        try:
-            with path.open("rb") as file:
-                file.seek(int(place["offset"]))
-                data = file.read(size)
-        except OSError:
+        path = self.archives[place["shard"]]
+        data = _bytes(path, place) or _bytes(path, place)  # a disk far away may fail once
+        if data is None:
             return Bad("archive cannot be read")
         got = decode(packed(path, data), self.size)
         return got if isinstance(got, Bad) else in_channels(got, self.channels)
+
+
+def _bytes(path: Path, place: np.void) -> bytes | None:
+    """The bytes at a place of an archive; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(int(place["offset"]))
+            return file.read(int(place["size"]))
+    except OSError:
+        return None
 
 
 def in_channels(picture: np.ndarray, channels: int) -> np.ndarray:

@@ -5,11 +5,12 @@ The files are taken apart here, because the standard library reads no float ones
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ornstein.data.facts import classes_of
 from ornstein.errors import DataError
 
 LONGEST = 4096  # samples of an item when nothing is said
+_AT_ONCE = 1 << 18  # samples of a channel that are read at once
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
@@ -72,40 +74,103 @@ class Sound(Coding):
         return cls(**fields_of(fields), rate=int(fields["rate"]), bits=int(fields["bits"]))
 
 
+class Head(NamedTuple):
+    """What a .wav file says of its sound, and where that lies.
+
+    Attributes:
+        path: The file.
+        tag: Format of a sample.
+        width: Its bits.
+        rate: Samples in a second.
+        channels: How many there are.
+        start: First byte of the sound.
+        length: Samples of each channel.
+    """
+
+    path: Path
+    tag: int
+    width: int
+    rate: int
+    channels: int
+    start: int
+    length: int
+
+    @property
+    def bits(self) -> int:
+        """Of a sample; negative for float."""
+        return -self.width if self.tag == _FLOAT else self.width
+
+    def read(self, first: int, count: int) -> np.ndarray:
+        """At most ``count`` samples of each channel, (channels, n) float64 in [-1, 1].
+
+        Raises:
+            DataError: one is not finite, or the file cannot be read.
+        """
+        block = self.channels * self.width // 8
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.start + first * block)
+                data = file.read(min(count, self.length - first) * block)
+        except OSError as error:
+            raise DataError(f"'{self.path}' cannot be read: {error.strerror}.") from error
+        samples = _READERS[self.tag, self.width](data)
+        if not np.isfinite(samples).all():
+            raise DataError(f"'{self.path}' holds samples that are not finite; export it again.")
+        sound: np.ndarray = samples.reshape(-1, self.channels).T.clip(-1, 1)
+        return sound
+
+
 def read_wave(path: Path) -> Wave:
     """Read a .wav file.
 
     Raises:
         DataError: it is none, is damaged, or is compressed.
     """
+    head = read_head(path)
+    return Wave(head.read(0, head.length), head.rate, head.bits)
+
+
+def read_head(path: Path) -> Head:
+    """What a .wav file says of its sound.
+
+    Raises:
+        DataError: it is none, is damaged, or is compressed.
+    """
+    form, start, size = b"", 0, 0
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            for name, at, length in _parts(file):
+                if name == b"fmt ":
+                    file.seek(at)
+                    form = file.read(min(length, 40))
+                elif name == b"data":
+                    start, size = at, length
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
-    form, data = b"", b""
-    at = 12 if raw[:4] == b"RIFF" and raw[8:12] == b"WAVE" else len(raw)
-    while at + 8 <= len(raw):
-        name, size = raw[at : at + 4], int.from_bytes(raw[at + 4 : at + 8], "little")
-        body = raw[at + 8 : at + 8 + size]
-        form, data = (body if name == b"fmt " else form), (body if name == b"data" else data)
-        at += 8 + size + size % 2
-    if len(form) < 16 or not data:
+    if len(form) < 16 or not size:
         raise DataError(f"'{path}' is no .wav file, or is cut short; export it again as PCM .wav.")
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
     if tag == _EXTENSIBLE and len(form) >= 26:
         tag = int.from_bytes(form[24:26], "little")
-    kind = (tag, bits)
-    if kind not in _READERS or not 1 <= channels <= 64 or not rate:
+    if (tag, bits) not in _READERS or not 1 <= channels <= 64 or not rate:
         raise DataError(
             f"'{path}' holds sound of format {tag} with {bits} bits in {channels} channels; "
             "export it as PCM of 8, 16, 24 or 32 bits, or as float."
         )
-    block = channels * bits // 8
-    samples = _READERS[kind](data[: len(data) // block * block])
-    if not np.isfinite(samples).all():
-        raise DataError(f"'{path}' holds samples that are not finite; export it again.")
-    sound = samples.reshape(-1, channels).T.clip(-1, 1)
-    return Wave(sound, rate, -bits if tag == _FLOAT else bits)
+    return Head(path, tag, bits, rate, channels, start, size // (channels * bits // 8))
+
+
+def _parts(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Name, first byte and length of each part of a .wav file; nothing of another file."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    top = file.read(12)
+    at = 12 if top[:4] == b"RIFF" and top[8:] == b"WAVE" else end
+    while at + 8 <= end:
+        file.seek(at)
+        name, size = struct.unpack("<4sI", file.read(8))
+        yield name, at + 8, min(size, end - at - 8)
+        at += 8 + size + size % 2
 
 
 def _whole(dtype: str, shift: float, scale: float) -> Any:  # noqa: ANN401 - a function
@@ -153,45 +218,62 @@ def open_sounds(root: Path, length: int | None = None) -> Dataset:
     """Data set of a .wav file, or of all of a folder, cut into items of one length.
 
     Args:
-        root: File or folder; sub-folders are classes.
+        root: File or folder; sub-folders are classes, and what is hidden is left out.
         length: Samples of an item; default that of the longest file, at most ``LONGEST``.
 
     Raises:
-        DataError: a file that cannot be read, or that differs from the others in its rate.
+        DataError: no file at all, one that cannot be read, or that differs from the others in its
+            rate.
     """
-    paths = [root] if root.is_file() else sorted(root.rglob("*.[wW][aA][vV]"))
-    waves = [read_wave(path) for path in paths]
-    first = waves[0]
-    for path, wave in zip(paths, waves, strict=True):
-        if wave.rate != first.rate:
+    paths = [root] if root.is_file() else _sounds_below(root)
+    if not paths:
+        raise DataError(f"'{root}' holds no .wav files.")
+    heads = [read_head(path) for path in paths]
+    first = heads[0]
+    for head in heads:
+        if head.rate != first.rate:
             raise DataError(
-                f"'{path}' has {wave.rate:,} samples a second, '{paths[0].name}' has "
+                f"'{head.path}' has {head.rate:,} samples a second, '{first.path.name}' has "
                 f"{first.rate:,}; bring all files to one rate."
             )
-    side = length or min(LONGEST, max(wave.samples.shape[1] for wave in waves))
-    channels = {len(wave.samples) for wave in waves}
-    mixed = len(channels) > 1
-    cut = [_windows(wave.samples.mean(0, keepdims=True) if mixed else wave.samples, side)
-           for wave in waves]  # fmt: skip
-    counts = [len(part) for part in cut]
+    side = length or min(LONGEST, max(head.length for head in heads))
+    mixed = len({head.channels for head in heads}) > 1
+    counts = [max(1, head.length // side) for head in heads]
+    items = np.zeros((sum(counts), 1 if mixed else first.channels, side), np.float32)
+    for head, windows in zip(heads, np.split(items, np.cumsum(counts)[:-1]), strict=True):
+        _fill(windows, head)
     labels, classes, notes = _classes(root, paths, counts)
-    whole = sum(wave.samples.shape[1] == side for wave in waves)
+    whole = sum(head.length == side for head in heads)
     notes.append(f"{len(paths):,} files, cut or filled up to {side:,} samples; {whole:,} fit.")
     notes += ["Mono and stereo files are mixed, so all are made mono."] if mixed else []
     coding = Sound((0.0,), (1.0,), "series", -1.0, 1.0, rate=first.rate, bits=first.bits)
     return make_dataset(
-        root.stem, "series", np.concatenate(cut).astype(np.float32),
+        root.stem, "series", items,
         labels=labels, classes=classes, coding=coding, notes=tuple(notes),
         source=Source(f"sounds in {root.name}"),
     )  # fmt: skip
 
 
-def _windows(samples: np.ndarray, side: int) -> np.ndarray:
-    """Windows one after another, (count, channels, side); a rest is left, a short sound filled."""
-    count = max(1, samples.shape[1] // side)
-    lacking = max(0, count * side - samples.shape[1])
-    full = np.pad(samples, ((0, 0), (0, lacking)))[:, : count * side]
-    return full.reshape(len(full), count, side).transpose(1, 0, 2)
+def _sounds_below(root: Path) -> list[Path]:
+    """The .wav files below a folder, by name, but for those that macOS hides beside each."""
+    found = sorted(root.rglob("*.[wW][aA][vV]"))
+    return [path for path in found if not any(p[0] == "." for p in path.relative_to(root).parts)]
+
+
+def _fill(windows: np.ndarray, head: Head) -> None:
+    """Read a sound into windows (count, channels, side), a few at a time.
+
+    A rest is left, a short sound filled with zeros, and channels become one where there is one.
+    """
+    side = windows.shape[2]
+    some = max(1, _AT_ONCE // side)
+    for k in range(0, len(windows), some):
+        part = windows[k : k + some]
+        sound = head.read(k * side, len(part) * side)
+        if len(sound) > part.shape[1]:
+            sound = sound.mean(0, keepdims=True)
+        full = np.pad(sound, ((0, 0), (0, len(part) * side - sound.shape[1])))
+        part[:] = full.reshape(len(full), len(part), side).transpose(1, 0, 2)
 
 
 def _classes(

@@ -60,11 +60,14 @@ def open_shards(
         facts = index(archives, size, allow_bad, progress)
         if place is not None:
             keep_facts(place, facts, ARRAYS)
+    heldout = np.array(facts["heldout"])
+    kin = 2 * np.array(facts["labels"], dtype=np.int32)
+    kin[heldout] += 1
     items = Shards(
-        archives, facts["places"], facts["channels"], tuple(facts["size"]), facts["identity"],
+        archives, facts["places"], kin, facts["channels"], tuple(facts["size"]), facts["identity"],
         former,
     )  # fmt: skip
-    everything, heldout = np.arange(len(items), dtype=np.int64), np.array(facts["heldout"])
+    everything = np.arange(len(items), dtype=np.int64)
     return Dataset(
         name=path.stem,
         kind="image",
@@ -94,7 +97,8 @@ def index(
         sizes = list({(h.height, h.width) for h in heads})
         target = size or default_size(sizes, median(sides or [0]))
         grey = all(h.mode in GREY_MODES or h.mode.startswith("I;16") for h in heads)
-        items = Shards(archives, found, 1 if grey and heads else 3, target, "")
+        kin = np.zeros(len(found), np.int32)  # nobody stands in here
+        items = Shards(archives, found, kin, 1 if grey and heads else 3, target, "")
         looks = []
         for start in range(0, len(found), _BLOCK):
             block = range(start, min(start + _BLOCK, len(found)))

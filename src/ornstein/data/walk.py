@@ -149,13 +149,18 @@ def _node(status: os.stat_result) -> str:
 
 
 def names_below(folder: Path) -> Iterator[str]:
-    """Names of the files below a folder, in no order; links are not entered, nothing is kept."""
+    """Names of the files below a folder, in no order; nothing is kept.
+
+    Links are not entered, and what is hidden is left out.
+    """
     with ExitStack() as stack, suppress(OSError):
         open_ones = [stack.enter_context(os.scandir(folder))]
         while open_ones:
             entry = next(open_ones[-1], None)
             if entry is None:
                 open_ones.pop().close()
+            elif entry.name.startswith("."):
+                continue
             elif entry.is_dir(follow_symlinks=False):
                 with suppress(OSError):
                     open_ones.append(stack.enter_context(os.scandir(entry.path)))

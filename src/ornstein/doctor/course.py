@@ -72,11 +72,13 @@ def memorising(patient: Patient) -> Iterator[Finding]:
     """Training items are known better than held-out ones."""
     if patient.readings and memorises(patient.readings[-1]):
         memory = patient.readings[-1].memory or 0.0
+        pictures = patient.data is not None and patient.data.kind == "image"
         yield Finding(
             f"training items are denoised better than held-out ones: {memory:.0%} of the way to "
             "perfect memory",
             "below 15 %",
-            "stop earlier, or train on more items, with --set flip=true or a smaller net.size",
+            f"stop earlier, or train on more items{', with --set flip=true' if pictures else ''} "
+            "or with a smaller net.size",
         )
 
 

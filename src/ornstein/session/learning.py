@@ -56,12 +56,13 @@ class Learning:
         return {name: value.to(self.work.trainer.device) for name, value in told.items()}
 
     def _advise(self, reading: Reading) -> None:
-        step = self.work.trainer.done
-        self.work.say.note(
+        step, work = self.work.trainer.done, self.work
+        mirrored = "with flip=true, " if work.data.kind == "image" else ""
+        work.say.note(
             f"advice     it begins to memorise: at step {step:,} training items are denoised "
             f"better than held-out ones, {reading.memory:.0%} of the way to perfect memory. Stop "
-            "here (Ctrl-C saves), or train on more items, with flip=true, or a smaller net.size. "
-            f"See it: ornstein viz learning {self.work.run.name}"
+            f"here (Ctrl-C saves), or train on more items, {mirrored}or with a smaller net.size. "
+            f"See it: ornstein viz learning {work.run.typed}"
         )
         self.work.note(
             f"step {step}: begins to memorise ({reading.memory:.3f} +- {reading.doubt:.3f} of the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ class Previews:
         work = self.work
         bundle = work.bundle()  # of all ranks, who would wait for ever if it were given up
         with self._if_it_fits():
-            work.heldout = work.trainer.heldout_loss(work.average)
+            work.heldout = self._heldout()
             if isinstance(bundle, Recogniser):
                 self._recognise(bundle.model)
             elif not self._drawn(bundle):
@@ -63,6 +64,17 @@ class Previews:
         work.budget.rest(self._last)
         self._drawing += self._last
         work.budget.reserve = 1.2 * self._last
+
+    def _heldout(self) -> float | None:
+        """The held-out loss of the averaged weights; none, and a warning, where not finite."""
+        found = self.work.trainer.heldout_loss(self.work.average)
+        if found is None or math.isfinite(found):
+            return found
+        self.work.say.note(
+            f"warning: the held-out loss at step {self.work.trainer.done:,} is {found:g}, so none "
+            "is kept. A held-out item may hold huge values: look at the data with 'ornstein data'."
+        )
+        return None
 
     @property
     def _piece(self) -> int:

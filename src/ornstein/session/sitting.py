@@ -52,7 +52,6 @@ class Session:
         self.telling, self.saving = Telling(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
         self.averages = Averages(self.work)
-        self.alive: Callable[[], None] = lambda: None
         remove_leftovers(run.folder)
         found = load_latest(run.folder / "checkpoints")
         if found is None:
@@ -108,7 +107,6 @@ class Session:
                 # Before saving, so that what follows the checkpoint follows from it.
                 work.budget.replan(report.step)
                 self._if_possible(self.saving.save)
-                self.alive()
             self._stop_if_asked(report.step)
             if self.previews.due(report.step):
                 self._if_possible(self.previews.draw)

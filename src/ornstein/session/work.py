@@ -12,6 +12,7 @@ from ornstein import build
 from ornstein.bundle import Bundle, Recogniser
 from ornstein.config import Config
 from ornstein.data import Dataset
+from ornstein.errors import DiskError
 from ornstein.model import Classifier, Model
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
@@ -63,8 +64,11 @@ class Work:
         return self.plan.config
 
     def note(self, text: str) -> None:
-        """Write a line into the run's events.log."""
-        note(self.run.folder, text)
+        """Write a line into the run's events.log; a full disk is said, and ends no training."""
+        try:
+            note(self.run.folder, text)
+        except DiskError as error:
+            self.say.note(f"warning: {error}")
 
     def bundle(self) -> Bundle | Recogniser:
         """Return the model or the classifier as it stands, with averaged weights."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PIECE = 1 << 16  # numbers that one generator draws: seeding it costs as much as a thousand
+FEW, HELD = 8, 1 << 25  # items that are held beside the steps in any case; values of more of them
 
 
 class Items(Protocol):
@@ -41,6 +42,11 @@ class Items(Protocol):
 
     def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
         """What is said of the items, by name; asked only when the network can be told."""
+
+
+def afforded(most: int, dims: int) -> int:
+    """At most ``most`` items of so many values, as many as may be held beside the steps."""
+    return min(most, max(FEW, HELD // dims))
 
 
 def spread(total: int, count: int) -> Tensor:

@@ -34,13 +34,15 @@ class Journal:
             DiskError: the disk is full or gone; the line waits for the next call.
         """
         self._waiting += json.dumps(dict(entry)).encode() + b"\n"
-        with explained(f"writing {self.path.name}", self.path.parent, len(self._waiting)):
-            self._mend()
-            _append(self.path, self._waiting)
-        self._waiting = b""
+        self._write()
 
     def sync(self) -> None:
-        """Make all lines durable; called before a checkpoint, so that the log has all up to it."""
+        """Make all lines durable; called before a checkpoint, so that the log has all up to it.
+
+        Raises:
+            DiskError: the disk is full or gone.
+        """
+        self._write()
         if self.path.exists():
             with explained(f"writing {self.path.name}", self.path.parent, 0):
                 handle = os.open(self.path, os.O_RDWR)
@@ -58,6 +60,14 @@ class Journal:
             keep = end
         self._waiting = b""
         self._cut(keep)
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        with explained(f"writing {self.path.name}", self.path.parent, len(self._waiting)):
+            self._mend()
+            _append(self.path, self._waiting)
+        self._waiting = b""
 
     def _mend(self) -> None:
         if not self._mended:

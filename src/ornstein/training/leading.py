@@ -7,14 +7,14 @@ hold the same weights and add their share of each batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import IntEnum
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ornstein.errors import OrnsteinError, OutOfMemoryError, RankError
+from ornstein.errors import OrnsteinError, RankError
 from ornstein.training.loop import Report, Trainer
 from ornstein.training.ranks import Ranks, Share
 
@@ -37,14 +37,30 @@ def tell(ranks: Share, what: Do, number: int = 0, cut: float = 1.0) -> None:
 
 
 @contextmanager
+def together(ranks: Share, what: Do, number: int = 0, cut: float = 1.0) -> Iterator[None]:
+    """Tell the other ranks, if there are any, what to do, and do this rank's part within it."""
+    if not isinstance(ranks, Ranks):
+        yield
+        return
+    tell(ranks, what, number, cut)
+    ranks.amidst.set()
+    yield
+    ranks.amidst.clear()  # not where an error left the others in the middle of it
+
+
+@contextmanager
 def leading(ranks: Share) -> Iterator[None]:
-    """Within it, whatever ends this rank's work ends that of the others, with its exit code."""
+    """Within it, whatever ends this rank's work ends that of the others, with its exit code.
+
+    In the middle of work of all ranks they hear of no end; they see that this rank is gone.
+    """
     try:
         yield
-    except (RankError, OutOfMemoryError):
-        raise  # in the middle of a step; the others see that this rank is gone
+    except RankError:
+        raise
     except OrnsteinError as error:
-        tell(ranks, Do.END, error.exit_code)
+        if not (isinstance(ranks, Ranks) and ranks.amidst.is_set()):
+            tell(ranks, Do.END, error.exit_code)
         raise
     tell(ranks, Do.END)
 
@@ -54,28 +70,27 @@ class Leader(Trainer):
 
     def step(self, total: int) -> Report:
         """Do one step of a training of ``total`` steps, on all ranks."""
-        tell(self.ranks, Do.STEP, total, self.cut)
-        return super().step(total)
+        with together(self.ranks, Do.STEP, total, self.cut):
+            return super().step(total)
 
     def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Go on from a checkpoint's tensors after ``step`` steps, on all ranks."""
         assert isinstance(self.ranks, Ranks)
-        tell(self.ranks, Do.RESTORE, step)
-        super().restore(self.ranks.tell_tensors(tensors), step)
+        with together(self.ranks, Do.RESTORE, step):
+            super().restore(self.ranks.tell_tensors(tensors), step)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint holds; ranks that hold parts of it hand them over."""
-        self._if_parted(Do.TENSORS)
-        return super().tensors()
+        with self._if_parted(Do.TENSORS):
+            return super().tensors()
 
     def average(self) -> dict[str, Tensor]:
         """The averaged weights by name; ranks that hold parts of them hand them over."""
-        self._if_parted(Do.AVERAGE)
-        return super().average()
+        with self._if_parted(Do.AVERAGE):
+            return super().average()
 
-    def _if_parted(self, what: Do) -> None:
-        if self.settings.shard:
-            tell(self.ranks, what)
+    def _if_parted(self, what: Do) -> AbstractContextManager[None]:
+        return together(self.ranks, what) if self.settings.shard else nullcontext()
 
 
 def follow(ranks: Ranks, build: Callable[[Any], Trainer]) -> int:

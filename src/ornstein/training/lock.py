@@ -8,8 +8,10 @@ import os
 import socket
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event, Thread
 from types import TracebackType
 
 from ornstein.errors import RunLockedError
@@ -20,7 +22,7 @@ try:
 except ImportError:  # Windows; there the heartbeat decides alone
     fcntl = None  # type: ignore[assignment]
 
-HEARTBEAT_SECONDS = 60.0
+HEARTBEAT_SECONDS, BEAT_SECONDS = 60.0, 15.0
 # What flock answers on a disk that has no such locks, such as Lustre mounted without them.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 _NAME = "run.lock"
@@ -62,7 +64,7 @@ class RunLock:
 
     The kernel's ``flock`` frees it when the process ends, however it ends. Where another machine
     shares the disk and ``flock`` does not reach it, or the disk has no such locks at all, a
-    heartbeat of at most 60 s decides: call :meth:`beat` now and then.
+    heartbeat of at most 60 s decides. A thread beats, so that no step is too long for it.
 
     Args:
         run: The run directory; it must exist.
@@ -75,6 +77,8 @@ class RunLock:
         self.run = run
         self.path = run / _NAME
         self._handle = -1
+        self._done = Event()
+        self._heart = Thread(target=self._live, daemon=True)
 
     def __enter__(self) -> RunLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
@@ -87,6 +91,7 @@ class RunLock:
             raise
         self._handle = handle
         _HELD.add(self)
+        self._heart.start()
         return self
 
     def _take(self, handle: int) -> None:
@@ -113,10 +118,10 @@ class RunLock:
             f"  Wait for it, or start another:  --name {self.run.name}2"
         )
 
-    def beat(self) -> None:
-        """Say that the holder is alive, for machines that ``flock`` does not reach."""
-        if self._handle >= 0:
-            with explained("keeping the run", self.run, 0):
+    def _live(self) -> None:
+        """Say again and again that the holder is alive, for whom ``flock`` does not reach."""
+        while not self._done.wait(BEAT_SECONDS):
+            with suppress(OSError):  # the next beat may come through
                 os.utime(self._handle)
 
     def __exit__(
@@ -126,6 +131,8 @@ class RunLock:
         trace: TracebackType | None,
     ) -> None:
         if self._handle >= 0:
+            self._done.set()
+            self._heart.join()  # the number of a closed file may become that of another
             # The file stays: deleting it would let two holders have locks on two files of one
             # name.
             os.ftruncate(self._handle, 0)

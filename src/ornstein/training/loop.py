@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ornstein.core import generator, key
 from ornstein.model import Classifier, Conditions, Model
-from ornstein.training.batches import Batches, Items, dequantised
+from ornstein.training.batches import Batches, Items, afforded, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.compiling import compiled
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
@@ -125,11 +125,13 @@ class Trainer:
                 group["lr"] = share * group["peak"]
             optimizer.zero_grad(set_to_none=True)
         loss, seen = self.backward(self.done)
-        bound = self.settings.clip or math.inf
-        norm = float(whole(nn.utils.clip_grad_norm_(self.weights, bound)))
+        total_norm = nn.utils.get_total_norm([p.grad for p in self.weights if p.grad is not None])
+        norm = float(whole(total_norm))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.done += 1
             return Report(self.done, loss, norm, 0.0, self._trouble(*seen))
+        bound = self.settings.clip or math.inf
+        nn.utils.clip_grads_with_norm_(self.weights, bound, total_norm)
         for optimizer in self.optimizers:
             optimizer.step()
         self.done += 1
@@ -213,10 +215,14 @@ class Trainer:
 
     @torch.no_grad()
     def heldout_loss(self, model: Model | Classifier, limit: int = 512) -> float | None:
-        """Loss of ``model`` on held-out items at fixed noise and levels; None without any."""
-        pool = torch.as_tensor(self.items.heldout)[:limit]
+        """Loss of ``model`` on held-out items at fixed noise and levels; None without any.
+
+        On at most ``limit`` of them, and on fewer large ones.
+        """
+        pool = torch.as_tensor(self.items.heldout)
         if len(pool) == 0:
             return None
+        pool = pool[: afforded(limit, self.items.batch(pool[:1]).numel())]
         clean, cond = self.items.batch(pool), self.batches.told(pool)
         source = generator(self.settings.seed, "heldout")
         eps = torch.randn(clean.shape, generator=source)

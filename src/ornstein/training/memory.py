@@ -87,29 +87,32 @@ def total_mb(device: torch.device) -> int:
 
 
 def _too_large(trainer: Trainer, piece: int) -> OutOfMemoryError:
-    batch = trainer.settings.batch
-    failed = _piece(batch, trainer.settings.accumulate)
+    """Say that a step did not fit, and that pieces of so many items do, or may with many ranks."""
     if piece == 0:
         return OutOfMemoryError(
             f"out of memory: not even one item at a time fits on {trainer.device.type}. Take a "
             "smaller network (net.size=tiny) or smaller items (--size). Nothing that was saved "
             "is lost."
         )
-    accumulate = -(-batch // piece)
+    mine = _mine(trainer)
+    accumulate = -(-mine // piece)
     return OutOfMemoryError(
-        f"out of memory: {failed:,} items at a time do not fit on {trainer.device.type}, "
-        f"{piece:,} do. The same batch of {batch:,} in pieces of {_piece(batch, accumulate):,}: "
-        f"run the same command with accumulate={accumulate} added. Nothing that was saved is "
-        "lost.",
+        f"out of memory: {_piece(trainer):,} items at a time do not fit on {trainer.device.type}, "
+        f"{piece:,} {'do' if trainer.ranks.count == 1 else 'may'}. The same batch of "
+        f"{trainer.settings.batch:,} in pieces of {-(-mine // accumulate):,}: run the same "
+        f"command with accumulate={accumulate} added. Nothing that was saved is lost.",
         setting=f"accumulate={accumulate}",
     )
 
 
 def _largest_piece(trainer: Trainer) -> int:
-    """Bisect the largest number of items whose step fits; 0 if not even one does."""
-    low, high = 0, _piece(trainer.settings.batch, trainer.settings.accumulate)
+    """Bisect the largest number of items whose step fits; 0 if not even one does.
+
+    With many ranks it is half of those that did not fit: the others know of no trials.
+    """
+    low, high = 0, _piece(trainer)
     if trainer.ranks.count > 1:
-        return high // 2  # the other ranks know of no trials
+        return high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _fits(trainer, middle) else (low, middle)
@@ -150,6 +153,13 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def _piece(batch: int, accumulate: int) -> int:
-    """Items computed at a time."""
-    return -(-batch // accumulate)
+def _mine(trainer: Trainer) -> int:
+    """Items of a batch that are this rank's."""
+    batch = trainer.settings.batch
+    return len(range(batch)[trainer.ranks.rows(batch)])
+
+
+def _piece(trainer: Trainer) -> int:
+    """Items that a step computes at a time."""
+    batch, accumulate = trainer.settings.batch, trainer.settings.accumulate
+    return -(-_mine(trainer) // min(accumulate, batch // trainer.ranks.count))

@@ -85,7 +85,7 @@ class Reading:
     def of(cls, line: Mapping[str, Any]) -> Reading:
         """Read back :meth:`line`."""
         parts = [part for part in ("heldout", "train") if part in line]
-        errors = {part: {k: tuple(v) for k, v in line[part].items()} for part in parts}
+        errors = {part: {k: _numbers(v) for k, v in line[part].items()} for part in parts}
         return cls(
             tuple(line["log_snr"]), errors, line["items"], line.get("memory"), line.get("doubt")
         )
@@ -168,8 +168,8 @@ class Panel:
             for part, found in each.items()
         }
         memory, doubt = self._memory(each) if "heldout" in each else (None, None)
-        if memory is not None and not math.isfinite(memory):  # all items are the same
-            memory = doubt = None
+        if memory is not None and doubt is not None and not math.isfinite(memory + doubt):
+            memory = doubt = None  # all items are the same, or one alone is held out
         return Reading(tuple(self.levels.log_snr.tolist()), means, self.count, memory, doubt)
 
     @torch.no_grad()
@@ -214,5 +214,11 @@ def _even(indices: Tensor, count: int) -> Tensor:
     return indices[spread(len(indices), count)]
 
 
-def _short(values: Sequence[float]) -> list[float]:
-    return [float(f"{value:.4g}") for value in values]
+def _short(values: Sequence[float]) -> list[float | None]:
+    """A few digits for JSON, which knows no number that is not finite."""
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values]
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    """The way back."""
+    return tuple(math.nan if value is None else value for value in values)

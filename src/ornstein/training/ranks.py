@@ -81,9 +81,11 @@ class Ranks(Share):
 
     Attributes:
         stop: A request to stop that reaches one rank reaches all with the next step.
+        amidst: Set while all are at the same work, and hear of no other.
     """
 
     stop: StopRequest = field(default_factory=StopRequest)
+    amidst: threading.Event = field(default_factory=threading.Event)
 
     def add_up(self, losses: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
         """Add the losses, (B,), and the gradients of all ranks; returns the losses.

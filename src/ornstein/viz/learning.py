@@ -48,7 +48,7 @@ def draw_learning(log: Sequence[Line], path: str | Path) -> Path:
 def ratio(levels: Line, part: str, source: str = "model") -> np.ndarray:
     """Error over that of the best linear denoiser on the same items, (L,)."""
     errors = levels[part]
-    share: np.ndarray = np.asarray(errors[source]) / np.asarray(errors["linear"])
+    share: np.ndarray = np.asarray(errors[source], float) / np.asarray(errors["linear"], float)
     return share
 
 
