@@ -26,7 +26,7 @@ from ornstein.data.conditions import Declared, class_of
 from ornstein.errors import ModelFileError, UsageError
 from ornstein.guide import Guide
 from ornstein.model import Classifier, Model
-from ornstein.nets import UNet
+from ornstein.nets import DiT, UNet
 from ornstein.nets.conditions import of_classes
 from ornstein.nets.encoder import Encoder
 
@@ -89,6 +89,43 @@ def test_every_target_and_process_survives_the_file(
     found = load(bundle.save(tmp_path / "m.safetensors"))
     assert (found.target, found.process) == (target, process)
     assert type(found.make_process()) is type(bundle.make_process())
+
+
+def test_models_are_opened_and_sampled_without_torchs_compiler(tmp_path: Path) -> None:
+    """It takes as long to import as torch itself, and what is built on "meta" may ask for it."""
+    for kind in ("image", "series", "vector"):
+        make_bundle(kind).save(tmp_path / f"{kind}.safetensors")
+    plain = make_bundle("image")
+    kinds = of_classes(3)
+    few = {"widths": (8,), "blocks": (1,), "attention": ()}
+    nets = {
+        "guess": UNet(plain.shape, kinds, **few, wiener=3, gaussians=2),  # type: ignore[arg-type]
+        "cut": UNet((1, 33, 33), kinds, **few, wiener=3, gaussians=2),  # type: ignore[arg-type]
+        "dit": DiT(plain.shape, kinds, width=16, depth=1, head=8, patch=3),
+    }
+    for name, net in nets.items():
+        model, kind = Model(net, plain.model.target), "dit" if name == "dit" else "unet"
+        made = replace(plain, model=model, net=kind, shape=tuple(net.shape))
+        made.save(tmp_path / f"{name}.safetensors")
+    judge = Classifier(Encoder(plain.shape, 3, widths=(8,), blocks=(1,), attention=()))
+    Recogniser(judge, plain.coding, plain.shape, plain.classes, "raw", {}).save(
+        tmp_path / "judge.safetensors"
+    )
+    code = f"""
+import sys
+from pathlib import Path
+from ornstein.bundle import Bundle, load_any
+for path in sorted(Path({str(tmp_path)!r}).glob("*.safetensors")):
+    model = load_any(path)
+    if isinstance(model, Bundle):
+        model.sample(1, steps=2, guidance=2.0)
+    print(path.stem, [m for m in ("torch._dynamo", "sympy") if m in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    names = sorted([*nets, "image", "series", "vector", "judge"])
+    assert (done.stderr, done.stdout.split("\n")[:-1]) == ("", [f"{name} []" for name in names])
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ornstein.bundle.bundle import Bundle
 from ornstein.bundle.description import (
@@ -188,7 +189,7 @@ def _filled(
     check_options("the file", what, make, options)
     _check_layers(options, tensors)
     where = "the options of the net in the file"
-    with torch.device("meta"):
+    with torch.device("meta"), _Unset():
         expected = {n: t.shape for n, t in bind(where, make, options).state_dict().items()}
     found = {name: value.shape for name, value in tensors.items()}
     if expected != found:
@@ -197,10 +198,32 @@ def _filled(
             f"the weights in the file do not fit its network: {odd[0][:80]} and {len(odd) - 1} "
             f"others."
         )
-    with torch.random.fork_rng(devices=[]):  # loading a model must not move the caller's stream
+    # Loading a model must not move the caller's stream.
+    with torch.random.fork_rng(devices=[]), _Unset():
         net = bind(where, make, options)
     net.load_state_dict(tensors)
     return net
+
+
+class _Unset(TorchFunctionMode):
+    """Within it weights get no first values: they are about to be filled.
+
+    On the device "meta" there is no memory for any, and to find that out torch would load its
+    compiler, which takes as long as torch itself.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the function returns
+        """Leave out what ``torch.nn.init`` does; call all else."""
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _check_layers(options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -103,8 +103,10 @@ class Embedding(nn.Module):
         super().__init__()
         self.conditions, self.entry = declared(conditions), checked_entry(entry)
         # The noise number spans about 5 units: waves of length 16 to 1/4 tell 0.02 apart.
-        lengths = torch.logspace(4, -2, 32, base=2.0)
-        self.register_buffer("frequencies", 2 * torch.pi / lengths, persistent=False)
+        # Not computed on the device that is built for: on "meta" torch would load its compiler.
+        lengths = torch.logspace(4, -2, 32, base=2.0, device="cpu")
+        frequencies = torch.tensor((2 * torch.pi / lengths).tolist())
+        self.register_buffer("frequencies", frequencies, persistent=False)
         self.first = nn.Linear(2 * len(lengths), width)
         self.second = nn.Linear(width, width)
         known = {n: c for n, c in self.conditions.items() if c["kind"] in PARTS}

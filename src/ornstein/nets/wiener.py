@@ -42,12 +42,13 @@ def weights(space: Sequence[int], fold: int) -> Tensor:
 
     Times it, means of fewer places have the noise that means of whole blocks have.
     """
-    share = torch.ones(())
+    share = torch.ones((), device="cpu")
     for side in space:
-        held = torch.full((-(-side // fold),), float(fold))
+        held = torch.full((-(-side // fold),), float(fold), device="cpu")
         held[-1] = (side - 1) % fold + 1
         share = share[..., None] * (held / fold)
-    return share.sqrt()
+    # Not computed on the device that is built for: on "meta" torch would load its compiler.
+    return torch.tensor(share.sqrt().tolist())
 
 
 class Wiener(nn.Module):
@@ -85,8 +86,9 @@ class Wiener(nn.Module):
         share = None
         if parts > 1:
             # Logarithm of the share that each Gaussian has of each class.
-            owner = torch.arange(count) // parts
-            share = torch.where(owner == torch.arange(groups)[:, None], 0.0, NEVER)
+            share = torch.full((groups, count), NEVER)
+            for k in range(groups):
+                share[k, k * parts : (k + 1) * parts] = 0.0
         self.register_buffer("share", share)
         self.register_buffer("weight", weights(self.shape[1:], self.fold), persistent=False)
 
