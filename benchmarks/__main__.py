@@ -115,6 +115,16 @@ for task in ("train", "sample"):
 
 
 @main.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True))
+@click.option("--rounds", default=8, show_default=True)
+def first(model: Path, rounds: int) -> None:
+    """The first picture from a cold start, in times of torch's import."""
+    from benchmarks.first import measure
+
+    click.echo(measure(model, rounds, click.echo))
+
+
+@main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-n", default=1_000, show_default=True, help="Samples, the same of each class.")
 @click.option("--steps", type=int, help="Steps of the sampler; default its own.")
