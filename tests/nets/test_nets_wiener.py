@@ -22,6 +22,7 @@ from ornstein.nets import UNet
 from ornstein.nets.wiener import Wiener, fold_of
 from ornstein.planning import plan
 from ornstein.training.ranks import Ranks
+from ornstein.viz.anatomy import examine
 
 CPU = torch.device("cpu")
 
@@ -344,3 +345,20 @@ def test_large_items_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     fit_gaussians(Seeing(), data)
     assert sum(read) == 36
     assert max(read) * 3 * 512**2 <= 1 << 24
+
+
+def test_what_a_network_that_sees_it_costs_is_counted() -> None:
+    kinds = {"class": {"kind": "class", "count": 2}}
+    net = UNet((1, 8, 8), kinds, widths=(8, 8), blocks=(1, 1), attention=(1,), wiener=5, gaussians=2)
+    rows = {row.name: row for row in examine(net, net.shape, kinds).rows}
+    assert rows["guess"].shape == (1, 8, 8)
+    assert rows["guess"].flops > 0
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_half_precision_around_it_is_left_out_of_it(half: bool) -> None:
+    wiener = Wiener((1, 3, 4), 1, 99)
+    fit(wiener, items(400, 1), torch.zeros(400, dtype=torch.long))
+    x, noise = items(5, 2), torch.linspace(-1, 1, 5)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        torch.testing.assert_close(wiener(x, noise), wiener.double()(x.double(), noise).float())

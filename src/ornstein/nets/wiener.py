@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,12 @@ def weights(space: Sequence[int], fold: int) -> Tensor:
         share = share[..., None] * (held / fold)
     # Not computed on the device that is built for: on "meta" torch would load its compiler.
     return torch.tensor(share.sqrt().tolist())
+
+
+def exactly(device: torch.device) -> AbstractContextManager[object]:
+    """Without half precision; not all devices know it, such as "meta", where only shapes count."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
 
 
 class Wiener(nn.Module):
@@ -106,7 +113,7 @@ class Wiener(nn.Module):
             group: Class of each, (B,); None is the last for all. Items of another shape, of which
                 nothing is known, are taken for standard normal ones.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with exactly(x.device):
             y = x.to(self.mean.dtype)
             kept = torch.sigmoid(8 * noise.to(y))[:, None]  # alpha^2; the rest is sigma^2
             if tuple(x.shape[1:]) != self.shape:
