@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -349,7 +350,8 @@ def test_large_items_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_a_network_that_sees_it_costs_is_counted() -> None:
     kinds = {"class": {"kind": "class", "count": 2}}
-    net = UNet((1, 8, 8), kinds, widths=(8, 8), blocks=(1, 1), attention=(1,), wiener=5, gaussians=2)
+    small: Any = {"widths": (8, 8), "blocks": (1, 1), "attention": (1,)}
+    net = UNet((1, 8, 8), kinds, **small, wiener=5, gaussians=2)
     rows = {row.name: row for row in examine(net, net.shape, kinds).rows}
     assert rows["guess"].shape == (1, 8, 8)
     assert rows["guess"].flops > 0
