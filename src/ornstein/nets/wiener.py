@@ -106,7 +106,9 @@ class Wiener(nn.Module):
             group: Class of each, (B,); None is the last for all. Items of another shape, of which
                 nothing is known, are taken for standard normal ones.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        # On shapes alone (show, viz) nothing is computed, and torch asks for a device.
+        where = "cpu" if x.is_meta else x.device.type
+        with torch.autocast(where, enabled=False):
             y = x.to(self.mean.dtype)
             kept = torch.sigmoid(8 * noise.to(y))[:, None]  # alpha^2; the rest is sigma^2
             if tuple(x.shape[1:]) != self.shape:
