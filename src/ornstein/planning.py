@@ -64,7 +64,7 @@ class Plan:
             hold the weights in parts.
         parameters: Weights of the network.
         previews: Sample grids over the training.
-        memory_mb: What a trial of it took at most; None when it was not tried now.
+        memory_mb: What a trial of it took at most; None when it was not tried now, or is not told.
         compile_seconds: Of the first step of a trial, where the network is compiled.
     """
 

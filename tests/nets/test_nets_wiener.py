@@ -60,6 +60,14 @@ def test_with_all_directions_it_is_the_exact_denoiser_of_each_classs_gaussian(
     torch.testing.assert_close(wiener(x, noise)[0], wiener(x, noise, torch.full((6,), 2))[0])
 
 
+def test_on_shapes_alone_it_tells_its_shape() -> None:
+    """``ornstein show`` of a trained U-Net ended in "unsupported scalarType" by torch 2.13."""
+    wiener = Wiener((1, 3, 4), 1, 3).to("meta")
+    for shape in ((5, 1, 3, 4), (5, 1, 6, 8)):
+        x = torch.empty(shape, device="meta")
+        assert wiener(x, x.new_empty(5)).shape == shape
+
+
 def test_few_directions_leave_one_variance_for_all_others() -> None:
     clean = items(500, 4)
     wiener = Wiener((1, 3, 4), 1, 3).double()

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,6 +169,37 @@ def test_where_a_disk_has_no_locks_the_heartbeat_decides(
     os.utime(path, (time.time() - 61,) * 2)
     with RunLock(tmp_path):
         pass
+
+
+def test_windows_own_lock_tells_who_holds_a_run_and_dies_with_its_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it locks nobody else can read; with the heartbeat alone a minute had to be waited."""
+
+    def locking(handle: int, mode: int, count: int) -> None:
+        assert (mode, count) == (2, 1)
+        assert os.lseek(handle, 0, os.SEEK_CUR) > 1_000_000, "who has it could not be read"
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise PermissionError(errno.EACCES, "Permission denied") from error
+
+    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(
+        lock, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2), raising=False
+    )
+    with (
+        RunLock(tmp_path),
+        pytest.raises(RunLockedError, match=f"by pid {os.getpid()} on"),
+        RunLock(tmp_path),
+    ):
+        pass
+    dead = {"host": socket.gethostname(), "pid": 1, "start": time.time()}
+    (tmp_path / "run.lock").write_text(json.dumps(dead))
+    with RunLock(tmp_path):
+        found = holder(tmp_path)
+        assert found is not None
+        assert found.pid == os.getpid()
 
 
 def test_a_lock_that_fails_for_another_reason_is_no_lock(

@@ -139,7 +139,8 @@ def _step(cell: Cell, config: Config) -> Told:
     row = f"{'step':<10} {size:<8} {cell.batch:>6} "
     if not cell.fits:
         return Told("step", facts, row + "does not fit into memory")
-    mb = f"{cell.mb:>7,}" if cell.tried else "  not tried, expected from the others"
+    known = f"{cell.mb:>7,}" if cell.mb else f"{'?':>7}"
+    mb = known if cell.tried else "  not tried, expected from the others"
     return Told("step", facts, row + f"{1e3 * cell.seconds:>9,.1f} {cell.rate:>9,.4g} {mb}")
 
 

@@ -19,7 +19,7 @@ class Cell(NamedTuple):
         size: Name of the size.
         batch: Items in a step.
         seconds: Of one step; expected from another cell where it was not tried.
-        mb: Most memory in use, in MB; None where not tried.
+        mb: Most memory in use, in MB; None where not tried or not told.
         tried: Whether it was measured.
         fits: Whether there was memory for it.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
+import io
 import os
 import shlex
 import sys
@@ -31,6 +33,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def guarded(command: click.Command, args: Sequence[str] | None) -> int:
     """Run a command and return its exit code, whatever happens."""
     given = list(sys.argv[1:] if args is None else args)
+    _speak()
     warnings.showwarning = _shown
     try:
         answer = command.main(given, prog_name="ornstein", standalone_mode=False, obj=given)
@@ -50,6 +53,17 @@ def guarded(command: click.Command, args: Sequence[str] | None) -> int:
         _tell(text)
         return code
     return answer if isinstance(answer, int) else 0
+
+
+def _speak() -> None:
+    """Let an output that lacks a letter, as a pipe on Windows may, get its escape.
+
+    With UTF-8 nothing is lacking.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            utf = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="strict" if utf else "backslashreplace")
 
 
 def _shown(

@@ -32,7 +32,7 @@ def start(count: int, words: Sequence[str]) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         for process in ranks:
             with suppress(ProcessLookupError):
-                process.send_signal(number)
+                process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", number))
 
     before = {number: signal.signal(number, pass_on) for number in (*STOPPING, *SAVING)}
     try:
@@ -55,7 +55,8 @@ def _rank(rank: int, count: int, port: str, words: Sequence[str]) -> subprocess.
         **{k: str(v) for k, v in said.items()},
     }
     command = [sys.executable, "-m", "ornstein", *words]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    apart = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # what Windows has for a session
+    return subprocess.Popen(command, env=environment, start_new_session=True, creationflags=apart)
 
 
 def _ended(ranks: Sequence[subprocess.Popen[bytes]]) -> int:

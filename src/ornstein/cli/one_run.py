@@ -37,7 +37,7 @@ def facts_of(run: Run) -> dict[str, Any]:
         "heldout": held[-1] if held else None,
         "grad_norm": _middle(steps, "grad_norm"),
         "items_per_s": _middle(steps, "items_per_s"),
-        "memory_mb": max((line.get("memory_mb", 0) for line in steps), default=None),
+        "memory_mb": max((line.get("memory_mb") or 0 for line in steps), default=0) or None,
         "left_out": steps[-1].get("left_out") if steps else None,
         "levels": levels,
         "remembered": None if reading is None else reading.memory,

@@ -114,16 +114,20 @@ class Store:
     def drop_colour(self, size: Size) -> None:
         """Keep one channel of three: all pictures turned out to be grey."""
         if self.file is not None and self.place is not None:
-            self.file.close()
+            self.file.close()  # Windows moves no file that is open or mapped
             wide, narrow = self.place / "items.npy", self.place / "grey.npy"
             colour = np.memmap(wide, np.uint8, "r", _HEADER, (self.count, 3, *size))
             try:
                 self.file = _started(narrow)
                 for start in range(0, self.count, 4096):
                     _write(self.file, colour[start : start + 4096, :1])
+                self.file.close()
+                del colour
                 narrow.replace(wide)
             except OSError:
                 self._into_memory((3, *size))
+            else:
+                self.file = wide.open("r+b", buffering=0)
         self.blocks = [block[:, :1] for block in self.blocks]
 
     def _into_memory(self, item: tuple[int, ...]) -> None:

@@ -207,7 +207,7 @@ def _line(files: Listing, k: int) -> int:
 
 
 def _path(name: str) -> bytes:
-    return os.fsencode(os.path.normpath(name))
+    return os.fsencode(os.path.normpath(name).replace(os.sep, "/"))
 
 
 def _lines(path: Path) -> Iterator[Row]:

@@ -281,5 +281,5 @@ def _classes(
 ) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
     if root.is_file():
         return None, (), []
-    labels, classes, notes = classes_of([str(p.relative_to(root)).encode() for p in paths])
+    labels, classes, notes = classes_of([p.relative_to(root).as_posix().encode() for p in paths])
     return None if labels is None else np.repeat(labels, counts), classes, notes

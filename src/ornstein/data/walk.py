@@ -125,7 +125,7 @@ def _entry(into: sqlite3.Connection, folder: bytes, entry: os.DirEntry[bytes], f
         into.execute("INSERT INTO waiting VALUES (?)", (path,))
     else:
         try:
-            status = entry.stat(follow_symlinks=False)
+            status = os.lstat(entry.path)  # the entry's own knows no node on Windows
         except OSError:
             _pass(into, path, "removed while reading")
             return

@@ -152,7 +152,7 @@ def disk(patient: Patient) -> Iterator[Finding]:
 
 def memory(patient: Patient) -> Iterator[Finding]:
     """Memory almost used up."""
-    used = max((line.get("memory_mb", 0) for line in patient.log), default=0)
+    used = max((line.get("memory_mb") or 0 for line in patient.log), default=0)
     total = total_mb(patient.device)
     if total and used > FULL * total:
         yield Finding(

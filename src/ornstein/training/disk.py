@@ -12,7 +12,8 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,12 @@ from typing import IO
 from ornstein.errors import DiskError, ModelFileError
 
 BLOCK = 1 << 22
+BINARY = getattr(os, "O_BINARY", 0)  # without it Windows ends every line in two letters
+FOLLOWS = not hasattr(os, "O_NOFOLLOW")  # Windows opens what a link leads to, asked or not
+# Windows opens no folders, and moves and removes no file while another program looks into it, such
+# as one that searches for viruses; that is over after a moment.
+FOLDERS_OPEN = hasattr(os, "O_DIRECTORY")
+PATIENCE = 0.0 if FOLDERS_OPEN else 2.0  # seconds
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEFT = re.compile(r"\.tmp-.+-\d+-[0-9a-f]{8}")
 
@@ -86,7 +93,7 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
 def write_file(path: Path, data: bytes | memoryview) -> str:
     """Write a file that must not exist yet, to the platter, and return its SHA-256."""
     digest = hashlib.sha256()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
     handle = os.open(path, flags, 0o666)
     try:
         view = memoryview(data)
@@ -102,7 +109,7 @@ def write_file(path: Path, data: bytes | memoryview) -> str:
 
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable; Windows has no such call."""
-    if os.name == "nt":
+    if not FOLDERS_OPEN:
         return
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -113,7 +120,7 @@ def sync_folder(path: Path) -> None:
 
 def rename(old: Path, new: Path) -> None:
     """Rename within a folder, durably."""
-    os.rename(old, new)  # noqa: PTH104
+    _patiently(os.rename, old, new)
     sync_folder(new.parent)
 
 
@@ -127,7 +134,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     with explained(f"saving {path.name}", path.parent, len(data)):
         try:
             write_file(new, data)
-            os.replace(new, path)  # noqa: PTH105
+            _patiently(os.replace, new, path)
         except OSError:
             remove(new)
             raise
@@ -148,7 +155,7 @@ def replaced(path: Path, size: int) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(new, path)  # noqa: PTH105
+            _patiently(os.replace, new, path)
         except BaseException:
             remove(new)
             raise
@@ -162,11 +169,23 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISDIR(kind):
-        os.unlink(path)  # noqa: PTH108
+        _patiently(os.unlink, path)
         return
     for entry in sorted(os.listdir(path)):  # noqa: PTH208
         remove(path / entry)
-    os.rmdir(path)  # noqa: PTH106
+    _patiently(os.rmdir, path)
+
+
+def _patiently(change: Callable[..., None], *paths: Path) -> None:
+    """Change names on the disk, where another program may be in the way for a moment."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return change(*paths)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.05)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -185,7 +204,9 @@ def read_file(path: Path, cap: int) -> bytes:
     # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+        if FOLLOWS and path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        handle = os.open(path, flags | BINARY)
     except FileNotFoundError as error:
         raise ModelFileError(f"{path.name}: missing") from error
     except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ornstein.training.disk import explained
+from ornstein.training.disk import BINARY, explained
 
 
 class Journal:
@@ -108,7 +108,7 @@ def note(run: Path, text: str) -> None:
 
 def _append(path: Path, data: bytes) -> None:
     """Append all of ``data`` or nothing."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
     try:
         before = os.fstat(handle).st_size
         try:

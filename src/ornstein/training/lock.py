@@ -15,11 +15,13 @@ from threading import Event, Thread
 from types import TracebackType
 
 from ornstein.errors import RunLockedError
-from ornstein.training.disk import explained
+from ornstein.training.disk import BINARY, explained
 
 try:
     import fcntl
-except ImportError:  # Windows; there the heartbeat decides alone
+except ImportError:  # Windows
+    import msvcrt
+
     fcntl = None  # type: ignore[assignment]
 
 HEARTBEAT_SECONDS, BEAT_SECONDS = 60.0, 15.0
@@ -53,7 +55,7 @@ class Holder:
 def holder(run: Path) -> Holder | None:
     """Return who took the run last and did not give it back: the holder, dead or alive."""
     try:
-        found = json.loads((run / _NAME).read_text())
+        found = json.loads((run / _NAME).read_text("utf-8"))
         return Holder(str(found["host"]), int(found["pid"]), float(found["start"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -62,9 +64,9 @@ def holder(run: Path) -> Holder | None:
 class RunLock:
     """Holds a run directory while the ``with`` block lasts.
 
-    The kernel's ``flock`` frees it when the process ends, however it ends. Where another machine
-    shares the disk and ``flock`` does not reach it, or the disk has no such locks at all, a
-    heartbeat of at most 60 s decides. A thread beats, so that no step is too long for it.
+    The kernel's lock frees it when the process ends, however it ends. Where another machine shares
+    the disk and that lock does not reach it, or the disk has no such locks at all, a heartbeat of
+    at most 60 s decides. A thread beats, so that no step is too long for it.
 
     Args:
         run: The run directory; it must exist.
@@ -81,7 +83,7 @@ class RunLock:
         self._heart = Thread(target=self._live, daemon=True)
 
     def __enter__(self) -> RunLock:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | BINARY
         with explained("taking the run", self.run, 0):
             handle = os.open(self.path, flags, 0o666)
         try:
@@ -96,18 +98,19 @@ class RunLock:
 
     def _take(self, handle: int) -> None:
         try:
-            reached = _flocked(handle)
+            reached = _locked(handle)
         except BlockingIOError as error:
-            raise self._locked() from error
+            raise self._refusal() from error
         other = holder(self.run)
         unheard = other is not None and not (reached and other.host == socket.gethostname())
         if unheard and time.time() - os.fstat(handle).st_mtime < HEARTBEAT_SECONDS:
-            raise self._locked()
+            raise self._refusal()
         with explained("taking the run", self.run, 0):
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(asdict(_myself())).encode(), 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, json.dumps(asdict(_myself())).encode())
 
-    def _locked(self) -> RunLockedError:
+    def _refusal(self) -> RunLockedError:
         # The winner of a close race may not have written its name yet.
         until = time.monotonic() + 1.0
         while (other := holder(self.run)) is None and time.monotonic() < until:
@@ -122,7 +125,7 @@ class RunLock:
         """Say again and again that the holder is alive, for whom ``flock`` does not reach."""
         while not self._done.wait(BEAT_SECONDS):
             with suppress(OSError):  # the next beat may come through
-                os.utime(self._handle)
+                os.utime(self._handle if os.utime in os.supports_fd else self.path)
 
     def __exit__(
         self,
@@ -144,7 +147,7 @@ class RunLock:
             self._handle = -1
 
 
-def _flocked(handle: int) -> bool:
+def _locked(handle: int) -> bool:
     """Take the kernel's lock; False where there is none to be had.
 
     Raises:
@@ -153,11 +156,26 @@ def _flocked(handle: int) -> bool:
     try:
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+        else:
+            _lock_of_windows(handle)  # type: ignore[unreachable]
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-    return False
+        return False
+    return True
+
+
+def _lock_of_windows(handle: int) -> None:
+    """Lock a letter that is not there: nobody else could read one that is.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    os.lseek(handle, 1 << 30, os.SEEK_SET)
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except PermissionError as error:
+        raise BlockingIOError(*error.args) from error
 
 
 def _myself() -> Holder:

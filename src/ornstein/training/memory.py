@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import resource
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +19,13 @@ from ornstein.training.compiling import explained
 if TYPE_CHECKING:
     from ornstein.training.loop import Report, Trainer
 
+try:
+    import resource
+except ImportError:  # Windows; torch does not tell either what a process takes
+    resource = None  # type: ignore[assignment]
+
+MISSING = (AttributeError, OSError, TypeError, ValueError)
+"""What a call ends in that this system does not have, as that of a library without a name."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 
 
@@ -51,16 +57,18 @@ def keep_freed() -> None:
     machine is itself a guest. The most memory that is in use is the same. Where the C library is
     not glibc nothing changes.
     """
-    with suppress(OSError, AttributeError):
+    with suppress(*MISSING):
         system = ctypes.CDLL(None)
         system.mallopt(MMAP_THRESHOLD, 1 << 30)
         system.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def used_mb(device: torch.device) -> int:
-    """Most memory that was in use so far, in MB: of the device, or of this process."""
+def used_mb(device: torch.device) -> int | None:
+    """Most memory in use so far, in MB: of the device, or of this process; None if not told."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) >> 20
+    if resource is None:
+        return None  # type: ignore[unreachable]
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most >> (20 if sys.platform == "darwin" else 10)  # bytes there, kilobytes here
 
@@ -71,7 +79,7 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(OSError, AttributeError):
+    with suppress(*MISSING):
         ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -82,7 +90,7 @@ def total_mb(device: torch.device) -> int:
         return torch.cuda.get_device_properties(device).total_memory >> 20
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    except (ValueError, OSError):
+    except MISSING:
         return 0
 
 

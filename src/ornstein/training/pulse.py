@@ -20,6 +20,7 @@ from ornstein.errors import RankError, UsageError
 
 ENVIRONMENT = "ORNSTEIN_RANK_TIMEOUT"
 SECONDS = 120.0
+UV = sys.platform != "win32"  # torch has no libuv there, and its own rendezvous does without
 
 
 def patience() -> float:
@@ -74,7 +75,7 @@ class Pulse:
         said, last = 0, dict.fromkeys(range(self.count), b"")
         try:
             # A connection of its own: that of the process group may be waiting for something.
-            store = PrefixStore(self.name, TCPStore(place, port, timeout=limit))
+            store = PrefixStore(self.name, TCPStore(place, port, timeout=limit, use_libuv=UV))
             while not self._done.wait(self._every):
                 said += 1
                 store.set(str(self.rank), str(said))

@@ -165,7 +165,8 @@ def joined(stop: StopRequest) -> Iterator[Share]:
         yield ALONE
         return
     patience()  # refused before the others are met
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    nccl = torch.cuda.is_available() and dist.is_nccl_available()  # which Windows has not
+    backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
     try:
         with as_if_alone():
             store, _, _ = next(rendezvous("env://", rank, count))

@@ -10,13 +10,16 @@ from types import FrameType, TracebackType
 
 from ornstein.errors import StoppedEarly
 
-STOPPING = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()),
-)
-SAVING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
+def _known(*names: str) -> tuple[signal.Signals, ...]:
+    """Those signals that this system has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+# SIGBREAK is Windows' Ctrl-Break, the only one there that reaches the ranks of --nproc.
+TYPED = _known("SIGINT", "SIGBREAK")
+STOPPING = (*TYPED, *_known("SIGTERM", "SIGHUP"))
+SAVING = _known("SIGUSR1")
 
 NOTHING_DONE = (
     "stopped before a step was done; what was saved before stays. Run the same command to go on."
@@ -74,6 +77,6 @@ class StopRequest:
             if os.environ.get("RANK", "0") == "0":
                 os.write(sys.stderr.fileno(), f"{NOTHING_DONE}\n".encode())
             os._exit(StoppedEarly.exit_code)
-        if self.asked is not None and number == signal.SIGINT:
+        if self.asked is not None and number in TYPED:
             os._exit(130)
         self.asked = signal.Signals(number).name
