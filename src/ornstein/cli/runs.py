@@ -115,6 +115,7 @@ def diff(first: str, second: str, runs: Path, as_json: bool, quiet: bool) -> Non
         "runs": [run.name for run in pair],
         "settings": changes,
         "steps": [run.record.get("step", 0) for run in pair],
+        "git": [run.record.get("git") for run in pair],
         "heldout": [mark.get(step) for mark, step in zip(marks, last, strict=True)],
         "common_step": common[-1] if common and alike else None,
         "heldout_at_common_step": [m[common[-1]] for m in marks] if common and alike else None,
@@ -141,6 +142,8 @@ def table(facts: dict[str, Any]) -> list[str]:
     rows = [("", *facts["runs"])]
     rows += [(name, *map(_shown, values)) for name, values in facts["settings"].items()]
     rows += [("steps done", *(f"{step:,}" for step in facts["steps"]))]
+    if any(facts["git"]):
+        rows += [("git commit", *map(_commit, facts["git"]))]
     if facts["comparable"]:
         rows += [("held-out loss", *map(_shown, facts["heldout"]))]
         if facts["common_step"]:
@@ -160,6 +163,12 @@ def table(facts: dict[str, Any]) -> list[str]:
 
 def _shown(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _commit(git: dict[str, Any] | None) -> str:
+    if not git:
+        return "-"
+    return str(git.get("commit"))[:12] + (" and changes" if git.get("dirty") else "")
 
 
 def record_of(folder: Path) -> dict[str, Any]:
