@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import ornstein as orn
 from ornstein.bundle import Bundle, Sampler
 from ornstein.bundle.walking import sample
 from ornstein.core import TARGETS
@@ -224,6 +225,25 @@ def test_bicubic_keeps_ramps_and_psnr_is_that_of_a_constant_error() -> None:
     assert bicubic(ramp[:, :, 0], 4)[0, 0, 8:-8] == pytest.approx(large, abs=1e-5)
     flat = np.full((2, 1, 4, 4), 100.0)
     assert psnr(flat + 2.55, flat, 255.0) == pytest.approx(40)
+
+
+def test_the_grids_of_a_training_show_items_from_all_over_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They showed the first held-out items, which are of one class where the classes follow."""
+    given: list[np.ndarray] = []
+
+    def seen(bundle: Bundle, small: np.ndarray, **how: object) -> Samples:
+        given.append(small)
+        return upscale(bundle, small, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("ornstein.session.previews.upscale", seen)
+    noise = np.random.default_rng(0).integers(0, 9, (300, 8, 8, 1))
+    values = (np.repeat(np.arange(3) * 100, 100)[:, None, None, None] + noise).astype(np.uint8)
+    settings = {"net.size": "tiny", "batch": 8, "sample.count": 3, "sample.steps": 1}
+    orn.train(values, name="r", runs=tmp_path, steps=1, upscale=2, settings=settings,
+              progress=orn.Silent())  # fmt: skip
+    assert (given[-1].mean((1, 2, 3)) // 100).tolist() == [0, 1, 2]
 
 
 def test_small_versions_of_another_size_and_models_of_another_task_are_refused() -> None:
