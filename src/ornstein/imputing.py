@@ -14,7 +14,7 @@ from torch import Tensor
 from ornstein.bundle import Bundle
 from ornstein.bundle.asking import joined
 from ornstein.bundle.parts import ROWS
-from ornstein.core import ItemNoise
+from ornstein.bundle.walking import rows_of
 from ornstein.data.conditions import CLASS
 from ornstein.data.tables import Table
 from ornstein.edit import Mask, Measurement
@@ -164,12 +164,11 @@ def _most(bundle: Bundle) -> int:
 
 def _filled(bundle: Bundle, items: np.ndarray, ask: Ask, numbers: np.ndarray) -> np.ndarray:
     """One draw of every item of a piece, in raw units."""
-    bench = Workbench(bundle, ask)
+    filling = range(-1, len(numbers) - rows_of(bundle, len(numbers)) - 1, -1)
+    bench = Workbench(bundle, ask, [*numbers.tolist(), *filling])
     known, seen = (
         _padded(part, bench.rows).to(bench.device) for part in bundle.coding.posed(items)
     )
-    more = [*numbers.tolist(), *range(-1, len(numbers) - bench.rows - 1, -1)]
-    bench.noise = ItemNoise(ask.seed, more)
     classes = bundle.coding.classes(items)
     if classes is not None:
         cond = {CLASS: _padded(classes, bench.rows)}

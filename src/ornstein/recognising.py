@@ -16,7 +16,7 @@ from ornstein.errors import ConfigError
 from ornstein.model import Classifier
 from ornstein.nets.encoder import Encoder
 from ornstein.nets.sizes import SIZES
-from ornstein.training.batches import afforded
+from ornstein.training.batches import afforded, spread
 from ornstein.training.ema import width_text
 from ornstein.training.objective import LAWS
 from ornstein.training.recognition import Recognition
@@ -75,11 +75,15 @@ def recogniser(
 
 
 def _classed(data: Dataset) -> tuple[Tensor, Tensor]:
-    """Indices of items that say their class, and the classes: held-out ones if any do."""
+    """Indices of items that say their class, and the classes: held-out ones if any do.
+
+    Of many some, evenly spread.
+    """
     most = afforded(ITEMS, data.dims)
     told = next(condition for condition in data.conditions if condition.name == CLASS)
-    pools = (part[told.said[part]][:most] for part in (data.heldout, data.train))
+    pools = (part[told.said[part]] for part in (data.heldout, data.train))
     pool = next(part for part in pools if len(part))  # some training item does, at least
+    pool = pool[spread(len(pool), most).numpy()]
     return torch.as_tensor(pool), told.batch(pool)
 
 

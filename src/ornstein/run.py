@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ from ornstein.training.journal import read_log, read_record
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
+    from ornstein.editing import Edited
     from ornstein.guide import Guide
     from ornstein.samples import Samples
 
@@ -138,6 +139,59 @@ class Run:
                 batch=batch,
             )
         )
+
+    def edit(
+        self,
+        verb: Callable[..., Edited],
+        *given: object,
+        n: int = 4,
+        seed: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        grid: str | None = None,
+        schedule: str | None = None,
+        class_name: str | None = None,
+        cond: Mapping[str, object] | None = None,
+        guidance: float | None = None,
+        guide: Guide | None = None,
+        method: str = "auto",
+        precision: str | None = None,
+    ) -> Edited:
+        """Make n versions of an item by an edit, on the fastest device.
+
+        Args:
+            verb: What to do, of :mod:`ornstein.editing`: ``fill``, ``vary``, ``mix``, ``invert``,
+                ``restore``; or any function of a model, of what is given and of an ``Ask``.
+            *given: What it takes between the two, such as the item and a strength.
+            n: Versions.
+            seed: Where their noise comes from.
+            steps: Of the solver; this and the others up to ``guide`` as for :meth:`sample`.
+            solver: Its name.
+            grid: Levels that the steps visit.
+            schedule: Process to walk on.
+            class_name: Class they are to have; default it is left open.
+            cond: What else is said of them.
+            guidance: Strength of guidance.
+            guide: Its manner.
+            method: Of filling in and restoring, see ``ornstein.editing.METHODS``.
+            precision: See :meth:`ornstein.bundle.Bundle.to`.
+
+        Raises:
+            UsageError: an unknown name, or an item that is not the model's.
+        """
+        from ornstein.build import device
+        from ornstein.editing import Ask
+
+        bundle = self.bundle().to(device(), precision)
+        way = bundle.how(
+            solver=solver,
+            grid=grid,
+            schedule=schedule,
+            steps=steps,
+            guidance=guidance,
+            guide=guide,
+        )
+        return verb(bundle, *given, Ask(n, seed, class_name, way, method, cond or {}))
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.state}, step {self.record.get('step', 0)})"

@@ -43,16 +43,22 @@ def upscale(
         first: Number of the first item.
         noise: Share of noise, from 0 to 1, that is put on the small versions and told: more of it
             forgives more of what is odd about them, and keeps less of them.
-        said: What else is said of all of them, as for sampling; without a class none is.
+        said: What else is said of all of them, as for sampling; without a class none is. Nothing
+            of the small versions, which are given.
         labels: Class of each; one that the model does not know is not said.
         sampler: The way to go; default the model's own.
         batch: Items at a time.
         progress: Called with steps done and steps in all.
 
     Raises:
-        UsageError: the model was not trained for it, or other sizes.
+        UsageError: the model was not trained for it, other sizes, or small versions said twice.
     """
     factor = factor_of(bundle)
+    if twice := {LOW, NOISED.format(LOW)} & set(said or {}):
+        raise UsageError(
+            "what is made larger is given by itself, and its noise by --noise (noise=); leave "
+            f"{' and '.join(sorted(twice))} out of what is said."
+        )
     known = {declared.name: declared for declared in bundle.conditions}
     low = known[LOW]
     if small.shape[1:] != low.shape:

@@ -221,6 +221,39 @@ def test_r31_where_nothing_of_its_kind_is_left_one_of_its_side_of_the_split_stan
     np.testing.assert_array_equal(found[0], whole[other])
 
 
+@pytest.mark.filterwarnings("ignore::ornstein.errors.OrnsteinWarning")
+@pytest.mark.parametrize("many", [False, True])
+def test_r31_a_picture_damaged_while_training_is_in_the_events_of_the_run(
+    tmp_path: Path, many: bool
+) -> None:
+    """It was warned of, which nobody reads who comes back in the morning."""
+    place = shards(tmp_path / "s", pictures(60), 60)
+    data = open_data(place, size=8)
+    items = data.train[:4] if many else data.train[:1]
+    archive = str(place / "train-0000.tar")
+
+    class Break(Silent):
+        def note(self, text: str) -> None:
+            if text.startswith("budget"):  # the plan was measured, and the training begins
+                for item in items.tolist():
+                    damage(place, data, item)
+
+    settings = {"net.size": "tiny", "batch": 60, "sample.count": 1, "sample.steps": 1}
+    how = {"name": "r", "runs": tmp_path, "size": 8, "settings": settings, "progress": Break()}
+    if many:
+        with pytest.raises(DataError, match="of 60 pictures cannot be read"):
+            orn.train(place, steps=2, **how)  # type: ignore[arg-type]
+    else:
+        orn.train(place, steps=2, **how)  # type: ignore[arg-type]
+    events = (tmp_path / "r" / "events.log").read_text().splitlines()
+    named = [line.split("  ", 1)[1] for line in events if "cannot be read" in line]
+    wanted = {f"picture {k} in {archive} cannot be read any more" for k in items.tolist()}
+    assert {line.split(" (")[0] for line in named} == wanted
+    assert len(named) == len(wanted)
+    assert all(line.endswith("; another stands in") for line in named)
+    assert ("finished" in events[-1]) is not many
+
+
 def test_a_disk_that_fails_once_swaps_no_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import ornstein as orn
 from ornstein.bundle import Bundle, Sampler
 from ornstein.bundle.walking import sample
 from ornstein.core import TARGETS
@@ -20,8 +21,9 @@ from ornstein.data import make_dataset, open_data
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Source
 from ornstein.data.lowered import lowered, smaller
-from ornstein.editing import Ask, Workbench
+from ornstein.editing import Ask, Workbench, fill, invert, mix, vary
 from ornstein.errors import DataError, UsageError
+from ornstein.imputing import impute
 from ornstein.model import Model
 from ornstein.samples import Samples
 from ornstein.training.batches import Batches
@@ -144,6 +146,57 @@ def test_a_small_version_that_is_said_is_said_to_have_no_noise() -> None:
     torch.testing.assert_close(found, torch.lerp(other, one, 2.0))
 
 
+@pytest.mark.parametrize("edit", ["vary", "fill"])
+def test_noise_that_an_edit_is_told_is_put_on_the_small_version(edit: str) -> None:
+    """It was told the network and not put on: sums vary by both, and half of that was missing."""
+    low, share = np.array([[5.0, 3.0, -1.0]], dtype=np.float32), 0.6
+    ask = Ask(n=2000, seed=4, cond={"low": low, "low-noise": share})
+    item = np.full((1, FACTOR * PAIRS), 3.0, dtype=np.float32)
+    if edit == "vary":
+        made = vary(exact(), item, 1.0, ask).samples
+    else:  # only the last pair is open, which knows nothing of the others
+        seen = np.arange(FACTOR * PAIRS) < FACTOR * (PAIRS - 1)
+        made = fill(exact(), item, seen, ask).samples
+    last = torch.as_tensor((made.items - 3) / 2).double().reshape(-1, PAIRS, 2)[:, -1]
+    whole = last.sum(1) / 2**0.5
+    known = (1 - share**2) / (2 * share**2)
+    gain = known / (1 + known)
+    assert float(whole.mean()) == pytest.approx(gain * 2**0.5 * (low[0, -1] - 3) / 2, abs=0.1)
+    assert float(whole.var()) == pytest.approx(1 / (1 + known) + gain**2 / known, rel=0.15)
+    assert made.settings["cond"]["low-noise"] == share
+    few = vary(exact(), item, 1.0, replace(ask, n=3)).samples.items
+    assert np.array_equal(vary(exact(), item, 1.0, replace(ask, n=20)).samples.items[:3], few)
+
+
+def test_an_item_comes_back_from_its_code_under_the_same_noise_on_what_was_said() -> None:
+    low = np.array([[5.0, 3.0, -1.0]], dtype=np.float32)
+    first, last = series(2)
+    ask = Ask(n=3, cond={"low": low, "low-noise": 0.5})
+    for done in (mix(exact(), first, last, ask), invert(exact(), first, ask)):
+        errors = [value for name, value in done.figures.items() if "round trip" in name]
+        assert errors == [pytest.approx(0, abs=0.02)]
+
+
+def test_gaps_of_many_items_are_filled_under_noise_of_each() -> None:
+    """Each is filled alike in any number of items."""
+    low = np.array([[5.0, 3.0, -1.0]], dtype=np.float32)
+    items = series(40)
+    items[:, :, -FACTOR:] = np.nan
+    ask = Ask(n=1, cond={"low": low, "low-noise": 0.6})
+    whole = impute(exact(), items, ask).draws[0]
+    alone = items.copy()
+    alone[:30, :, -FACTOR:] = 0.0  # nothing is missing there
+    assert np.array_equal(impute(exact(), alone, ask).draws[0, 30:], whole[30:])
+
+
+def test_what_is_to_be_enlarged_is_not_said_twice() -> None:
+    """It was written into the settings, and the other one was enlarged."""
+    small = smaller(series(1), FACTOR)
+    for said in ({"low-noise": 0.5}, {"low": small[0]}):
+        with pytest.raises(UsageError, match="--noise"):
+            upscale(exact(), small, said=said)
+
+
 def test_item_k_is_the_same_for_any_number_of_items_and_any_batch() -> None:
     low = smaller(series(20), FACTOR)
     together = upscale(exact(), low, noise=0.3)
@@ -224,6 +277,25 @@ def test_bicubic_keeps_ramps_and_psnr_is_that_of_a_constant_error() -> None:
     assert bicubic(ramp[:, :, 0], 4)[0, 0, 8:-8] == pytest.approx(large, abs=1e-5)
     flat = np.full((2, 1, 4, 4), 100.0)
     assert psnr(flat + 2.55, flat, 255.0) == pytest.approx(40)
+
+
+def test_the_grids_of_a_training_show_items_from_all_over_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They showed the first held-out items, which are of one class where the classes follow."""
+    given: list[np.ndarray] = []
+
+    def seen(bundle: Bundle, small: np.ndarray, **how: object) -> Samples:
+        given.append(small)
+        return upscale(bundle, small, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("ornstein.session.previews.upscale", seen)
+    noise = np.random.default_rng(0).integers(0, 9, (300, 8, 8, 1))
+    values = (np.repeat(np.arange(3) * 100, 100)[:, None, None, None] + noise).astype(np.uint8)
+    settings = {"net.size": "tiny", "batch": 8, "sample.count": 3, "sample.steps": 1}
+    orn.train(values, name="r", runs=tmp_path, steps=1, upscale=2, settings=settings,
+              progress=orn.Silent())  # fmt: skip
+    assert (given[-1].mean((1, 2, 3)) // 100).tolist() == [0, 1, 2]
 
 
 def test_small_versions_of_another_size_and_models_of_another_task_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,21 @@ def test_of_large_items_fewer_are_asked_about(monkeypatch: pytest.MonkeyPatch) -
                         labels=np.arange(600) % 2, classes=("right", "left"))  # fmt: skip
     accuracies(Sides(), data, 0)  # type: ignore[arg-type]
     assert read == [20]
+
+
+def test_a_classifier_is_measured_on_items_from_all_over_the_data() -> None:
+    """Of data that lie class by class it was measured on the first classes alone."""
+    labels = np.repeat(np.arange(2), 2000)
+    # All are on the left: the items of the second class are taken for the first.
+    points = -1 + 1e-3 * np.sin(np.arange(4000.0))[:, None]
+    data = make_dataset(
+        "sides",
+        "vector",
+        points.astype(np.float32),
+        source=Source("made here"),
+        labels=labels,
+        classes=("left", "right"),
+        heldout=np.arange(0, 4000, 2),
+    )
+    left = replace(data, coding=replace(data.coding, mean=(0.0,), std=(1.0,)))
+    assert accuracies(Sides(), left, 0)["0"] == 0.5  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import torch
 import ornstein as orn
 from ornstein import build
 from ornstein.bundle import Bundle
+from ornstein.editing import Ask, fill, vary
 from ornstein.errors import (
     ConfigError,
     DataError,
@@ -409,3 +410,22 @@ def test_a_run_elsewhere_is_called_by_its_folder(
     monkeypatch.chdir(tmp_path)
     assert Run(Path("runs/a")).typed == "a"
     assert Run(Path("my runs/a")).typed == "'my runs/a'"
+
+
+def test_an_edit_of_a_run_is_that_of_its_model_walked_as_it_says(runs: Path) -> None:
+    run, item = open_run("two-moons", runs), np.array([0.5, 0.2], np.float32)
+    how = run.bundle().how(solver="heun", steps=5, guidance=1.0)
+    ask = Ask(3, 7, "upper", how, "pigdm")
+    words = {"solver": "heun", "steps": 5, "guidance": 1.0, "class_name": "upper"}
+    asked = {**words, "n": 3, "seed": 7, "method": "pigdm"}
+    seen = np.array([True, False])
+    for verb, given in ((vary, (item, 0.5)), (fill, (item, seen))):
+        made = run.edit(verb, *given, **asked).samples  # type: ignore[arg-type]
+        wanted = verb(run.bundle(), *given, ask).samples
+        assert np.array_equal(made.items, wanted.items)
+        assert made.settings == wanted.settings
+    by_cond = run.edit(vary, item, 0.5, n=3, seed=7, cond={"class": "upper"}, steps=5)
+    assert by_cond.samples.settings["class"] == "upper"
+    assert run.edit(vary, item, 0.5, precision="bfloat16").samples.settings["precision"]
+    with pytest.raises(UsageError, match="unknown solver"):
+        run.edit(vary, item, 0.5, solver="hoin")

@@ -315,3 +315,36 @@ def test_fewer_large_items_are_held_for_the_held_out_loss() -> None:
     assert max(items.read) == 42
     assert afforded(512, 3 * 64 * 64) == 512
     assert afforded(512, 10**9) == 8
+
+
+class Sorted:
+    """3,000 numbers, every third of them held out, which lie class by class: 1s, 2s, then 3s."""
+
+    def __init__(self) -> None:
+        every = torch.arange(3000)
+        self.heldout, self.train = every[every % 3 == 0], every[every % 3 != 0]
+        self.read: list[Tensor] = []
+
+    def batch(self, indices: Tensor) -> Tensor:
+        self.read.append(indices)
+        return 1.0 + (indices // 1000)[:, None].float()
+
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        return {}
+
+
+def test_the_held_out_loss_is_of_items_from_all_over_the_data() -> None:
+    """It was of the first 512 held-out items: here of the 1s and half of the 2s."""
+    items = Sorted()
+    made = Trainer(Model(Scaled(), EDMTarget()), items, OBJECTIVE, Settings(batch=4))
+    found = made.heldout_loss(made.model)
+    asked = items.read[-1]
+    assert len(asked.unique()) == 512
+    assert bool(torch.isin(asked, items.heldout).all())
+    counts = (asked // 1000).bincount()
+    assert counts.tolist() == pytest.approx([512 / 3] * 3, abs=1)
+    assert made.heldout_loss(made.model) == found
+    assert torch.equal(items.read[-1], asked)  # the same at each measurement
+    few = made.heldout_loss(made.model, limit=1000)  # all that there are
+    assert torch.equal(items.read[-1], items.heldout)
+    assert few != found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, debug_option, json_option, runs_option
+from ornstein.cli.options import Amount, debug_option, json_option, quiet_option, runs_option
 
 if TYPE_CHECKING:
     from ornstein.benching import Asked
@@ -27,9 +27,16 @@ if TYPE_CHECKING:
 @click.option("--compile", "compiles", is_flag=True, help="Try torch.compile; takes minutes.")
 @runs_option
 @json_option
+@quiet_option
 @debug_option
 def command(
-    target: str, seconds: float, size: int | None, compiles: bool, runs: Path, as_json: bool
+    target: str,
+    seconds: float,
+    size: int | None,
+    compiles: bool,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Measure how fast this machine trains and samples, with your data or a run of yours.
 
@@ -40,7 +47,7 @@ def command(
     from ornstein.benching import report
 
     asked = _asked(target, seconds, size, compiles, runs)
-    if not as_json:
+    if not as_json and not quiet:
         click.echo(f"measuring  {asked.data.name}, for about {seconds:g} s")
     for told in report(asked):
         if not as_json:

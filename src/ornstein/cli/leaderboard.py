@@ -8,7 +8,7 @@ from shlex import quote
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, runs_option
+from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
 
 
 @click.command("leaderboard")
@@ -20,8 +20,11 @@ from ornstein.cli.options import debug_option, json_option, runs_option
 @click.option("--markdown", is_flag=True, help="Tables to paste into a page.")
 @runs_option
 @json_option
+@quiet_option
 @debug_option
-def command(metric: str, free: tuple[str, ...], markdown: bool, runs: Path, as_json: bool) -> None:
+def command(
+    metric: str, free: tuple[str, ...], markdown: bool, runs: Path, as_json: bool, quiet: bool
+) -> None:
     """Order the runs by what 'ornstein evaluate' measured of them, one table for each protocol.
 
     Numbers compare only if data, features, number of samples and way of sampling are the same;
@@ -33,7 +36,7 @@ def command(metric: str, free: tuple[str, ...], markdown: bool, runs: Path, as_j
     if as_json:
         click.echo(to_json(found))
         return
-    if not found.tables:
+    if not found.tables and not quiet:
         where = "" if runs == Path("runs") else f" --runs {quote(str(runs))}"
         click.echo(f"nothing was measured in {runs}/ yet: ornstein evaluate RUN{where}")
     columns = [metric, *(name for name in SHOWN if name != metric)]
@@ -45,7 +48,7 @@ def command(metric: str, free: tuple[str, ...], markdown: bool, runs: Path, as_j
         for line in (markdown_of if markdown else plain_of)(lines):
             click.echo(line)
         click.echo("")
-    for name, why in found.left_out.items():
+    for name, why in {} if quiet else found.left_out.items():
         click.echo(f"not here: {name} {why}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, runs_option
+from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
 from ornstein.training.journal import read_record
 
 
@@ -28,21 +28,23 @@ class _NamesToo(click.Group):
 @click.group("runs", cls=_NamesToo, invoke_without_command=True)
 @runs_option
 @json_option
+@quiet_option
 @debug_option
 @click.pass_context
-def command(ctx: click.Context, runs: Path, as_json: bool) -> None:
+def command(ctx: click.Context, runs: Path, as_json: bool, quiet: bool) -> None:
     """List the runs in a directory: state, steps, time.
 
     'runs RUN' shows one: losses, errors by noise level beside their floors, gradient, speed,
     memory. 'runs diff A B' compares two.
     """
-    both = {"runs": runs, "as_json": as_json}  # options may stand before the name, too
+    # Options may stand before the name, too.
+    both = {"runs": runs, "as_json": as_json, "quiet": quiet}
     ctx.default_map = dict.fromkeys(("show", "diff"), both)
     if ctx.invoked_subcommand is None:
-        listed(runs, as_json)
+        listed(runs, as_json, quiet)
 
 
-def listed(runs: Path, as_json: bool) -> None:
+def listed(runs: Path, as_json: bool, quiet: bool) -> None:
     """Print a line for each run."""
     # run.json is read here, not through ornstein.run, so that listing needs no torch.
     rows = [record_of(path.parent) for path in sorted(runs.glob("*/config.toml"))]
@@ -50,7 +52,8 @@ def listed(runs: Path, as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row))
     elif not rows:
-        click.echo(f"no runs in {runs}/ yet. Make one: ornstein train digits --minutes 2")
+        if not quiet:
+            click.echo(f"no runs in {runs}/ yet. Make one: ornstein train digits --minutes 2")
     else:
         width = max(len(row["name"]) for row in rows)
         for row in rows:
@@ -61,8 +64,9 @@ def listed(runs: Path, as_json: bool) -> None:
 @click.argument("name", metavar="RUN")
 @runs_option
 @json_option
+@quiet_option
 @debug_option
-def show(name: str, runs: Path, as_json: bool) -> None:
+def show(name: str, runs: Path, as_json: bool, quiet: bool) -> None:
     """Show how far a training came, and whether it learns."""
     from ornstein.cli.one_run import facts_of, lines_of
     from ornstein.run import open_run
@@ -82,8 +86,9 @@ def show(name: str, runs: Path, as_json: bool) -> None:
 @click.argument("second", metavar="B")
 @runs_option
 @json_option
+@quiet_option
 @debug_option
-def diff(first: str, second: str, runs: Path, as_json: bool) -> None:
+def diff(first: str, second: str, runs: Path, as_json: bool, quiet: bool) -> None:
     """Compare two runs: the settings that differ, and how far each came.
 
     Losses of runs with other data, objective or process are of another kind and say nothing about
@@ -110,6 +115,7 @@ def diff(first: str, second: str, runs: Path, as_json: bool) -> None:
         "runs": [run.name for run in pair],
         "settings": changes,
         "steps": [run.record.get("step", 0) for run in pair],
+        "git": [run.record.get("git") for run in pair],
         "heldout": [mark.get(step) for mark, step in zip(marks, last, strict=True)],
         "common_step": common[-1] if common and alike else None,
         "heldout_at_common_step": [m[common[-1]] for m in marks] if common and alike else None,
@@ -136,6 +142,8 @@ def table(facts: dict[str, Any]) -> list[str]:
     rows = [("", *facts["runs"])]
     rows += [(name, *map(_shown, values)) for name, values in facts["settings"].items()]
     rows += [("steps done", *(f"{step:,}" for step in facts["steps"]))]
+    if any(facts["git"]):
+        rows += [("git commit", *map(_commit, facts["git"]))]
     if facts["comparable"]:
         rows += [("held-out loss", *map(_shown, facts["heldout"]))]
         if facts["common_step"]:
@@ -155,6 +163,12 @@ def table(facts: dict[str, Any]) -> list[str]:
 
 def _shown(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _commit(git: dict[str, Any] | None) -> str:
+    if not git:
+        return "-"
+    return str(git.get("commit"))[:12] + (" and changes" if git.get("dirty") else "")
 
 
 def record_of(folder: Path) -> dict[str, Any]:

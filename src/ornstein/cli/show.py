@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, runs_option
+from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -33,9 +33,16 @@ USUAL_BATCH = 64  # for the memory of a model whose training settings are not at
 )
 @runs_option
 @json_option
+@quiet_option
 @debug_option
 def command(
-    target: str, plots: bool, drawing: Path | None, out: Path | None, runs: Path, as_json: bool
+    target: str,
+    plots: bool,
+    drawing: Path | None,
+    out: Path | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Show a model: settings, layers, parameters, operations, memory, training so far.
 
@@ -43,6 +50,7 @@ def command(
     not the settings and the log of its training.
     """
     from ornstein.bundle import load
+    from ornstein.cli.drawing import report
     from ornstein.cli.places import output_folder, run_folder
     from ornstein.cli.plots import draw, draw_diagram
     from ornstein.viz.anatomy import examine
@@ -62,8 +70,7 @@ def command(
         return
     for line in [*head(facts), "", *layers(anatomy), *settings(facts), *training(facts["log"])]:
         click.echo(line)
-    for kind, path in files.items():
-        click.echo(f"{kind:<10} {path}")
+    report(files, as_json, quiet)
 
 
 def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str, Any]:

@@ -155,6 +155,17 @@ class Dataset:
         """Items at ``indices`` in raw units, copied, (B, *shape)."""
         return np.take(self.items, np.asarray(indices, dtype=np.int64), axis=0)
 
+    def unread(self, known: int = 0) -> list[str]:
+        """Say which items could not be read any more since the data were opened.
+
+        Those in memory always can.
+
+        Args:
+            known: Leave out so many, which were told before.
+        """
+        said = getattr(self.items, "unread", None)
+        return [] if said is None else said(known)
+
     def label_batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
         """Class indices of the items at ``indices``, int64 (B,)."""
         import torch

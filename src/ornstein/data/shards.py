@@ -123,14 +123,17 @@ class Shards:
         known = len(self.failed)
         with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
             pictures = list(pool.map(self._sound, np.asarray(indices).ravel().tolist()))
-        for item, reason in islice(self.failed.items(), known, TOLD):
-            warnings.warn(
-                f"picture {item:,} in {self.archives[self.places[item]['shard']]} cannot be read "
-                f"any more ({reason}); another stands in.",
-                OrnsteinWarning,
-                stacklevel=2,
-            )
+        for text in self.unread(known)[: max(0, TOLD - known)]:
+            warnings.warn(f"{text}.", OrnsteinWarning, stacklevel=2)
         return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), np.uint8)
+
+    def unread(self, known: int = 0) -> list[str]:
+        """Say which pictures could not be read any more, leaving out the first ``known``."""
+        return [
+            f"picture {item:,} in {self.archives[self.places[item]['shard']]} cannot be read any "
+            f"more ({reason}); another stands in"
+            for item, reason in islice(self.failed.items(), known, None)
+        ]
 
     def _sound(self, item: int) -> np.ndarray:
         for one in chain([item], self._others(item)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle, Sampler
 from ornstein.bundle.asking import joined, texts
-from ornstein.bundle.parts import ROWS, choose
+from ornstein.bundle.parts import choose
+from ornstein.bundle.walking import rows_of, with_noise
 from ornstein.core import Denoiser, ItemNoise, Level
+from ornstein.data.lowered import noised
 from ornstein.edit import POSTERIORS, Descended, Measurement, Replaced, decode, encode
 from ornstein.errors import UsageError
 from ornstein.samples import Samples
@@ -78,11 +80,17 @@ def settled(bundle: Bundle, ask: Ask, masked: bool = True) -> Ask:
 class Workbench:
     """What every edit shares: denoiser, grid, noise, and the way to the network's units and back.
 
+    Args:
+        bundle: The model.
+        ask: How.
+        numbers: Of the rows' noise, as many as :func:`ornstein.bundle.walking.rows_of` says;
+            default from 0 on.
+
     Raises:
         UsageError: an unknown name, or a class or guidance that the model cannot follow.
     """
 
-    def __init__(self, bundle: Bundle, ask: Ask) -> None:
+    def __init__(self, bundle: Bundle, ask: Ask, numbers: Sequence[int] | None = None) -> None:
         if ask.n < 1:
             raise UsageError(f"an edit makes at least one version, not {ask.n}.")
         choose("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
@@ -90,21 +98,24 @@ class Workbench:
         self.sampler = ask.sampler or bundle.how()
         bundle.check_guidance(self.sampler.guidance, self.sampler.guide)
         # Filled up as when sampling, so that version k is the same for any number of them.
-        self.rows = ask.n if self.device.type != "cpu" else -(-ask.n // ROWS) * ROWS
-        self.noise = ItemNoise(ask.seed, range(self.rows))
+        self.rows = rows_of(bundle, ask.n)
+        self.noise = ItemNoise(ask.seed, range(self.rows) if numbers is None else numbers)
         said = joined(ask.cond, ask.class_name)
         self.named, self.words = texts(bundle.conditions, said)
         self.cond = bundle.cond(1, said, first=None)
         led = self.cond or bundle.leads.weak or bundle.leads.negative
         self.guidance = self.sampler.guidance if led else 1.0
-        self.denoise = self.denoiser(self.rows)
+        self.denoise = self.denoiser(self.noise.items)
         self.levels = bundle.levels(self.sampler)
         self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
         self.began = time.monotonic()
 
-    def denoiser(self, rows: int) -> Denoiser:
-        """What is asked about so many rows, each under what is said."""
+    def denoiser(self, numbers: Sequence[int]) -> Denoiser:
+        """What is asked about a row of each number, under what is said and the number's noise."""
+        rows = len(numbers)
         cond = {name: value.expand(rows, *value.shape[1:]) for name, value in self.cond.items()}
+        own = ItemNoise(self.ask.seed, numbers)
+        cond |= with_noise(cond, noised(self.bundle.conditions), own)
         return self.bundle.denoiser(cond, self.sampler)
 
     def drawn(self, known: Measurement, parts: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -149,11 +160,16 @@ class Workbench:
 
     def code(self, item: np.ndarray) -> Tensor:
         """The code of an item, (1, *shape)."""
-        return encode(self.denoiser(1), self.encoded(item)[:1], self.levels[0], self.clean).x
+        one = self.encoded(item)[:1]
+        return encode(self.denoiser(self._first(1)), one, self.levels[0], self.clean).x
 
     def decoded(self, x: Tensor) -> Tensor:
         """The items of codes."""
-        return decode(self.denoiser(len(x)), x, self.levels[0], self.clean)
+        return decode(self.denoiser(self._first(len(x))), x, self.levels[0], self.clean)
+
+    def _first(self, rows: int) -> Sequence[int]:
+        """The first number so often: a code and the way back know what is said alike."""
+        return [self.noise.items[0]] * rows
 
     def samples(
         self, x: Tensor, about: dict[str, Any], items: np.ndarray | None = None

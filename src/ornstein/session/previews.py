@@ -18,6 +18,7 @@ from ornstein.recognising import accuracies
 from ornstein.samples import Samples
 from ornstein.session.learning import Learning
 from ornstein.session.work import Work
+from ornstein.training.batches import spread
 from ornstein.upscaling import upscale
 from ornstein.viz import film
 
@@ -131,7 +132,8 @@ class Previews:
         if bundle.upscales is None:
             return bundle.sample(how.count, seed=how.seed, batch=piece, progress=stopped)
         pool = work.data.heldout if len(work.data.heldout) else work.data.train
-        small = smaller(work.data.raw(pool[: how.count]), bundle.upscales)
+        shown = pool[spread(len(pool), how.count).numpy()]
+        small = smaller(work.data.raw(shown), bundle.upscales)
         return upscale(bundle, small, seed=how.seed, batch=piece, progress=stopped)
 
     def film(self) -> None:

@@ -10,6 +10,7 @@ import torch
 
 import ornstein
 from ornstein.errors import DiskError
+from ornstein.session.versioned import commit_here
 from ornstein.session.work import Work
 from ornstein.training.checkpoint import save_checkpoint
 from ornstein.training.disk import write_atomically
@@ -28,6 +29,7 @@ class Saving:
     def __init__(self, work: Work) -> None:
         self.work = work
         self._saved = time.monotonic()
+        self._git = commit_here()  # of what was started, whatever is committed meanwhile
 
     def due(self, step: int) -> bool:
         """Whether it is time, by the setting or by the clock, or somebody asked for it."""
@@ -71,6 +73,7 @@ class Saving:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "command": work.command,
+            "git": self._git,
         }
         write_atomically(folder / "run.json", json.dumps(record, indent=1).encode())
         self._saved = time.monotonic()

@@ -90,9 +90,17 @@ class Session:
 
     def go(self) -> None:
         """Train, log, save and show, until done or asked to stop."""
+        try:
+            self._train()
+        finally:
+            self.telling.unread()  # by the last step, a preview, or one too many
+        self.work.note(f"finished at step {self.work.trainer.done}")
+
+    def _train(self) -> None:
         work = self.work
         work.budget.replan(work.trainer.done)
         for report in work.trainer.run(lambda: work.budget.total):
+            self.telling.unread()
             if report.trouble is not None:
                 self.recovery.left_out(report.step, report.trouble)
                 self._stop_if_asked(report.step)
@@ -114,7 +122,6 @@ class Session:
         self.saving.save_at_last()
         self._if_possible(self.previews.draw)
         self._if_possible(self.previews.film)
-        work.note(f"finished at step {work.trainer.done}")
 
     def _measure(self) -> None:
         """Measure the error of the finished model's x0, if its variance is to follow from it."""

@@ -21,6 +21,7 @@ class Telling:
     def __init__(self, work: Work) -> None:
         self.work = work
         self._shown = time.monotonic()
+        self._unread = 0
         self._shown_pace, self._logged_pace = Pace(), Pace()
 
     def log_due(self, step: int) -> bool:
@@ -42,6 +43,13 @@ class Telling:
                 "left_out": left_out,
             }
         )
+
+    def unread(self) -> None:
+        """Write into events.log which items could not be read since the last call."""
+        found = self.work.data.unread(self._unread)
+        self._unread += len(found)
+        for text in found:
+            self.work.note(text)
 
     def show(self, report: Report) -> None:
         """Show a step, unless one was shown just now."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ornstein.core import generator, key
 from ornstein.model import Classifier, Conditions, Model
-from ornstein.training.batches import Batches, Items, afforded, dequantised
+from ornstein.training.batches import Batches, Items, afforded, dequantised, spread
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.compiling import compiled
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
@@ -217,12 +217,14 @@ class Trainer:
     def heldout_loss(self, model: Model | Classifier, limit: int = 512) -> float | None:
         """Loss of ``model`` on held-out items at fixed noise and levels; None without any.
 
-        On at most ``limit`` of them, and on fewer large ones.
+        On at most ``limit`` of them, and on fewer large ones, evenly spread: data that lie class
+        by class begin with one class.
         """
         pool = torch.as_tensor(self.items.heldout)
         if len(pool) == 0:
             return None
-        pool = pool[: afforded(limit, self.items.batch(pool[:1]).numel())]
+        most = afforded(limit, self.items.batch(pool[:1]).numel())
+        pool = pool[spread(len(pool), most)]
         clean, cond = self.items.batch(pool), self.batches.told(pool)
         source = generator(self.settings.seed, "heldout")
         eps = torch.randn(clean.shape, generator=source)
