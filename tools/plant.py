@@ -86,7 +86,7 @@ MISTAKES = [
     Mistake("moments: a lost factor k", "solvers/weights.py", "k * (left * u ** (k - 1))", "(left * u ** (k - 1))"),
     Mistake("moments: an index shift", "solvers/weights.py", "u ** (k - 1)", "u**k"),
     Mistake("iPNDM: answers counted from two steps ago", "solvers/weights.py", "-torch.arange(1, count + 1)", "-torch.arange(2, count + 2)"),
-    Mistake("log-SNR: the way back from half of it", "solvers/frame.py", "Level(value.sigmoid().sqrt(), (-value).sigmoid().sqrt())", "Level((value / 2).sigmoid().sqrt(), (-value / 2).sigmoid().sqrt())"),
+    Mistake("log-SNR: the way back from half of it", "core/level.py", "cls(torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt())", "cls(torch.sigmoid(log_snr / 2).sqrt(), torch.sigmoid(-log_snr / 2).sqrt())"),
     Mistake("v: alpha and sigma swapped", "solvers/frame.py", "Level(-unit.sigma, unit.alpha)", "Level(-unit.alpha, unit.sigma)"),
     Mistake("angle: the sigma of t for that of s, as a peer has it", "solvers/frame.py", "spread(s.norm, z) * z", "spread(Level(s.alpha, t.sigma).norm, z) * z"),
     Mistake("DEIS: a polynomial in rho for one in its log", "solvers/multistep.py", "frame: Frame = RHO\n    clock: Clock | None = LOG_SNR\n    points: int = 3", "frame: Frame = RHO\n    clock: Clock | None = None\n    points: int = 3"),

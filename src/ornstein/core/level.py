@@ -43,6 +43,11 @@ class Level:
         object.__setattr__(self, "alpha", alpha)
         object.__setattr__(self, "sigma", sigma)
 
+    @classmethod
+    def from_log_snr(cls, log_snr: Tensor) -> Level:
+        """Return the level of a log-SNR, shaped like it, on the variance-preserving scale."""
+        return cls(torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt())
+
     @property
     def log_snr(self) -> Tensor:
         """Log of alpha²/sigma², +inf when clean, -inf for pure noise; 2·lambda of DPM-Solver."""

@@ -146,7 +146,7 @@ def half(patient: Patient) -> Iterator[Finding]:
     for name, kind in HALVES.items():
         worst = 0.0
         for mark in marks:
-            level = Level(torch.sigmoid(mark).sqrt(), torch.sigmoid(-mark).sqrt())
+            level = Level.from_log_snr(mark)
             x = level.mix(clean, eps)
             with torch.no_grad():
                 whole = denoise(x, level).x0

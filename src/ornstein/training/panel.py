@@ -138,7 +138,7 @@ class Panel:
         if len(heldout):
             picked["heldout"] = _even(heldout, self.count)
         marks = torch.linspace(*objective.process.span, LEVELS, dtype=torch.float64)
-        self.levels = Level(torch.sigmoid(marks).sqrt(), torch.sigmoid(-marks).sqrt())
+        self.levels = Level.from_log_snr(marks)
         self.weights = objective.shares(marks)
         self.seed, self.device = seed, device
         self.clean = {part: items.batch(which).to(device) for part, which in picked.items()}
