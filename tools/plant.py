@@ -153,7 +153,7 @@ MISTAKES = [
     Mistake("Euler-Maruyama: the printed noise of erratum E5", "solvers/euler_maruyama.py", "(g2 * dt).sqrt()", "g2.sqrt() * dt"),
     Mistake("Euler-Maruyama: the pull of the flow under the noise of the SDE", "solvers/euler_maruyama.py", "0.5 * (1 + self.eta**2) * g2", "0.5 * g2"),
     Mistake("Euler-Maruyama: eta for its square", "solvers/euler_maruyama.py", "(1 + self.eta**2)", "(1 + self.eta)"),
-    Mistake("ancestral forms: t for s in the fresh noise", "solvers/noised.py", "self.eta * s.sigma *", "self.eta * t.sigma *"),
+    Mistake("ancestral forms: t for s in the fresh noise", "solvers/first_order.py", "eta * s.sigma *", "eta * t.sigma *"),
     Mistake("churn: deviations subtracted as they are", "solvers/noised.py", "(up.sigma**2 - t.sigma**2).sqrt()", "(up.sigma - t.sigma)"),
     Mistake("churn: the question at the old level", "solvers/noised.py", "step(denoise, x, up, s", "step(denoise, x, t, s"),
     Mistake("Langevin: a lost two under the root", "solvers/langevin.py", "(2 * size).sqrt()", "size.sqrt()"),
