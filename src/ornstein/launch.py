@@ -19,7 +19,7 @@ from ornstein.data import names, open_data
 from ornstein.displays import shown
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
-from ornstein.planning import changed, fills, plan
+from ornstein.planning import fills, plan
 from ornstein.run import Progress, Run, run_name
 from ornstein.session import Session
 from ornstein.stored import Stored
@@ -220,7 +220,7 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         if key not in FREE:
             raise ConfigError(_refusal(run, key, origin, old, new))
         section, _, leaf = key.partition(".")
-        kept = changed(kept, section, **{leaf: new[key]})
+        kept = kept.changed(section, **{leaf: new[key]})
     return kept
 
 

@@ -121,10 +121,10 @@ def plan(
             "cannot be turned into steps; say how many: --steps 100000."
         )
     if not config.net.size and not sized(config):
-        config = changed(config, "net", size=_size(config, data, where, seconds, ranks, check))
+        config = config.changed("net", size=_size(config, data, where, seconds, ranks, check))
     if tried and not config.train.precision:
         chosen = _precision(config, data, where, ranks, check)
-        config = changed(config, "train", precision=chosen)
+        config = config.changed("train", precision=chosen)
     measured, compiling = None, None
     if tried:
         forget_peak(where)  # that of trials which were not chosen
@@ -132,7 +132,7 @@ def plan(
         if config.train.compile:
             compiling = _seconds(step)
         measured = pace(step, 2.0)
-        config = completed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
+        config = config.completed("train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
         config,
         _steps(config, seconds, measured),
@@ -157,20 +157,19 @@ def _from_data(config: Config, data: Dataset, resumed: bool) -> Config:
             "scramble. Leave it out."
         )
     if not (config.train.minutes or config.train.steps or config.train.images):
-        config = changed(config, "train", minutes=DEFAULT_MINUTES)
+        config = config.changed("train", minutes=DEFAULT_MINUTES)
     flat = data.kind in FLAT
-    config = completed(config, "net", name="mlp" if flat else "unet")
+    config = config.completed("net", name="mlp" if flat else "unet")
     optimizer = "adamw" if config.net.name == "mlp" else "muon"
-    config = completed(
-        config, "train",
+    config = config.completed("train",
         batch=BATCH[data.kind], learning_rate=RATE[data.kind], optimizer=optimizer,
     )  # fmt: skip
     guidance, interval = _guidance(config, data)
-    config = completed(config, "sample", guidance=guidance)
+    config = config.completed("sample", guidance=guidance)
     if resumed:
         return config
-    config = changed(config, "net", options=_with_guess(config, data))
-    return completed(config, "sample", interval=interval, count=POINTS if flat else ITEMS)
+    config = config.changed("net", options=_with_guess(config, data))
+    return config.completed("sample", interval=interval, count=POINTS if flat else ITEMS)
 
 
 def fills(key: str, asked: object, planned: object) -> bool:
@@ -209,7 +208,7 @@ def measure(
     seconds: float,
 ) -> float:
     """Seconds that one training step takes here, not compiled, by :func:`_trial`."""
-    plain = changed(config, "train", compile=False)
+    plain = config.changed("train", compile=False)
     return pace(_trial(plain, data, where, ranks, check), seconds)
 
 
@@ -285,7 +284,7 @@ def _size(
         return largest(needs, lambda name: items)
 
     def seen(name: str) -> float:
-        sized = changed(config, "net", size=name)
+        sized = config.changed("net", size=name)
         return seconds * batch / _affordable(sized, data, where, ranks, check)
 
     return largest(needs, seen)
@@ -303,7 +302,7 @@ def _precision(
         return "float32"
     spent = {"float32": math.inf, "bfloat16": math.inf}
     for name in (*spent, *spent):  # in turn, and the better of two: a machine has slow moments
-        tried = changed(config, "train", precision=name)
+        tried = config.changed("train", precision=name)
         spent[name] = min(spent[name], _affordable(tried, data, where, ranks, check))
     whole, half = spent["float32"], spent["bfloat16"]
     return "bfloat16" if half < WORTH * whole else "float32"
@@ -323,18 +322,3 @@ def _steps(config: Config, seconds: float | None, measured: float | None) -> int
     if seconds is not None:
         return max(1, round(seconds / measured)) if measured else 1
     return train.steps or -(-(train.images or 1) // (train.batch or 1))
-
-
-def completed(config: Config, section: str, **values: object) -> Config:
-    """Fill in those settings of a section that are open still."""
-    part = getattr(config, section)
-    return changed(
-        config, section, **{k: v for k, v in values.items() if getattr(part, k) is None}
-    )
-
-
-def changed(config: Config, section: str, **values: object) -> Config:
-    """Return the settings with some of a section changed, checked again."""
-    part = getattr(config, section)
-    made = type(part).model_validate({**part.model_dump(), **values})
-    return config.model_copy(update={section: made})

@@ -107,7 +107,7 @@ def test_images_become_steps_and_ten_minutes_are_the_default() -> None:
 
 def test_a_wrong_name_inside_a_plan_is_an_error() -> None:
     with pytest.raises(ValidationError):
-        planning.changed(resolve().config, "train", batsh=3)
+        resolve().config.changed("train", batsh=3)
 
 
 def test_options_beside_the_size_leave_it_to_the_plan_and_options_of_it_do_not() -> None:
@@ -134,7 +134,7 @@ def test_half_precision_is_taken_where_the_chip_has_it_and_a_step_is_faster_so(
     made = planned(pictures(labelled=False), steps=1)
     assert made.config.train.precision == chosen
     # A run that was planned before precisions were measured keeps the one it has.
-    old = planning.changed(made.config, "train", precision=None)
+    old = made.config.changed("train", precision=None)
     again = planning.plan(old, pictures(False), CPU, resumed=True)
     assert again.config.train.precision is None
 
