@@ -22,8 +22,7 @@ from ornstein.planning import Plan, plan
 from ornstein.training.budget import pace
 from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting, forget_peak, used_mb
-
-FAR = 10**6  # steps of a training of which only a few are done
+from ornstein.trying import FAR
 
 
 @dataclass(frozen=True)
