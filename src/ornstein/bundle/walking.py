@@ -12,11 +12,11 @@ from torch import Tensor
 from ornstein.bundle.agreeing import agreeing
 from ornstein.bundle.asking import Said, texts
 from ornstein.bundle.guiding import calls
-from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
+from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk
 from ornstein.core import ItemNoise, item_normal
 from ornstein.data.conditions import CLASS
 from ornstein.data.lowered import NOISED, noised
-from ornstein.errors import UsageError
+from ornstein.errors import UsageError, look_up
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS
 from ornstein.solvers import trace as walk_levels
@@ -45,7 +45,7 @@ def walk(
     if n < 1 or first < 0:
         raise UsageError(f"sampling makes at least one item from item 0 on, not {n} at {first}.")
     bundle.check_guidance(sampler.guidance, sampler.guide)
-    solver = choose("solver", sampler.solver, SOLVERS)()
+    solver = look_up("solver", sampler.solver, SOLVERS)()
     levels = bundle.levels(sampler)
     rows = rows_of(bundle, n)
     noise = ItemNoise(seed, range(first, first + rows))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ornstein.core.chain import CHAINS, named, zero_snr
+from ornstein.core.chain import CHAINS, zero_snr
 from ornstein.core.level import Level, as_clock
 from ornstein.core.process import Process, Shifted
-from ornstein.errors import LevelError
+from ornstein.errors import LevelError, look_up
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Trig(Process):
 
 def shifted(process: str = "flow", factor: float = 3.0) -> Shifted:
     """Shift a process of this table towards noise; see :class:`Shifted`."""
-    return Shifted(named("process", process, PROCESSES)(), factor)
+    return Shifted(look_up("process", process, PROCESSES, LevelError)(), factor)
 
 
 PROCESSES: dict[str, Callable[..., Process]] = {

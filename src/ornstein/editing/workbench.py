@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle, Sampler
 from ornstein.bundle.asking import joined, texts
-from ornstein.bundle.parts import ROWS, choose
+from ornstein.bundle.parts import ROWS
 from ornstein.core import Denoiser, ItemNoise, Level
 from ornstein.edit import POSTERIORS, Descended, Measurement, Replaced, decode, encode
-from ornstein.errors import UsageError
+from ornstein.errors import UsageError, look_up
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS, Ancestral, Solver, sample
 from ornstein.tune import FREE
@@ -85,7 +85,7 @@ class Workbench:
     def __init__(self, bundle: Bundle, ask: Ask) -> None:
         if ask.n < 1:
             raise UsageError(f"an edit makes at least one version, not {ask.n}.")
-        choose("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
+        look_up("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
         self.bundle, self.ask, self.device = bundle, ask, bundle.device
         self.sampler = ask.sampler or bundle.how()
         bundle.check_guidance(self.sampler.guidance, self.sampler.guide)
@@ -99,7 +99,7 @@ class Workbench:
         self.guidance = self.sampler.guidance if led else 1.0
         self.denoise = self.denoiser(self.rows)
         self.levels = bundle.levels(self.sampler)
-        self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
+        self.solver: Solver = look_up("solver", self.sampler.solver, SOLVERS)()
         self.began = time.monotonic()
 
     def denoiser(self, rows: int) -> Denoiser:

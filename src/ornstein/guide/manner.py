@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ornstein.core import Denoiser, Level
-from ornstein.errors import UsageError, near
+from ornstein.errors import UsageError, look_up
 from ornstein.guide.mix import (
     Mix,
     Pair,
@@ -52,11 +52,7 @@ class Guide:
         Raises:
             UsageError: an unknown kind, an empty interval, or a share that is none.
         """
-        if self.kind not in GUIDES:
-            raise UsageError(
-                f"unknown guidance '{self.kind}'.{near(self.kind, GUIDES)} It is one of: "
-                f"{', '.join(GUIDES)}."
-            )
+        look_up("guidance", self.kind, GUIDES)
         if not 0 <= self.low < self.high:
             raise UsageError(
                 "guidance is kept to levels of sigma/alpha from a low to a higher number, not "
