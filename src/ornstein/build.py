@@ -24,7 +24,7 @@ from ornstein.nets import NETS
 from ornstein.nets.conditions import MOST
 from ornstein.nets.sizes import SIZES
 from ornstein.recognising import classifier, recogniser, recognition
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.ema import width_text
 from ornstein.training.leading import Leader
@@ -127,7 +127,7 @@ def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
 
     No more items are in memory at a time than training has there.
     """
-    indices = torch.as_tensor(data.train)[spread(len(data.train), 256)]
+    indices = torch.as_tensor(data.train)[evenly(len(data.train), 256)]
     where = next(trained.parameters()).device
     marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64).tolist()
     ratio = torch.zeros(len(marks), dtype=torch.float64)

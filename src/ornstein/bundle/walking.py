@@ -20,7 +20,7 @@ from ornstein.errors import UsageError, look_up
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS
 from ornstein.solvers import trace as walk_levels
-from ornstein.training.telling import noisy
+from ornstein.training.conditions import noisy
 from ornstein.tune import FREE
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from ornstein.run import Progress, Run
 from ornstein.session.averages import Averages
 from ornstein.session.previews import Previews
 from ornstein.session.recovery import Recovery
+from ornstein.session.reporting import Reporting
 from ornstein.session.saving import Saving
-from ornstein.session.telling import Telling
 from ornstein.session.work import Work
 from ornstein.training.budget import Budget
 from ornstein.training.checkpoint import Checkpoint, load_latest
@@ -49,7 +49,7 @@ class Session:
         self.work = Work(run, made, data, trainer, say, stop, budget, command)
         # Refused now, and not when it was trained and saved.
         text_of(build.bundle(made.config, self.work.average, data, {}))
-        self.telling, self.saving = Telling(self.work), Saving(self.work)
+        self.reporting, self.saving = Reporting(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
         self.averages = Averages(self.work)
         remove_leftovers(run.folder)
@@ -98,9 +98,9 @@ class Session:
                 self._stop_if_asked(report.step)
                 continue
             self.recovery.taken()
-            if self.telling.log_due(report.step):
-                self._if_possible(partial(self.telling.log, report, self.recovery.out))
-            self.telling.show(report)
+            if self.reporting.log_due(report.step):
+                self._if_possible(partial(self.reporting.log, report, self.recovery.out))
+            self.reporting.show(report)
             if self.averages.due(report.step):
                 self._if_possible(self.averages.store)
             if self.saving.due(report.step):

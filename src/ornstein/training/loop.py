@@ -19,13 +19,13 @@ from ornstein.model import Classifier, Conditions, Model
 from ornstein.training.batches import Batches, Items, afforded, dequantised
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.compiling import compiled
+from ornstein.training.conditions import picked
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
 from ornstein.training.memory import fitting, keep_freed
 from ornstein.training.objective import Criterion, stratified
 from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
 from ornstein.training.settings import Settings
-from ornstein.training.telling import picked
 
 SMALL = 1 << 15  # values of items for which there is memory in any case
 

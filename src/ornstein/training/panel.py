@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ornstein.core import Estimate, FiniteData, Level, Principal, generator
 from ornstein.model import Conditions
-from ornstein.training.batches import Items, spread
+from ornstein.training.batches import Items, evenly
 from ornstein.training.objective import Objective
 
 LEVELS = 12
@@ -211,7 +211,7 @@ class Panel:
 
 def _even(indices: Tensor, count: int) -> Tensor:
     """At most ``count`` of the indices, evenly spread."""
-    return indices[spread(len(indices), count)]
+    return indices[evenly(len(indices), count)]
 
 
 def _short(values: Sequence[float]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""What items are told of their conditions in training: all, or for some of them nothing."""
+"""Conditions in training: hidden from some items, noised, compared, picked by rows."""
 
 from __future__ import annotations
 
