@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ornstein.core import generator
+from ornstein.core import generator, per_item
 from ornstein.training.conditions import hidden, noisy
 from ornstein.training.coupling import independent
 from ornstein.training.objective import Criterion, stratified
@@ -174,7 +174,7 @@ def drawn(
 
 def mirrored_in(values: Tensor, which: Tensor) -> Tensor:
     """Values (B, ..., L), those of some rows (B,) read from the end of the last axis."""
-    return torch.where(which.reshape(-1, *(1,) * (values.ndim - 1)), values.flip(-1), values)
+    return torch.where(per_item(which, values), values.flip(-1), values)
 
 
 def dequantised(clean: Tensor, bins: Sequence[float], even: Tensor) -> Tensor:
