@@ -174,16 +174,16 @@ class Bundle(Trained):
         return {name: known[name].null(len(value)).to(value) for name, value in cond.items()}
 
     def denoiser(
-        self, cond: Mapping[str, Tensor] | None = None, way: Sampler | None = None
+        self, cond: Mapping[str, Tensor] | None = None, sampler: Sampler | None = None
     ) -> Denoiser:
         """Bind conditions, as :meth:`cond` returns them; without any, none is said.
 
         Args:
             cond: What is said of each item.
-            way: The way that is walked, which says how to guide; None does not guide.
+            sampler: The way that is walked, which says how to guide; None does not guide.
         """
-        if way is not None:
-            return guided(self, cond or {}, way)
+        if sampler is not None:
+            return guided(self, cond or {}, sampler)
         own = dict(cond or {})
         if self.leads.lent:
             own.pop(CLASS, None)
