@@ -195,8 +195,8 @@ def _filled(
     if expected != found:
         odd = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         raise ModelFileError(
-            f"the weights in the file do not fit its network: {odd[0][:80]} and {len(odd) - 1} "
-            f"others."
+            f"the weights in the file do not fit its network: {odd[0][:80]} and "
+            f"{len(odd) - 1} others."
         )
     # Loading a model must not move the caller's stream.
     with torch.random.fork_rng(devices=[]), _Unset():

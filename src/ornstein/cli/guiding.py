@@ -108,7 +108,7 @@ def asked_of(bundle: Bundle, scaled: bool = False) -> dict[str, Any]:
     deaf = [option for option in given if option in ("--guide", "--rescale")]
     if bundle.leads.judge and deaf:
         raise UsageError(
-            f"a classifier leads by its gradient, which has no kinds and is not rescaled; leave "
+            "a classifier leads by its gradient, which has no kinds and is not rescaled; leave "
             f"{deaf[0]} out."
         )
     way = bundle.how(**asked_for)
