@@ -39,7 +39,7 @@ from ornstein.training.variational import LOSSES
 def device() -> torch.device:
     """Return the fastest device here: this rank's CUDA device, or else the CPU.
 
-    Apple's MPS is none of them: it has no float64, in which all levels are kept.
+    Apple's MPS is not among them: it has no float64, in which all levels are kept.
 
     Raises:
         ConfigError: there are more ranks on this machine than CUDA devices.
@@ -84,8 +84,8 @@ def _check_conditions(data: Dataset) -> None:
     names = [condition.name for condition in data.conditions]
     if len(names) > MOST:
         raise ConfigError(
-            f"'{data.name}' says {len(names)} things of its items, and at most {MOST} can be "
-            f"learnt; name those: --set 'data.conditions={toml_value(names[:2])}'"
+            f"'{data.name}' has {len(names)} conditions, and at most {MOST} can be learned; name "
+            f"the ones to learn: --set 'data.conditions={toml_value(names[:2])}'"
         )
 
 

@@ -68,11 +68,10 @@ def train(
         steps: Train so many steps instead.
         size: Side of the pictures in pixels, or (height, width).
         seed: Where all randomness comes from.
-        upscale: Learn to make items of versions so many times smaller.
+        upscale: Learn to make items from versions of them this many times smaller.
         runs: Directory that holds the runs.
         dry_run: Plan and print only.
-        track: Somebody else's window that shows the training as well: "tensorboard", "wandb" or
-            "trackio".
+        track: A tracker that shows the training as well: "tensorboard", "wandb" or "trackio".
         progress: Told what happens; by default it is printed, a bar in a terminal and a line every
             half minute elsewhere. ``ornstein.Silent()`` prints nothing.
         stop: A request to stop that may have come already.

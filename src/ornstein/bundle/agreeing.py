@@ -1,4 +1,4 @@
-"""What a model that upscales is given exactly, its answers agree with exactly."""
+"""Estimates of a model that upscales, made to agree exactly with the small items it is given."""
 
 from __future__ import annotations
 

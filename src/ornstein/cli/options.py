@@ -72,7 +72,7 @@ class Amount(click.ParamType[int | float]):
         if not self.least <= number <= self.most:
             least, most = (f"{n:,}".removesuffix(".0") for n in (self.least, self.most))
             self.fail(
-                f"'{str(value)[:40]}' is no {kind} from {least} to {most}.",
+                f"'{str(value)[:40]}' is not a {kind} from {least} to {most}.",
                 param,
                 ctx,
             )

@@ -117,7 +117,7 @@ class DDPM(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of the last and the first step of the chain."""
+        """Log-SNRs of the last and the first step of the chain."""
         ends = self(torch.tensor([1.0, 1 / self.steps], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])
 
@@ -172,7 +172,7 @@ class ZeroSNR(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of the last step but one, since the last lies infinitely far, and of the first."""
+        """Log-SNRs of the last step but one, for the last is infinitely far, and of the first."""
         steps = self.chain.steps
         ends = self(torch.tensor([1 - 1 / steps, 1 / steps], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])

@@ -36,8 +36,8 @@ class Guide:
 
     Attributes:
         kind: Key of ``GUIDES``.
-        low: Guided are levels of a greater sigma/alpha than this
-        high: and of at most this.
+        low: Levels are guided whose sigma/alpha is above this
+        high: and at most this.
         rescale: Share of the way back to the deviation that the unguided answer has.
     """
 
