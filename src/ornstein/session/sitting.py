@@ -30,6 +30,16 @@ from ornstein.training.signals import StopRequest
 class Session:
     """One sitting of a training: from the last checkpoint to the end, or to a request to stop.
 
+    Args:
+        run: Where it is kept; its folder exists and is locked.
+        plan: Every setting, and how long.
+        data: What is learnt.
+        trainer: A training that has not begun; restored here where there is a checkpoint.
+        say: Told what happens.
+        stop: Whether somebody asked to stop.
+        started: When the call began, by time.monotonic(): what was spent since counts as training.
+        command: What was typed for it; None from Python.
+
     Raises:
         UsageError: the model could be saved, and never be opened again.
     """
@@ -37,7 +47,7 @@ class Session:
     def __init__(
         self,
         run: Run,
-        made: Plan,
+        plan: Plan,
         data: Dataset,
         trainer: Trainer,
         say: Progress,
@@ -45,10 +55,10 @@ class Session:
         started: float,
         command: str | None = None,
     ) -> None:
-        budget = Budget(made.steps, made.seconds)
-        self.work = Work(run, made, data, trainer, say, stop, budget, command)
+        budget = Budget(plan.steps, plan.seconds)
+        self.work = Work(run, plan, data, trainer, say, stop, budget, command)
         # Refused now, and not when it was trained and saved.
-        text_of(build.bundle(made.config, self.work.average, data, {}))
+        text_of(build.bundle(plan.config, self.work.average, data, {}))
         self.reporting, self.saving = Reporting(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
         self.averages = Averages(self.work)
