@@ -23,7 +23,7 @@ FLOORS = {
     "build": 3, "planning": 3, "session": 3, "launch": 3, "samples": 3, "editing": 3,
     "notebook": 3, "imputing": 3, "judging": 3, "doctor": 3, "averages": 3, "gaussians": 3,
     "tracking": 3, "upscaling": 3, "recognising": 3, "comparing": 3, "benching": 3,
-    "introducing": 3, "displays": 3, "stored": 3,
+    "introducing": 3, "trying": 3, "displays": 3, "stored": 3,
     "cli": 4,
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from ornstein.nets import NETS
 from ornstein.nets.conditions import MOST
 from ornstein.nets.sizes import SIZES
 from ornstein.recognising import classifier, recogniser, recognition
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.training.coupling import COUPLINGS
 from ornstein.training.ema import width_text
 from ornstein.training.leading import Leader
@@ -39,7 +39,7 @@ from ornstein.training.variational import LOSSES
 def device() -> torch.device:
     """Return the fastest device here: this rank's CUDA device, or else the CPU.
 
-    Apple's MPS is none of them: it has no float64, in which all levels are kept.
+    Apple's MPS is not among them: it has no float64, in which all levels are kept.
 
     Raises:
         ConfigError: there are more ranks on this machine than CUDA devices.
@@ -84,8 +84,8 @@ def _check_conditions(data: Dataset) -> None:
     names = [condition.name for condition in data.conditions]
     if len(names) > MOST:
         raise ConfigError(
-            f"'{data.name}' says {len(names)} things of its items, and at most {MOST} can be "
-            f"learnt; name those: --set 'data.conditions={toml_value(names[:2])}'"
+            f"'{data.name}' has {len(names)} conditions, and at most {MOST} can be learned; name "
+            f"the ones to learn: --set 'data.conditions={toml_value(names[:2])}'"
         )
 
 
@@ -127,7 +127,7 @@ def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
 
     No more items are in memory at a time than training has there.
     """
-    indices = torch.as_tensor(data.train)[spread(len(data.train), 256)]
+    indices = torch.as_tensor(data.train)[evenly(len(data.train), 256)]
     where = next(trained.parameters()).device
     marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64).tolist()
     ratio = torch.zeros(len(marks), dtype=torch.float64)

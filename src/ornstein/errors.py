@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 # Words of a fault that is a lack of memory; the last ones are of cuBLAS, cuDNN and such.
 LACKING = ("out of memory", "DefaultCPUAllocator", "STATUS_ALLOC_FAILED")
@@ -114,6 +117,27 @@ def lacks_memory(fault: BaseException) -> bool:
             or any(words in str(fault) for words in LACKING)
         )
     )
+
+
+def look_up(
+    what: str, name: str, table: Mapping[str, Entry], error: type[OrnsteinError] = UsageError
+) -> Entry:
+    """Return an entry of one of our tables.
+
+    Args:
+        what: What it is a table of, for the message, such as "solver".
+        name: Key of the table.
+        table: Names to entries.
+        error: Raised for an unknown name.
+
+    Raises:
+        OrnsteinError: no such entry; the near one and all others are named.
+    """
+    if name not in table:
+        raise error(
+            f"unknown {what} '{name[:60]}'.{near(name, table)} There are: {', '.join(table)}."
+        )
+    return table[name]
 
 
 def near(name: str, options: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from ornstein.core import Principal, generator
 from ornstein.data import Dataset
 from ornstein.data.conditions import CLASS
 from ornstein.nets.wiener import NEVER, Wiener, fold_of, folded
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.training.ranks import ALONE, Ranks, Share
 
 MOST_ITEMS = 1 << 16  # that are read
@@ -49,7 +49,7 @@ def _fit_to(guess: Wiener, data: Dataset) -> None:
     known = _KNOWN.setdefault(data, {})
     kind = (guess.groups, guess.rank, guess.parts)
     if kind not in known:
-        some = torch.as_tensor(data.train)[spread(len(data.train), fitted_items(data))]
+        some = torch.as_tensor(data.train)[evenly(len(data.train), fitted_items(data))]
         piece = max(1, min(1024, FITTED // math.prod(data.shape)))
         clean = torch.cat([guess.seen(data.batch(part)) for part in some.split(piece)])
         fit(guess, clean, data.condition_batch(some).get(CLASS))
@@ -112,7 +112,7 @@ def fit(guess: Wiener, clean: Tensor, group: Tensor | None = None) -> None:
 
 def _fitted(items: Tensor, rank: int, most: int) -> Principal:
     """The Gaussian of items, or of so many of them, with a direction for EACH at most."""
-    some = items[spread(len(items), most)]
+    some = items[evenly(len(items), most)]
     return Principal.fit(some, min(rank, len(some) // EACH))
 
 

@@ -16,10 +16,10 @@ TIGHT = 0.8  # of the memory there is: from there on it is said what helps
 
 
 def introduce(
-    say: Progress, run: Run, data: Dataset, made: Plan, where: torch.device, ranks: Share
+    say: Progress, run: Run, data: Dataset, plan: Plan, device: torch.device, ranks: Share
 ) -> None:
     """Say what will be trained on what, and what it will cost."""
-    config, net = made.config, made.config.net
+    config, net = plan.config, plan.config.net
     shape = "x".join(map(str, data.shape))
     labels = f", {len(data.classes)} classes" if data.labels is not None else ""
     say.note(
@@ -39,35 +39,35 @@ def introduce(
     if build.recognises(config):
         aim = f"tells the {len(data.classes)} classes of noisy items"
     say.note(
-        f"model      {net.name}{size}, {made.parameters / 1e6:.2f} M weights; {aim}, levels of "
+        f"model      {net.name}{size}, {plan.parameters / 1e6:.2f} M weights; {aim}, levels of "
         f"{config.model.process}"
     )
     left = left_in_noise(data, config.model.make_process())
     prior, *warning = prior_report(config.model.process, left, data.dims)
     for line in (f"prior      {prior}", *warning):
         say.note(line)
-    machine = torch.cuda.get_device_name() if where.type == "cuda" else _cpu(where)
-    pace = f", {made.step_seconds:.3g} s/step" if made.step_seconds else ""
+    machine = torch.cuda.get_device_name() if device.type == "cuda" else _cpu(device)
+    pace = f", {plan.step_seconds:.3g} s/step" if plan.step_seconds else ""
     many = f"{ranks.count} ranks, each of " if ranks.count > 1 else ""
     half = ", bfloat16" if config.train.precision == "bfloat16" else ""
     say.note(f"machine    {many}{machine}{half}; batch {config.train.batch}{pace}")
-    if made.compile_seconds:
+    if plan.compile_seconds:
         say.note(
-            f"compiled   its first step took {made.compile_seconds:.0f} s; what torch compiled is "
+            f"compiled   its first step took {plan.compile_seconds:.0f} s; what torch compiled is "
             "kept, so it takes less from now on"
         )
-    if made.memory_mb:
-        say.note(_memory(made.memory_mb, where))
-    if made.seconds:
-        steps = f", about {made.steps:,} steps" if made.step_seconds else ""
-        say.note(f"budget     {made.seconds / 60:g} min{steps}; change it with --minutes")
+    if plan.memory_mb:
+        say.note(_memory(plan.memory_mb, device))
+    if plan.seconds:
+        steps = f", about {plan.steps:,} steps" if plan.step_seconds else ""
+        say.note(f"budget     {plan.seconds / 60:g} min{steps}; change it with --minutes")
     else:
-        say.note(f"budget     {made.steps:,} steps" + _duration(made))
+        say.note(f"budget     {plan.steps:,} steps" + _duration(plan))
 
 
-def _memory(expected: int, where: torch.device) -> str:
+def _memory(expected: int, device: torch.device) -> str:
     """What a trial took beside what there is, and what helps where that is nearly all."""
-    there = total_mb(where)
+    there = total_mb(device)
     told = f"memory     about {expected:,} MB, as a trial took"
     if not there:
         return told
@@ -75,12 +75,12 @@ def _memory(expected: int, where: torch.device) -> str:
     return f"{told}; there are {there:,} MB{tight}"
 
 
-def _cpu(where: torch.device) -> str:
-    return f"{torch.get_num_threads()} CPU threads" if where.type == "cpu" else where.type
+def _cpu(device: torch.device) -> str:
+    return f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else device.type
 
 
-def _duration(made: Plan) -> str:
-    if not made.step_seconds:
+def _duration(plan: Plan) -> str:
+    if not plan.step_seconds:
         return ""
-    minutes = made.steps * made.step_seconds / 60
+    minutes = plan.steps * plan.step_seconds / 60
     return f", about {minutes:.0f} min" if minutes >= 1.5 else f", about {60 * minutes:.0f} s"

@@ -19,7 +19,7 @@ from ornstein.data import names, open_data
 from ornstein.displays import shown
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.introducing import introduce
-from ornstein.planning import changed, fills, plan
+from ornstein.planning import fills, plan
 from ornstein.run import Progress, Run, run_name
 from ornstein.session import Session
 from ornstein.stored import Stored
@@ -68,11 +68,10 @@ def train(
         steps: Train so many steps instead.
         size: Side of the pictures in pixels, or (height, width).
         seed: Where all randomness comes from.
-        upscale: Learn to make items of versions so many times smaller.
+        upscale: Learn to make items from versions of them this many times smaller.
         runs: Directory that holds the runs.
         dry_run: Plan and print only.
-        track: Somebody else's window that shows the training as well: "tensorboard", "wandb" or
-            "trackio".
+        track: A tracker that shows the training as well: "tensorboard", "wandb" or "trackio".
         progress: Told what happens; by default it is printed, a bar in a terminal and a line every
             half minute elsewhere. ``ornstein.Silent()`` prints nothing.
         stop: A request to stop that may have come already.
@@ -220,7 +219,7 @@ def _agreed(run: Run, asked: Resolved) -> Config:
         if key not in FREE:
             raise ConfigError(_refusal(run, key, origin, old, new))
         section, _, leaf = key.partition(".")
-        kept = changed(kept, section, **{leaf: new[key]})
+        kept = kept.changed(section, **{leaf: new[key]})
     return kept
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,12 @@ from ornstein import build
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.data.conditions import NAMED
-from ornstein.errors import ConfigError, OutOfMemoryError, lacks_memory
+from ornstein.errors import ConfigError
 from ornstein.gaussians import GUESS, suited
 from ornstein.nets.sizes import SIZES
-from ornstein.training.budget import largest, pace
-from ornstein.training.memory import fitting, forget_peak, used_mb
+from ornstein.training.budget import largest
 from ornstein.training.ranks import ALONE, Share
+from ornstein.trying import Trials
 
 DEFAULT_MINUTES = 10.0
 PREVIEWS = 10
@@ -86,7 +85,7 @@ class Plan:
 def plan(
     config: Config,
     data: Dataset,
-    where: torch.device,
+    device: torch.device,
     ranks: Share = ALONE,
     check: Callable[[], None] = lambda: None,
     *,
@@ -100,7 +99,7 @@ def plan(
     Args:
         config: The settings.
         data: What is trained on.
-        where: The device.
+        device: Where.
         ranks: This rank's share of each batch.
         check: Called between the steps of a trial; what it raises ends the planning.
         resumed: Whether a checkpoint is gone on from.
@@ -120,26 +119,21 @@ def plan(
             "weights held in parts (train.shard) are not tried out before the training, so a time "
             "cannot be turned into steps; say how many: --steps 100000."
         )
+    trials = Trials(data, device, ranks, check)
     if not config.net.size and not sized(config):
-        config = changed(config, "net", size=_size(config, data, where, seconds, ranks, check))
+        config = config.changed("net", size=_size(config, seconds, trials))
     if tried and not config.train.precision:
-        chosen = _precision(config, data, where, ranks, check)
-        config = changed(config, "train", precision=chosen)
-    measured, compiling = None, None
-    if tried:
-        forget_peak(where)  # that of trials which were not chosen
-        step = _trial(config, data, where, ranks, check)
-        if config.train.compile:
-            compiling = _seconds(step)
-        measured = pace(step, 2.0)
-        config = completed(config, "train", log_every=max(1, round(LOG_SECONDS / measured)))
+        config = config.changed("train", precision=_precision(config, trials))
+    measured, memory, compiling = trials.whole(config) if tried else (None, None, None)
+    if measured is not None:
+        config = config.completed("train", log_every=max(1, round(LOG_SECONDS / measured)))
     return Plan(
         config,
         _steps(config, seconds, measured),
         seconds,
         measured,
         sum(p.numel() for p in build.model(config, data).parameters()),
-        memory_mb=used_mb(where) if measured else None,
+        memory_mb=memory,
         compile_seconds=compiling,
     )
 
@@ -157,20 +151,19 @@ def _from_data(config: Config, data: Dataset, resumed: bool) -> Config:
             "scramble. Leave it out."
         )
     if not (config.train.minutes or config.train.steps or config.train.images):
-        config = changed(config, "train", minutes=DEFAULT_MINUTES)
+        config = config.changed("train", minutes=DEFAULT_MINUTES)
     flat = data.kind in FLAT
-    config = completed(config, "net", name="mlp" if flat else "unet")
+    config = config.completed("net", name="mlp" if flat else "unet")
     optimizer = "adamw" if config.net.name == "mlp" else "muon"
-    config = completed(
-        config, "train",
+    config = config.completed("train",
         batch=BATCH[data.kind], learning_rate=RATE[data.kind], optimizer=optimizer,
     )  # fmt: skip
     guidance, interval = _guidance(config, data)
-    config = completed(config, "sample", guidance=guidance)
+    config = config.completed("sample", guidance=guidance)
     if resumed:
         return config
-    config = changed(config, "net", options=_with_guess(config, data))
-    return completed(config, "sample", interval=interval, count=POINTS if flat else ITEMS)
+    config = config.changed("net", options=_with_guess(config, data))
+    return config.completed("sample", interval=interval, count=POINTS if flat else ITEMS)
 
 
 def fills(key: str, asked: object, planned: object) -> bool:
@@ -200,64 +193,6 @@ def sized(config: Config) -> bool:
     return any(config.net.options.keys() & size.keys() for size in SIZES[config.net.name].values())
 
 
-def measure(
-    config: Config,
-    data: Dataset,
-    where: torch.device,
-    ranks: Share,
-    check: Callable[[], None],
-    seconds: float,
-) -> float:
-    """Seconds that one training step takes here, not compiled, by :func:`_trial`."""
-    plain = changed(config, "train", compile=False)
-    return pace(_trial(plain, data, where, ranks, check), seconds)
-
-
-def _affordable(
-    config: Config,
-    data: Dataset,
-    where: torch.device,
-    ranks: Share,
-    check: Callable[[], None],
-) -> float:
-    """Seconds of a step as :func:`measure` finds them; without end where memory is lacking.
-
-    It is one of several ways, and the user has asked for none of them.
-    """
-    try:
-        return measure(config, data, where, ranks, check, 1.0)
-    except (OutOfMemoryError, RuntimeError, MemoryError) as fault:
-        if not (isinstance(fault, OutOfMemoryError) or lacks_memory(fault)):
-            raise
-        return math.inf
-
-
-def _trial(
-    config: Config,
-    data: Dataset,
-    where: torch.device,
-    ranks: Share,
-    check: Callable[[], None],
-) -> Callable[[], None]:
-    """A step of a training that is thrown away.
-
-    Of several ranks one tries its share; what they say to each other is not counted.
-    """
-    trial = build.trainer(config, data, where, Share(0, ranks.count))
-
-    def step() -> None:
-        check()
-        fitting(trial, 10**6)
-
-    return step
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float] | None]:
     """On where classes or tags were learned, and off for vectors, which it bends.
 
@@ -269,14 +204,8 @@ def _guidance(config: Config, data: Dataset) -> tuple[float, tuple[float, float]
     return (GUIDANCE, INTERVAL) if learned and not bent else (1.0, None)
 
 
-def _size(
-    config: Config,
-    data: Dataset,
-    where: torch.device,
-    seconds: float | None,
-    ranks: Share,
-    check: Callable[[], None],
-) -> str:
+def _size(config: Config, seconds: float | None, trials: Trials) -> str:
+    """The largest size of the network that sees enough items within the budget."""
     assert config.net.name is not None
     assert config.train.batch is not None
     needs, batch = NEEDS[config.net.name], config.train.batch
@@ -285,37 +214,30 @@ def _size(
         return largest(needs, lambda name: items)
 
     def seen(name: str) -> float:
-        sized = changed(config, "net", size=name)
-        return seconds * batch / _affordable(sized, data, where, ranks, check)
+        return seconds * batch / trials.affordable(config.changed("net", size=name))
 
     return largest(needs, seen)
 
 
-def _precision(
-    config: Config,
-    data: Dataset,
-    where: torch.device,
-    ranks: Share,
-    check: Callable[[], None],
-) -> str:
+def _precision(config: Config, trials: Trials) -> str:
     """Half precision where the chip computes in it and a step is really faster so."""
-    if not has_bfloat16(where):
+    if not has_bfloat16(trials.device):
         return "float32"
     spent = {"float32": math.inf, "bfloat16": math.inf}
     for name in (*spent, *spent):  # in turn, and the better of two: a machine has slow moments
-        tried = changed(config, "train", precision=name)
-        spent[name] = min(spent[name], _affordable(tried, data, where, ranks, check))
+        tried = config.changed("train", precision=name)
+        spent[name] = min(spent[name], trials.affordable(tried))
     whole, half = spent["float32"], spent["bfloat16"]
     return "bfloat16" if half < WORTH * whole else "float32"
 
 
-def has_bfloat16(where: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
     """Say whether the device has instructions for bfloat16, rather than imitating them."""
-    if where.type == "cuda":
+    if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Of the CPU there is no public question in all versions of torch.
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return where.type == "cpu" and any(getattr(torch.cpu, a, bool)() for a in asked)
+    return device.type == "cpu" and any(getattr(torch.cpu, a, bool)() for a in asked)
 
 
 def _steps(config: Config, seconds: float | None, measured: float | None) -> int:
@@ -323,18 +245,3 @@ def _steps(config: Config, seconds: float | None, measured: float | None) -> int
     if seconds is not None:
         return max(1, round(seconds / measured)) if measured else 1
     return train.steps or -(-(train.images or 1) // (train.batch or 1))
-
-
-def completed(config: Config, section: str, **values: object) -> Config:
-    """Fill in those settings of a section that are open still."""
-    part = getattr(config, section)
-    return changed(
-        config, section, **{k: v for k, v in values.items() if getattr(part, k) is None}
-    )
-
-
-def changed(config: Config, section: str, **values: object) -> Config:
-    """Return the settings with some of a section changed, checked again."""
-    part = getattr(config, section)
-    made = type(part).model_validate({**part.model_dump(), **values})
-    return config.model_copy(update={section: made})

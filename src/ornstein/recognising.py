@@ -16,7 +16,7 @@ from ornstein.errors import ConfigError
 from ornstein.model import Classifier
 from ornstein.nets.encoder import Encoder
 from ornstein.nets.sizes import SIZES
-from ornstein.training.batches import afforded, spread
+from ornstein.training.batches import afforded, evenly
 from ornstein.training.ema import width_text
 from ornstein.training.objective import LAWS
 from ornstein.training.recognition import Recognition
@@ -83,7 +83,7 @@ def _classed(data: Dataset) -> tuple[Tensor, Tensor]:
     told = next(condition for condition in data.conditions if condition.name == CLASS)
     pools = (part[told.said[part]] for part in (data.heldout, data.train))
     pool = next(part for part in pools if len(part))  # some training item does, at least
-    pool = pool[spread(len(pool), most).numpy()]
+    pool = pool[evenly(len(pool), most).numpy()]
     return torch.as_tensor(pool), told.batch(pool)
 
 

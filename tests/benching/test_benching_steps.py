@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from ornstein import planning
+from ornstein import trying
 from ornstein.benching import Asked, advice
 from ornstein.benching.machine import Bench, Made
 from ornstein.benching.report import _sampled, lightest
@@ -148,7 +148,7 @@ def test_advice_is_the_one_thing_that_gains_most() -> None:
 def test_every_kind_of_figure_comes_out_of_a_short_bench_of_ones_own_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "pace", lambda step, seconds: pace(step, 0.01))
+    monkeypatch.setattr(trying, "pace", lambda step, seconds: pace(step, 0.01))
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(300, 2)))
     words = ["bench", str(tmp_path / "points.npy"), "--seconds", "1", "--json"]
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
@@ -165,7 +165,7 @@ def test_every_kind_of_figure_comes_out_of_a_short_bench_of_ones_own_data(
 def test_a_run_is_measured_as_it_is_and_its_data_have_their_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "pace", lambda step, seconds: pace(step, 0.01))
+    monkeypatch.setattr(trying, "pace", lambda step, seconds: pace(step, 0.01))
     words = [
         "train",
         "two-moons",

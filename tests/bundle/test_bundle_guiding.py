@@ -281,3 +281,14 @@ def counted(forward: Callable[..., Tensor], calls: list[int]) -> Callable[..., T
         return forward(x, *rest)
 
     return call
+
+
+def test_an_edited_picture_says_what_led_it_as_a_sample_does() -> None:
+    bundle, weak = make_bundle("vector"), make_bundle("vector", seed=1)
+    y = np.zeros((1,), np.float32)
+    for led, key in ((bundle.led(negative={"class": "one"}), "negative"),
+                     (bundle.led(by=weak), "guided_by")):  # fmt: skip
+        ask = Ask(1, sampler=led.how(steps=2, guidance=2.0))
+        edited = restore(led, y, lambda x: x.sum(1, keepdim=True), ask).samples.settings
+        drawn = led.sample(1, steps=2, guidance=2.0).settings
+        assert edited[key] == drawn[key]

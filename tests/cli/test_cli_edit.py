@@ -344,7 +344,7 @@ def test_the_grey_of_one_channel_leaves_nothing_to_be_made(
     np.save("x.npy", np.zeros((1, 8), np.float32))
     words = ["edit", "m.safetensors", "x.npy", "--operator", "grey", "--spoil"]
     assert guarded(cli, words) == 2
-    assert "one channel are grey as they are" in capsys.readouterr().err
+    assert "one channel are grey already" in capsys.readouterr().err
 
 
 def test_a_mask_of_one_colour_is_refused() -> None:

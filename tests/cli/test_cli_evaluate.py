@@ -167,7 +167,7 @@ def test_a_model_file_is_judged_beside_itself_and_json_is_one_object(say: Say, r
         (("evaluate", "two-moons", "digits"), "judge it against data of its own kind"),
         (("evaluate", "two-moons", "--features", "valves"), "Did you mean 'values'?"),
         (("evaluate", "two-moons", "--against", "hein"), "unknown solver 'hein'"),
-        (("evaluate", "two-moons", "-n", "3"), "no whole number from 50"),
+        (("evaluate", "two-moons", "-n", "3"), "not a whole number from 50"),
         (("leaderboard", "--metric", "fretchet_train"), "Did you mean 'frechet_train'?"),
     ],
 )
@@ -259,14 +259,14 @@ def test_the_numbers_of_guidance_are_there_where_drawing_fails(
 
 def test_scales_that_cannot_be_are_refused(say: Say) -> None:
     for words, message in (
-        (("--scales", "1,x"), "'x' is no number from 0 to 100"),
+        (("--scales", "1,x"), "'x' is not a number from 0 to 100"),
         (("--scales", ","), "',' names no scale; give at least one, as in 1,2,4"),
         (("--scales", ""), "names no scale"),
-        (("--guide", "cfg++", "--scales", "x"), "'x' is no number"),
+        (("--guide", "cfg++", "--scales", "x"), "'x' is not a number"),
         (("--guide", "cfg++"), "a scale of cfg++ is a number from 0 to 1, such as 0.6; got 1.5"),
         (("--scales", "1", "--guidance", "2"), "go into --scales"),
         (("--scales", "1", "--guide", "afg"), "unknown guidance 'afg'"),
-        (("--scales", "1", "--interval", "5"), "no pair of numbers"),
+        (("--scales", "1", "--interval", "5"), "not a pair of numbers"),
         (("--scales", "1", "--guide-by", "nobody"), "no model file and no run 'nobody'"),
         (("--scales", "1", "--negative", "class=nobody"), "no class 'nobody'"),
     ):

@@ -353,7 +353,7 @@ def test_what_is_not_said_of_the_manner_of_guidance_is_the_models_own(
     # cfg++ has scales of its own, so that of the model and its interval mean nothing to it.
     plain = {"kind": "cfg++", "low": 0.0, "high": None, "rescale": 0.0}
     assert guide("--guide", "cfg++", "--guidance", "0.6") == plain
-    assert "needs one: add --guidance 0.6" in told("--guide", "cfg++", code=2).err
+    assert "something else for cfg++; add --guidance 0.6" in told("--guide", "cfg++", code=2).err
 
 
 def test_c8_guidance_that_would_do_nothing_is_refused_unless_it_is_said(

@@ -275,7 +275,7 @@ def test_a_missing_library_is_said_before_a_judge_is_trained(
     [
         (("digits", "gans"), "unknown family 'gans'. Did you mean 'gan'?"),
         (("digits", "--minutes", "1", "--steps", "2"), "give --minutes or --steps, not both"),
-        (("digits", "--seeds", "0"), "'0' is no whole number from 1"),
+        (("digits", "--seeds", "0"), "'0' is not a whole number from 1"),
         (("nothing-here",), "neither a path that exists nor a known data set"),
     ],
 )

@@ -88,7 +88,7 @@ def test_an_npz_brings_labels_class_names_kind_and_layout(tmp_path: Path) -> Non
     np.savez(tmp_path / "a.npz", x=real(4, 28, 20), y=words, kind="series")
     data = open_data(tmp_path / "a.npz")
     assert (data.kind, data.shape, data.classes) == ("series", (28, 20), ("ant", "bee", "cat"))
-    assert data.label_batch([0, 1, 2, 3]).tolist() == [2, 0, 2, 1]
+    assert data.labels[[0, 1, 2, 3]].tolist() == [2, 0, 2, 1]
     names = np.array(["zero", "one", "two"])
     np.savez(
         tmp_path / "b.npz",
@@ -99,7 +99,7 @@ def test_an_npz_brings_labels_class_names_kind_and_layout(tmp_path: Path) -> Non
     )
     data = open_data(tmp_path / "b.npz")
     assert (data.shape, data.classes) == ((16, 8, 8), ("zero", "one", "two"))
-    assert data.label_batch([0, 1]).tolist() == [2, 0]
+    assert data.labels[[0, 1]].tolist() == [2, 0]
     np.savez(tmp_path / "c.npz", anything=real(4, 3), other=real(4, 3))
     with pytest.raises(DataError, match="one data array called x, data or images"):
         open_data(tmp_path / "c.npz")
@@ -109,7 +109,7 @@ def test_integer_labels_keep_their_numbers_as_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=byte(4, 8, 8), labels=np.array([[7], [3], [7], [-1]]))
     data = open_data(tmp_path / "a.npz")
     assert data.classes == ("-1", "3", "7")
-    assert data.label_batch([0, 3]).tolist() == [2, 0]
+    assert data.labels[[0, 3]].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("labels", [np.eye(4), np.arange(3), np.array([0.5, 1, 2, 3])])
@@ -124,7 +124,7 @@ def test_the_usual_mnist_npz_holds_out_its_test_part(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", **parts, x_test=byte(6, 8, 8), y_test=np.arange(6) % 3)
     data = open_data(tmp_path / "m.npz")
     assert data.heldout.tolist() == list(range(30, 36))
-    assert data.label_batch(data.heldout).tolist() == [0, 1, 2, 0, 1, 2]
+    assert data.labels[data.heldout].tolist() == [0, 1, 2, 0, 1, 2]
 
 
 class Boom:

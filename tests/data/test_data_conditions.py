@@ -61,7 +61,7 @@ def test_c5_columns_are_typed_by_their_cells_and_the_rest_is_told_why(made: Path
     notes = " ".join(data.notes)
     for name, why in (("serial", "numbers the rows"), ("same", "says the same of every item")):
         assert f"'{name}' is left out: it {why}" in notes
-    assert "'caption' is left out: 19 different texts in 19 cells are no classes" in notes
+    assert "'caption' is left out: 19 different texts in 19 cells are not classes" in notes
 
 
 def test_the_values_are_those_of_the_rows_and_numbers_are_standardised(made: Path) -> None:
@@ -208,7 +208,7 @@ def test_only_the_chosen_conditions_are_kept_and_a_wrong_name_is_refused(made: P
     assert (
         len({whole.fingerprint, some.fingerprint, open_data(made, conditions=[]).fingerprint}) == 3
     )
-    with pytest.raises(DataError, match=r"say no 'agee'\. Did you mean 'age'\?"):
+    with pytest.raises(DataError, match=r"have no condition 'agee'\. Did you mean 'age'\?"):
         open_data(made, conditions=["agee"])
 
 
@@ -252,7 +252,7 @@ def test_a_model_reads_the_numbers_of_other_data_by_its_own_coding(made: Path) -
         (("05.png,10.5", "5.png,10.5"), r"line 7: there is no file '5\.png' beside it\. Did you"),
         (("05.png,10.5", ",10.5"), "line 7 has no 'file_name'"),
         (("05.png,10.5", "04.png,10.5"), r"lines 6 and 7 both say '04\.png'"),
-        (("10.5", "ten"), r"line 7: 'age' is 'ten', which is no number as in the other lines"),
+        (("10.5", "ten"), r"line 7: 'age' is 'ten', which is not a number, unlike"),
         (("low/05.png", "low/55.png"), r"line 7: there is no picture 'low/55\.png', which 'low'"),
         (("file_name,age", "name,age"), "needs a column 'file_name'"),
         (("05.png,10.5,", "05.png,"), "line 7 has 7 cells"),
@@ -336,8 +336,8 @@ def test_two_tables_or_lines_that_are_no_json_are_refused(folder: Path) -> None:
         open_data(folder)
     (folder / "metadata.csv").unlink()
     for line, words in (
-        ("{", "line 2 is no JSON"),
-        ("\n[", "line 3 is no JSON"),
+        ("{", "line 2 is not JSON"),
+        ("\n[", "line 3 is not JSON"),
         ('{"a": {}}', "line 2 must be a JSON object"),
     ):
         (folder / "metadata.jsonl").write_text('{"file_name": "00.png"}\n' + line)

@@ -11,7 +11,7 @@ import torch
 from ornstein.data import Source, make_dataset, open_data
 from ornstein.data.dataset import subset
 from ornstein.data.splitting import content_keys, split
-from ornstein.errors import DataError, UsageError
+from ornstein.errors import DataError
 
 HERE = Source("made in a test")
 
@@ -122,11 +122,6 @@ def test_a_subset_keeps_each_item_on_its_side_and_spreads_over_the_classes() -> 
     held = {bytes(item) for item in whole.raw(whole.heldout)}
     assert {bytes(item) for item in small.raw(small.heldout)} <= held
     assert not {bytes(item) for item in small.raw(small.train)} & held
-
-
-def test_labels_asked_of_data_without_labels_are_refused() -> None:
-    with pytest.raises(UsageError, match="no labels"):
-        make_dataset("p", "image", pictures(3), source=HERE).label_batch([0])
 
 
 def test_no_data_is_refused() -> None:

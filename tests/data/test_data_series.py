@@ -124,7 +124,7 @@ def test_sounds_that_do_not_go_together_or_are_none_are_refused(tmp_path: Path) 
     with pytest.raises(DataError, match=r"16,000 samples a second, 'a.wav' has 8,000"):
         open_data(tmp_path)
     (tmp_path / "b.wav").write_bytes(b"RIFF0000WAVEfmt ")
-    with pytest.raises(DataError, match=r"b.wav' is no .wav file, or is cut short"):
+    with pytest.raises(DataError, match=r"b.wav' is not a .wav file, or is cut short"):
         open_data(tmp_path / "b.wav")
     law = bytearray(write_wave(Wave(np.zeros((1, 9)), 8000, 8)))
     law[20] = 7  # mu-law
@@ -186,7 +186,7 @@ def test_a_file_with_names_is_a_table_unless_its_owner_says_series(tmp_path: Pat
     ("text", "layout", "words"),
     [
         ("x,y\n1,2\n3,\n5,6\n", "columns", "line 3 has an empty cell in column 2"),
-        ("x,y\n1,2\n3,a\n5,6\n", "rows", "line 3: 'a' is no number"),
+        ("x,y\n1,2\n3,a\n5,6\n", "rows", "line 3: 'a' is not a number"),
         ("1,2\n3,4\n", "table", "a table needs names in its first line"),
         ("x,y\n1,2\n3,4\n5,6\n", "columns", "has 3 lines, fewer than the 9 of a window"),
     ],

@@ -11,7 +11,7 @@ from foreign import DONE, HERE, agree
 from walk_training import USUAL
 
 import ornstein
-from ornstein import build, planning
+from ornstein import build, trying
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.comparing import FAMILIES, Budget, Task
@@ -42,7 +42,7 @@ def trained(where: torch.device, source: str | Path, at: Path) -> Run:
 @pytest.fixture(autouse=True)
 def patched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No time is measured, and the foreign device is the fastest until a test says otherwise."""
-    monkeypatch.setattr(planning, "pace", lambda step, seconds: step() or 0.01)
+    monkeypatch.setattr(trying, "pace", lambda step, seconds: step() or 0.01)
     monkeypatch.setattr(build, "device", lambda: HERE)
     return monkeypatch
 

@@ -14,7 +14,7 @@ from foreign import CPU, HERE, agree
 from torch import Tensor
 
 import ornstein
-from ornstein import build, planning
+from ornstein import build, trying
 from ornstein.averages import averaged
 from ornstein.config import resolve
 from ornstein.data import open_data
@@ -144,5 +144,5 @@ def test_r18_a_run_is_stopped_goes_on_goes_back_and_ends_alike(
 
     monkeypatch.setattr(Trainer, "backward", backward)
     monkeypatch.setattr(recovery, "PATIENCE", 2)
-    monkeypatch.setattr(planning, "pace", lambda step, seconds: step() or 0.01)
+    monkeypatch.setattr(trying, "pace", lambda step, seconds: step() or 0.01)
     agree(work, 3e-3)

@@ -160,7 +160,7 @@ def test_the_bound_is_no_less_than_the_likelihood_and_near_it(place: Path) -> No
         ("points", "points.npy", ["--draws", "3"], "need no dequantisation"),
         ("pictures", "pictures.npy", ["--draws", "3", "--probes", "2"], "pass for likelihood"),
         ("pictures", "pictures.npy", ["--method", "odes"], "Did you mean 'ode'"),
-        ("pictures", "pictures.npy", ["--tolerance", "7"], "no number from"),
+        ("pictures", "pictures.npy", ["--tolerance", "7"], "not a number from"),
         ("pictures", "pictures.npy", ["--steps", "9"], "--steps goes with --method bound, not"),
         ("points", "points.npy", ["--method", "bound", "--draws", "2"], "--draws goes with"),
         ("points", "points.npy", ["--method", "bound", "--probes", "2"], "--probes goes with"),

@@ -16,7 +16,7 @@ from ornstein.data import open_data
 from ornstein.errors import ConfigError, DataError, UsageError
 from ornstein.run import Run
 from ornstein.stored import store_array
-from ornstein.training.telling import groups, hidden
+from ornstein.training.conditions import groups, hidden
 
 SETTINGS = {"batch": 256, "net.size": "tiny", "log_every": 100, "sample.count": 4,
             "decay": 0.7}  # fmt: skip

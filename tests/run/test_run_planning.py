@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ornstein import build, introducing, planning
+from ornstein import build, introducing, planning, trying
 from ornstein.config import Config, resolve, to_toml
 from ornstein.data import Dataset, Source, make_dataset
 from ornstein.errors import ConfigError, OutOfMemoryError, StoppedEarly
@@ -107,7 +107,7 @@ def test_images_become_steps_and_ten_minutes_are_the_default() -> None:
 
 def test_a_wrong_name_inside_a_plan_is_an_error() -> None:
     with pytest.raises(ValidationError):
-        planning.changed(resolve().config, "train", batsh=3)
+        resolve().config.changed("train", batsh=3)
 
 
 def test_options_beside_the_size_leave_it_to_the_plan_and_options_of_it_do_not() -> None:
@@ -126,15 +126,15 @@ def test_options_beside_the_size_leave_it_to_the_plan_and_options_of_it_do_not()
 def test_half_precision_is_taken_where_the_chip_has_it_and_a_step_is_faster_so(
     known: bool, seconds: float, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measured(config: Config, *_: object) -> float:
+    def measured(trials: object, config: Config) -> float:
         return seconds if config.train.precision == "bfloat16" else 1.0
 
-    monkeypatch.setattr(planning, "measure", measured)
+    monkeypatch.setattr(trying.Trials, "seconds", measured)
     monkeypatch.setattr(planning, "has_bfloat16", lambda where: known)
     made = planned(pictures(labelled=False), steps=1)
     assert made.config.train.precision == chosen
     # A run that was planned before precisions were measured keeps the one it has.
-    old = planning.changed(made.config, "train", precision=None)
+    old = made.config.changed("train", precision=None)
     again = planning.plan(old, pictures(False), CPU, resumed=True)
     assert again.config.train.precision is None
 
@@ -146,12 +146,12 @@ def test_a_slow_moment_of_the_machine_does_not_choose_the_precision(
 ) -> None:
     tried = []
 
-    def measured(config: Config, *_: object) -> float:
+    def measured(trials: object, config: Config) -> float:
         tried.append(config.train.precision)
         quiet = half if config.train.precision == "bfloat16" else 1.0
         return 3 * quiet if len(tried) == slow + 1 else quiet
 
-    monkeypatch.setattr(planning, "measure", measured)
+    monkeypatch.setattr(trying.Trials, "seconds", measured)
     monkeypatch.setattr(planning, "has_bfloat16", lambda where: True)
     sized = {"net.name": "unet", "net.size": "tiny", "train.batch": 8}
     asked = resolve(flags={**sized, "train.steps": 1}).config
@@ -187,7 +187,7 @@ class Notes(Silent):
 def test_c3_what_a_trial_took_is_said_beside_what_there_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: int, said: str
 ) -> None:
-    monkeypatch.setattr(planning, "used_mb", lambda where: 1900)
+    monkeypatch.setattr(trying, "used_mb", lambda where: 1900)
     monkeypatch.setattr(introducing, "total_mb", lambda where: there)
     data, notes = pictures(labelled=False), Notes()
     made = planned(data, steps=2)
@@ -222,14 +222,14 @@ def test_a_way_that_does_not_fit_is_not_taken_and_no_error(
 ) -> None:
     """The user asked neither for that size nor for that precision."""
 
-    def measured(config: Config, *_: object) -> float:
+    def measured(trials: object, config: Config) -> float:
         if config.net.size == "small":
             raise OutOfMemoryError("out of memory")
         if config.train.precision == "float32":
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return 1e-3
 
-    monkeypatch.setattr(planning, "measure", measured)
+    monkeypatch.setattr(trying.Trials, "seconds", measured)
     monkeypatch.setattr(planning, "has_bfloat16", lambda where: True)
     config = planned(pictures(labelled=False), minutes=600).config
     assert (config.net.size, config.train.precision) == ("tiny", "bfloat16")

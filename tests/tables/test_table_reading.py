@@ -121,10 +121,10 @@ def test_samples_are_written_as_the_file_was(opened: Open) -> None:
         ("a,b\n", "no rows"),
         (b"a\0b\n", "NUL bytes"),
         ("a,b\n1," + "x" * (1 << 21), "line 2 cannot be read as CSV"),
-        ("a\n" + "1\n" * 15 + "abc\n", r"line 17: 'abc' .* is no number .*as the other 15"),
-        ("a\n" + "1\n2\n" + "inf\n", r"line 4: 'inf' in column 'a' is no number"),
+        ("a\n" + "1\n" * 15 + "abc\n", r"line 17: 'abc' .* is not a number .*as the other 15"),
+        ("a\n" + "1\n2\n" + "inf\n", r"line 4: 'inf' in column 'a' is not a number"),
         ("a\n" + "1\n2\n" + "1e301\n", r"line 4: '1e301' .* up to 1e300"),
-        ("a\n" + "2020-01-02\n" * 15 + "2020-13-01\n", r"line 17: '2020-13-01' .* no date"),
+        ("a\n" + "2020-01-02\n" * 15 + "2020-13-01\n", r"line 17: '2020-13-01' .* not a date"),
         ("a,b\n1,1\n1,1\n", "no column to learn"),
         ("a,b\n1,x\n", "no column to learn: all are constant"),
         ("a\n" + "\n".join(f"text {k}" for k in range(30)), "no column to learn"),
@@ -220,7 +220,7 @@ def test_the_owner_has_the_last_word(opened: Open) -> None:
         opened(text, {"cod": "number"})
     with pytest.raises(UsageError, match=r"column 'code' cannot be 'float'; say one of number"):
         opened(text, {"code": "float"})
-    with pytest.raises(DataError, match=r"line 2: '01.03.21' in column 'day' is no number"):
+    with pytest.raises(DataError, match=r"line 2: '01.03.21' in column 'day' is not a number"):
         opened(text, {"day": "number"})
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ornstein.core import EDM, Denoiser, Estimate, FiniteData, Level, Principal
 from ornstein.model import Conditions
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.training.objective import WEIGHTS, LogNormal, Objective
 from ornstein.training.panel import Answer, Panel, Reading
 from ornstein.viz.learning import ratio
@@ -161,15 +161,15 @@ def test_of_large_items_no_more_are_read_than_memory_allows(
 
 @pytest.mark.parametrize("total", [19_990_000, 2**24 + 2, 3 * 10**9])
 def test_places_among_more_items_than_float32_can_count_are_all_there(total: int) -> None:
-    places = spread(total, 4096)
+    places = evenly(total, 4096)
     assert (int(places[0]), int(places[-1])) == (0, total - 1)
     exact = [round(k * (total - 1) / 4095) for k in range(4096)]
     assert places.tolist() == exact
 
 
 def test_fewer_places_than_asked_for_are_all() -> None:
-    assert spread(5, 64).tolist() == [0, 1, 2, 3, 4]
-    assert spread(1, 64).tolist() == [0]
+    assert evenly(5, 64).tolist() == [0, 1, 2, 3, 4]
+    assert evenly(1, 64).tolist() == [0]
 
 
 def test_errors_that_are_not_finite_are_null_in_the_log_and_no_number_again() -> None:

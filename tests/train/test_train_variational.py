@@ -142,7 +142,7 @@ def test_b10_a_trained_variance_gives_a_lower_bound_than_both_fixed_ones() -> No
         pass
     made.ema.copy_to(made.model.eval())
     held = torch.as_tensor(data.heldout)
-    x0, cond = data.batch(held), {"class": data.label_batch(held)}
+    x0, cond = data.batch(held), data.condition_batch(held)
     for steps in (100, 250):
         grid = GRIDS["subchain"](DDPM.cosine(1000), steps)
         small, large, learned = (

@@ -260,7 +260,7 @@ def test_what_stands_in_for_a_solver_that_draws_noise_is_not_told_as_what_was(
     [
         (["--solver", "dimm"], "unknown solver 'dimm'"),
         (["--solver", "ddpm"], "name one that draws none, such as dpmpp-2m"),
-        (["--steps", "0"], "'0' is no whole number"),
+        (["--steps", "0"], "'0' is not a whole number"),
         (["--steps", "1001"], "tuned for at most 1,000 steps, not 1,001"),
         (["--evaluations", "1", "--solver", "heun"], "one step takes 2 evaluations"),
         (["--guidance", "2"], "no classes to be guided to"),

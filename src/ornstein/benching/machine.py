@@ -18,12 +18,11 @@ from ornstein.bundle.parts import ROWS
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.errors import OutOfMemoryError
-from ornstein.planning import Plan, changed, plan
+from ornstein.planning import Plan, plan
 from ornstein.training.budget import pace
 from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting, forget_peak, used_mb
-
-FAR = 10**6  # steps of a training of which only a few are done
+from ornstein.trying import FAR
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class Bench:
 
     def trainer(self, **how: object) -> Trainer:
         """A training that has not begun, with some settings of its section "train" changed."""
-        return build.trainer(changed(self.config, "train", **how), self.data, self.where)
+        return build.trainer(self.config.changed("train", **how), self.data, self.where)
 
     def trial(self, size: str, batch: int, seconds: float) -> Cell:
         """Measure steps of one size at one batch; "" is the network as it is."""
-        config = changed(self.config, "train", batch=batch)
-        config = changed(config, "net", size=size) if size else config
+        config = self.config.changed("train", batch=batch)
+        config = config.changed("net", size=size) if size else config
         forget_peak(self.where)
         made = build.trainer(config, self.data, self.where)
         try:
@@ -111,7 +110,7 @@ class Foreseen(NamedTuple):
 
 def for_minutes(config: Config, data: Dataset, where: torch.device, minutes: float) -> Plan:
     """Plan a training of so many minutes, as ``ornstein train`` does."""
-    return plan(changed(config, "train", minutes=minutes), data, where)
+    return plan(config.changed("train", minutes=minutes), data, where)
 
 
 def foreseen(made: Plan, minutes: float) -> Foreseen:

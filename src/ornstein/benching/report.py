@@ -16,7 +16,6 @@ from ornstein.bundle import Bundle
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.nets.sizes import SIZES
-from ornstein.planning import changed
 
 BUDGETS = (10.0, 60.0)  # minutes that are planned for
 SHARES = {"steps": 0.5, "threads": 0.1, "precision": 0.1, "sampling": 0.1}  # of the time
@@ -89,7 +88,7 @@ def _measured(asked: Asked) -> Iterator[Told]:
         yield _step(cell, config)
     own = [c for c in cells if c.fits and c.size in ("", config.net.size)]
     light = lightest(own, asked.time("precision"))
-    bench = replace(bench, config=changed(config, "train", batch=light.batch))
+    bench = replace(bench, config=config.changed("train", batch=light.batch))
     if where.type == "cpu" and first.threads > 1:
         times = bench.threads(asked.time("threads"))
         line = (

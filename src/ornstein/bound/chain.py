@@ -11,7 +11,7 @@ from torch import Tensor
 from ornstein.bound.decoder import Decoder, Density
 from ornstein.core import VARIANCES, Bridge, Estimate, Level, bridge, check_descent, spread
 from ornstein.core.variance import resolve
-from ornstein.errors import LevelError, UsageError, near
+from ornstein.errors import LevelError, look_up
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,7 @@ class Chain:
                 f"the bound is that of clean data, but the grid ends at {self.levels[-1]}. "
                 "Append a level with sigma = 0."
             )
-        if self.variance not in VARIANCES:
-            raise UsageError(
-                f"the variance of a chain is one of {', '.join(VARIANCES)}, "
-                f"got '{self.variance}'.{near(self.variance, VARIANCES)}"
-            )
+        look_up("variance", self.variance, VARIANCES)
 
     @property
     def steps(self) -> int:

@@ -180,7 +180,7 @@ def measure_uncertainty(
     """
     noise = noise or ItemNoise(0, range(len(x0)))
     table = torch.tensor(log_snr, dtype=torch.float64)
-    levels = Level(torch.sigmoid(table).sqrt(), torch.sigmoid(-table).sqrt()).to(x0.device)
+    levels = Level.from_log_snr(table).to(x0.device)
     ratio = []
     for k in range(len(levels)):
         level = levels[k]

@@ -1,4 +1,4 @@
-"""What a model that upscales is given exactly, its answers agree with exactly."""
+"""Estimates of a model that upscales, made to agree exactly with the small items it is given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ornstein.core import Denoiser
+from ornstein.core import Denoiser, per_item
 from ornstein.data.lowered import LOW, NOISED
 from ornstein.edit import Measurement, Shrink, projected
 
@@ -35,7 +35,7 @@ def agreeing(bundle: Bundle, denoise: Denoiser, cond: Mapping[str, Tensor]) -> D
     exact = said & (cond[NOISED.format(LOW)].to(low)[:, 0] == 0)
     if not bool(exact.any()):
         return denoise
-    told = exact.reshape(-1, *(1,) * (low.ndim - 1)).to(low)
+    told = per_item(exact, low).to(low)
     shrink = Shrink(factor)
     # An operator that reads 0 of an item leaves its estimate as it is.
     return projected(denoise, Measurement(lambda x0: shrink(x0) * told, low.nan_to_num() * told))

@@ -142,7 +142,7 @@ def _numbers(declared: Declared, value: object) -> Heard:
         if not low <= number <= high:
             warnings.warn(
                 f"{declared.name}={number:g} lies outside what was seen in training, {low:g} to "
-                f"{high:g}; what comes is a guess.",
+                f"{high:g}; expect a guess.",
                 OrnsteinWarning,
                 stacklevel=2,
             )

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ornstein.bundle.asking import Said, heard, joined, turns
 from ornstein.bundle.guiding import Leads, guided, led
-from ornstein.bundle.parts import Progress, Sampler, TunedGrid, Walk, choose
+from ornstein.bundle.parts import Progress, Sampler, TunedGrid, Walk
 from ornstein.bundle.recogniser import Recogniser
 from ornstein.bundle.trained import Trained
 from ornstein.bundle.walking import sample, walk
 from ornstein.core import GRIDS, Denoiser, Level
 from ornstein.data.conditions import CLASS, Declared, class_of
 from ornstein.data.lowered import NOISED, noised
-from ornstein.errors import UsageError
+from ornstein.errors import UsageError, look_up
 from ornstein.guide import Guide
 from ornstein.samples import Samples
 from ornstein.solvers import Step
@@ -123,7 +123,7 @@ class Bundle(Trained):
         name = sampler.schedule or self.process
         process = self.make_process(name)
         if sampler.grid != FREE:
-            levels = choose("grid", sampler.grid, GRIDS)(process, sampler.steps)
+            levels = look_up("grid", sampler.grid, GRIDS)(process, sampler.steps)
         elif found := self.tuned_grid(sampler):
             levels = found.levels(process)
         else:
@@ -174,16 +174,16 @@ class Bundle(Trained):
         return {name: known[name].null(len(value)).to(value) for name, value in cond.items()}
 
     def denoiser(
-        self, cond: Mapping[str, Tensor] | None = None, way: Sampler | None = None
+        self, cond: Mapping[str, Tensor] | None = None, sampler: Sampler | None = None
     ) -> Denoiser:
         """Bind conditions, as :meth:`cond` returns them; without any, none is said.
 
         Args:
             cond: What is said of each item.
-            way: The way that is walked, which says how to guide; None does not guide.
+            sampler: The way that is walked, which says how to guide; None does not guide.
         """
-        if way is not None:
-            return guided(self, cond or {}, way)
+        if sampler is not None:
+            return guided(self, cond or {}, sampler)
         own = dict(cond or {})
         if self.leads.lent:
             own.pop(CLASS, None)

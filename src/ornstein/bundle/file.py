@@ -120,8 +120,7 @@ def find(source: str | Path, runs: str | Path = "runs") -> Path:
             if (place / "config.toml").exists():
                 raise UsageError(
                     f"the run {place} has no model yet: nothing was saved. Start it again with "
-                    f"the "
-                    "same command."
+                    "the same command."
                 )
         elif place.exists():
             return place
@@ -142,19 +141,18 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
         digest = hashlib.sha256(text.encode() + body).hexdigest()
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(
-            f"{path} is no model of ornstein, or is cut short. It opens only what it wrote "
-            f"itself; "
-            "train a model with: ornstein train DATA"
+            f"{path} is not a model of ornstein, or is cut short. It opens only what it wrote "
+            "itself; train a model with: ornstein train DATA"
         ) from error
     if type(number) is int and number > FORMAT:
         raise ModelFileError(
             f"{path} was written by ornstein {str(described.get('ornstein'))[:30]} (format "
-            f"{number}); "
-            f"this is {__version__} (format {FORMAT}). Install a newer version of ornstein."
+            f"{number}); this is {__version__} (format {FORMAT}). Install a newer version of "
+            "ornstein."
         )
     if digest != meta.get("sha256"):
         raise ModelFileError(
-            f"{path} is damaged: its content does not fit its hash. Copy it again."
+            f"{path} is damaged: its content does not match its hash. Copy it again."
         )
     try:
         tensors = load_tensors(data)
@@ -174,8 +172,7 @@ def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
 def _pickle(path: Path) -> ModelFileError:
     return ModelFileError(
         f"{path.name} is a pickle file and could run code when opened. ornstein never opens "
-        f"those. "
-        "Models are .safetensors files; train one with: ornstein train DATA"
+        "those. Models are .safetensors files; train one with: ornstein train DATA"
     )
 
 

@@ -125,7 +125,7 @@ def _pair(bundle: Bundle, own: Mapping[str, Tensor], negative: Said | None) -> P
 
 
 def calls(bundle: Bundle, cond: Mapping[str, Tensor], way: Sampler, levels: Level) -> int:
-    """Of the network, for an answer of the guided denoiser at each level.
+    """Calls of the network for one answer of the guided denoiser at each level.
 
     A classifier's are not counted.
     """

@@ -113,7 +113,10 @@ def _bundle(said: Description, tensors: dict[str, Tensor]) -> Bundle:
     ):
         raise ModelFileError("the shape or the conditions in the file do not fit its network.")
     if options["outputs"] != (2 if said.learned else 1):
-        raise ModelFileError("the file has no network with the variance that it says is learned.")
+        raise ModelFileError(
+            f"the file says that the variance is {'' if said.learned else 'not '}learned, which "
+            "does not fit the outputs of its network."
+        )
     return Bundle(
         model=_model(said, net),
         net=said.net.name,
@@ -195,8 +198,8 @@ def _filled(
     if expected != found:
         odd = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         raise ModelFileError(
-            f"the weights in the file do not fit its network: {odd[0][:80]} and {len(odd) - 1} "
-            f"others."
+            f"the weights in the file do not fit its network: {odd[0][:80]} and "
+            f"{len(odd) - 1} others."
         )
     # Loading a model must not move the caller's stream.
     with torch.random.fork_rng(devices=[]), _Unset():

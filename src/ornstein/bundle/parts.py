@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ornstein.core import Level
-from ornstein.errors import UsageError, near
 from ornstein.guide import Guide
 from ornstein.solvers import Step
 from ornstein.tune import Tuned
@@ -23,8 +22,6 @@ Progress = Callable[[int, int], None]
 # 16 rows on, in multiples of 16, each row has the same bits whatever the other rows and their
 # number.
 ROWS = 16
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,12 +110,3 @@ def fingerprint(net: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
-
-
-def choose(what: str, name: str, table: Mapping[str, T]) -> T:
-    """Look a name up; an unknown one is a UsageError that lists what there is."""
-    if name not in table:
-        raise UsageError(
-            f"unknown {what} '{name}'.{near(name, table)} There are: {', '.join(table)}."
-        )
-    return table[name]

@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import torch
 
-from ornstein.bundle.parts import Sampler, TunedGrid, choose, fingerprint
+from ornstein.bundle.parts import Sampler, TunedGrid, fingerprint
 from ornstein.core import PROCESSES, Process
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import CLASS, Declared
 from ornstein.data.lowered import factor_of
+from ornstein.errors import look_up
 from ornstein.model import Model
 
 PRECISIONS = {name: name for name in ("float32", "bfloat16")}
@@ -98,7 +99,7 @@ class Trained:
         """
         self.model.to(device)
         if precision is not None:
-            self.model.precision = choose("precision", precision, PRECISIONS)
+            self.model.precision = look_up("precision", precision, PRECISIONS)
         return self
 
     @property
@@ -112,4 +113,4 @@ class Trained:
         name = schedule or self.process
         if name == self.process:
             return PROCESSES[name](**self.process_options)
-        return choose("schedule", name, PROCESSES)()
+        return look_up("schedule", name, PROCESSES)()

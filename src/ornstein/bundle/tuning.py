@@ -82,7 +82,7 @@ def seconds_per_evaluation(bundle: Bundle) -> float:
 
 
 def _calls(bundle: Bundle, way: Sampler, levels: Level) -> float:
-    """Of the network, for one of the denoiser on the way along a grid."""
+    """Calls of the network for one answer of the denoiser, averaged along a grid."""
     return calls(bundle, bundle.cond(1), way, levels[:-1]) / (len(levels) - 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ from torch import Tensor
 from ornstein.bundle.agreeing import agreeing
 from ornstein.bundle.asking import Said, texts
 from ornstein.bundle.guiding import calls
-from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk, choose
-from ornstein.core import ItemNoise, item_normal
+from ornstein.bundle.parts import ROWS, Progress, Sampler, Walk
+from ornstein.core import ItemNoise, Level, item_normal
 from ornstein.data.conditions import CLASS
 from ornstein.data.lowered import NOISED, noised
-from ornstein.errors import UsageError
+from ornstein.errors import UsageError, look_up
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS
 from ornstein.solvers import trace as walk_levels
-from ornstein.training.telling import noisy
+from ornstein.training.conditions import noisy
 from ornstein.tune import FREE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def walk(
     if n < 1 or first < 0:
         raise UsageError(f"sampling makes at least one item from item 0 on, not {n} at {first}.")
     bundle.check_guidance(sampler.guidance, sampler.guide)
-    solver = choose("solver", sampler.solver, SOLVERS)()
+    solver = look_up("solver", sampler.solver, SOLVERS)()
     levels = bundle.levels(sampler)
     rows = rows_of(bundle, n)
     noise = ItemNoise(seed, range(first, first + rows))
@@ -55,25 +55,40 @@ def walk(
     start = noise.start(bundle.shape).to(bundle.device) * float(levels.sigma[0])
     denoise = agreeing(bundle, bundle.denoiser(cond, sampler), cond)
     walked = walk_levels(denoise, start, levels, solver, noise)
-    named, words = texts(bundle.conditions, said)
     return Walk(
         start=start[:n],
         levels=levels,
         labels=cond[CLASS][:n] if bundle.classes and CLASS in cond else None,
         steps=(step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked),
-        settings={
-            **sampler.settings,
-            "schedule": sampler.schedule or bundle.process,
-            **({"levels": levels.rho.tolist()} if sampler.grid == FREE else {}),
-            "class": named,
-            **({"cond": words} if words else {}),
-            **bundle.leads.settings,
-            **bundle.rounding,
-            "model": bundle.fingerprint,
-            "seed": seed,
-        },
+        settings=settings_of(bundle, sampler, levels, said, seed),
         evaluations=solver.evaluations * calls(bundle, cond, sampler, levels[:-1]),
     )
+
+
+def settings_of(
+    bundle: Bundle, sampler: Sampler, levels: Level, said: Said, seed: int
+) -> dict[str, Any]:
+    """All that a sample follows from but its number, fit for JSON.
+
+    Args:
+        bundle: The model, and what leads its guidance.
+        sampler: The way that is walked.
+        levels: Its grid, which is written down where no name stands for it.
+        said: What is said of the item.
+        seed: Where the noise comes from.
+    """
+    named, words = texts(bundle.conditions, said)
+    return {
+        **sampler.settings,
+        "schedule": sampler.schedule or bundle.process,
+        **({"levels": levels.rho.tolist()} if sampler.grid == FREE else {}),
+        "class": named,
+        **({"cond": words} if words else {}),
+        **bundle.leads.settings,
+        **bundle.rounding,
+        "model": bundle.fingerprint,
+        "seed": seed,
+    }
 
 
 def rows_of(bundle: Bundle, n: int) -> int:

@@ -35,7 +35,7 @@ class Interval(click.ParamType[tuple[float, float]]):
             low, high = map(float, str(value).split(":"))
         except ValueError:
             self.fail(
-                f"'{str(value)[:40]}' is no pair of numbers; give sigma/alpha as in 0.2:5.",
+                f"'{str(value)[:40]}' is not a pair of numbers; give sigma/alpha as in 0.2:5.",
                 param,
                 ctx,
             )
@@ -108,15 +108,14 @@ def asked_of(bundle: Bundle, scaled: bool = False) -> dict[str, Any]:
     deaf = [option for option in given if option in ("--guide", "--rescale")]
     if bundle.leads.judge and deaf:
         raise UsageError(
-            f"a classifier leads by its gradient, which has no kinds and is not rescaled; leave "
+            "a classifier leads by its gradient, which has no kinds and is not rescaled; leave "
             f"{deaf[0]} out."
         )
     way = bundle.how(**asked_for)
     unsaid = not scaled and "guidance" not in asked_for
     if given and unsaid and way.guide.off(way.guidance) and not bundle.leads.lent:
         raise UsageError(
-            f"guidance is 1 unless it is said, which is off, so {given[0]} would do nothing; add "
-            "--guidance 2."
+            f"guidance is off (its scale is 1), so {given[0]} would do nothing; add --guidance 2."
         )
     return asked_for
 
@@ -134,8 +133,8 @@ def _asked(bundle: Bundle, scaled: bool) -> dict[str, Any]:
     guide = Guide(kind, low, high, given.get("rescale", plainest.rescale))
     if other and not scaled and "guidance" not in plain:
         raise UsageError(
-            f"a scale of {kind} is none of {own.kind}, which is this model's own, so --guide "
-            f"{kind} needs one: add --guidance {0.6 if kind == 'cfg++' else 2}."
+            f"this model's own scale is for {own.kind} and means something else for {kind}; add "
+            f"--guidance {0.6 if kind == 'cfg++' else 2} to --guide {kind}."
         )
     return {**plain, "guide": guide}
 

@@ -176,7 +176,7 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
     import numpy as np
 
     from ornstein.data import open_data
-    from ornstein.training.batches import spread
+    from ornstein.training.batches import evenly
 
     data = _known(bundle, open_data(source, like=bundle.coding))
     if data.kind == bundle.kind == "image" and data.shape[1:] != bundle.shape[1:]:
@@ -185,7 +185,7 @@ def items_of(bundle: Bundle, source: str, part: str | None, count: int) -> Asked
     part = part or ("heldout" if own and len(data.heldout) else "all")
     parts = {"heldout": data.heldout, "train": data.train, "all": np.arange(len(data))}
     # Folders are in the order of their classes: the first items would be of the first of them.
-    picked = parts[part][spread(len(parts[part]), count).numpy()]
+    picked = parts[part][evenly(len(parts[part]), count).numpy()]
     return Asked(_checked(data, part, picked), data.condition_batch(picked), part, data.name)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ornstein.errors import UsageError, near
+from ornstein.errors import look_up
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -72,7 +72,7 @@ class Amount(click.ParamType[int | float]):
         if not self.least <= number <= self.most:
             least, most = (f"{n:,}".removesuffix(".0") for n in (self.least, self.most))
             self.fail(
-                f"'{str(value)[:40]}' is no {kind} from {least} to {most}.",
+                f"'{str(value)[:40]}' is not a {kind} from {least} to {most}.",
                 param,
                 ctx,
             )
@@ -186,9 +186,6 @@ def chosen(what: str, name: str | None, table: Iterable[str]) -> str | None:
     Raises:
         UsageError: it is not there; the near one and all others are named.
     """
-    options = list(table)
-    if name is None or name in options:
-        return name
-    raise UsageError(
-        f"unknown {what} '{name[:60]}'.{near(name, options)} It is one of: {', '.join(options)}."
-    )
+    if name is not None:
+        look_up(what, name, dict.fromkeys(table))
+    return name

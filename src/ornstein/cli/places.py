@@ -23,7 +23,7 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name) or name.endswith("."):
         raise UsageError(
-            f"'{name[:60]}' is no name for a run; use up to 64 letters, digits, '-', '_' and '.', "
+            f"'{name[:60]}' cannot name a run; use up to 64 letters, digits, '-', '_' and '.', "
             "starting with a letter or digit."
         )
 

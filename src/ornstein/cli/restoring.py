@@ -71,7 +71,7 @@ def _check(bundle: Bundle, operator: Linear, noise: float) -> None:
     from ornstein.edit import Grey, Shrink
 
     if isinstance(operator, Grey) and bundle.shape[0] == 1:
-        raise UsageError("items of one channel are grey as they are; --operator grey is for more.")
+        raise UsageError("items of one channel are grey already; --operator grey is for more.")
     trained = bundle.upscales
     if isinstance(operator, Shrink) and trained not in (None, operator.factor):
         raise UsageError(f"this model upscales {trained} times; say --upscale {trained}.")
@@ -87,7 +87,7 @@ def _check_size(picture: Path, shape: tuple[int, ...], small: tuple[int, ...]) -
     """
     if _sides(picture) == shape[1:]:
         raise UsageError(
-            f"'{picture}' is as large as what the model makes; enlarged are pictures of "
+            f"'{picture}' is as large as what the model makes; it enlarges pictures of "
             f"{small[1]}x{small[2]}, so give a smaller one, or add --spoil to make it small first."
         )
 

@@ -182,7 +182,9 @@ def check(
     for setting in settings:
         key, equals, _ = setting.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"'{setting[:60]}' is no setting; write KEY=VALUE, such as batch=32.")
+            raise UsageError(
+                f"'{setting[:60]}' is not a setting; write KEY=VALUE, such as batch=32."
+            )
     if config is not None and not config.is_file():
         raise UsageError(f"there is no settings file {config}.")
     if name is not None:

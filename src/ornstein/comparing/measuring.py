@@ -16,7 +16,7 @@ from ornstein.comparing.family import Budget, Fitted, Task
 from ornstein.errors import DivergedError
 from ornstein.evaluate import Quality, Reference, score
 from ornstein.likelihood.answer import BIT
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.training.disk import make_folder, write_atomically
 
 METRICS = ("frechet_train", "precision", "recall", "coverage")
@@ -98,7 +98,7 @@ def likelihood_of(fitted: Fitted, task: Task, seed: int) -> float | None:
     data = task.data
     if tuple(data.items.shape[1:]) != data.shape:
         return None
-    some = data.heldout[spread(len(data.heldout), LIKELY).numpy()]
+    some = data.heldout[evenly(len(data.heldout), LIKELY).numpy()]
     found = fitted.log_density(data.raw(some), seed)
     if found is None:
         return None

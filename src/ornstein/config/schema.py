@@ -39,6 +39,22 @@ class Config(Section):
                 flat.update({f"{section}.{name}": value for name, value in values})
         return flat
 
+    def changed(self, section: str, **values: object) -> Config:
+        """Return the settings with some of one section changed, all of that section checked again.
+
+        Raises:
+            ValidationError: no such setting, or a value that it cannot have.
+        """
+        part = getattr(self, section)
+        made = type(part).model_validate({**part.model_dump(), **values})
+        return self.model_copy(update={section: made})
+
+    def completed(self, section: str, **values: object) -> Config:
+        """Return the settings with those of one section filled in that are still open (None)."""
+        part = getattr(self, section)
+        left_open = {name: value for name, value in values.items() if getattr(part, name) is None}
+        return self.changed(section, **left_open)
+
     def changes(self, other: Config) -> dict[str, tuple[Any, Any]]:
         """Settings that differ: full name to (mine, the other's)."""
         mine, theirs = self.flat(), other.flat()

@@ -26,7 +26,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} is larger than 1 MB; that is no file of settings.")
+            raise ConfigError(f"{path} is larger than 1 MB; that is not a file of settings.")
         text = path.read_bytes().decode()
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file of settings {path}.") from error

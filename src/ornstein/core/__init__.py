@@ -6,7 +6,7 @@ from ornstein.core.exact import FiniteData, Gaussian, Mixture, Principal
 from ornstein.core.families import EDM, PROCESSES, VE, VP, Flow, SubVP, Trig
 from ornstein.core.grid import GRIDS
 from ornstein.core.kernel import Bridge, Transition, bridge, transition
-from ornstein.core.level import Level, check_descent, spread
+from ornstein.core.level import Level, check_descent, per_item, spread
 from ornstein.core.noise import Draw, FreshNoise, ItemNoise, Noise, generator, item_normal, key
 from ornstein.core.path import forward_path, forward_sde
 from ornstein.core.prior import prior_kl
@@ -20,5 +20,5 @@ __all__ = [
     "Gaussian", "ItemNoise", "Level", "Mixture", "Noise", "Principal", "Process", "Score",
     "Shifted", "SubVP", "Target", "Transition", "Trig", "Uncertainty", "V", "Velocity", "ZeroSNR",
     "bridge", "check_descent", "forward_path", "forward_sde", "from_x0", "generator",
-    "item_normal", "key", "knowing", "prior_kl", "spread", "transition",
+    "item_normal", "key", "knowing", "per_item", "prior_kl", "spread", "transition",
 ]  # fmt: skip

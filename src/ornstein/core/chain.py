@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,9 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from ornstein.core.level import Level, as_clock
 from ornstein.core.process import Process
-from ornstein.errors import LevelError, near
-
-Made = TypeVar("Made")
+from ornstein.errors import LevelError, look_up
 
 MOST = 1_000_000  # steps of a chain, which is a table in memory
 
@@ -120,7 +117,7 @@ class DDPM(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of the last and the first step of the chain."""
+        """Log-SNRs of the last and the first step of the chain."""
         ends = self(torch.tensor([1.0, 1 / self.steps], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])
 
@@ -175,7 +172,7 @@ class ZeroSNR(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of the last step but one, since the last lies infinitely far, and of the first."""
+        """Log-SNRs of the last step but one, for the last is infinitely far, and of the first."""
         steps = self.chain.steps
         ends = self(torch.tensor([1 - 1 / steps, 1 / steps], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])
@@ -191,17 +188,4 @@ CHAINS: dict[str, Callable[..., DDPM]] = {
 
 def zero_snr(betas: str = "linear", steps: int = 1000) -> ZeroSNR:
     """Make the chain of a table of betas end in pure noise; see :class:`ZeroSNR`."""
-    return ZeroSNR(named("table of betas", betas, CHAINS)(steps))
-
-
-def named(what: str, name: str, table: Mapping[str, Made]) -> Made:
-    """Return an entry of a table.
-
-    Raises:
-        LevelError: no such entry; the near one and all others are named.
-    """
-    if name not in table:
-        raise LevelError(
-            f"unknown {what} '{name[:60]}'.{near(name, table)} It is one of: {', '.join(table)}."
-        )
-    return table[name]
+    return ZeroSNR(look_up("table of betas", betas, CHAINS, LevelError)(steps))

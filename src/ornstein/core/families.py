@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ornstein.core.chain import CHAINS, named, zero_snr
+from ornstein.core.chain import CHAINS, zero_snr
 from ornstein.core.level import Level, as_clock
 from ornstein.core.process import Process, Shifted
-from ornstein.errors import LevelError
+from ornstein.errors import LevelError, look_up
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class VE(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of sigma_max and sigma_min."""
+        """Log-SNRs of sigma_max and sigma_min."""
         return -2 * math.log(self.sigma_max), -2 * math.log(self.sigma_min)
 
 
@@ -120,7 +120,7 @@ class EDM(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of sigma_max and sigma_min."""
+        """Log-SNRs of sigma_max and sigma_min."""
         return -2 * math.log(self.sigma_max), -2 * math.log(self.sigma_min)
 
 
@@ -139,7 +139,7 @@ class Flow(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of t = 0.999 and t = 0.001: pure noise and clean data lie infinitely far."""
+        """Log-SNRs at t = 0.999 and 0.001: pure noise and clean data lie infinitely far."""
         return -2 * math.log(999.0), 2 * math.log(999.0)
 
 
@@ -158,14 +158,14 @@ class Trig(Process):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Of t = 0.999 and t = 0.001: pure noise and clean data lie infinitely far."""
+        """Log-SNRs at t = 0.999 and 0.001: pure noise and clean data lie infinitely far."""
         ends = self(torch.tensor([0.999, 0.001], dtype=torch.float64)).log_snr
         return float(ends[0]), float(ends[1])
 
 
 def shifted(process: str = "flow", factor: float = 3.0) -> Shifted:
     """Shift a process of this table towards noise; see :class:`Shifted`."""
-    return Shifted(named("process", process, PROCESSES)(), factor)
+    return Shifted(look_up("process", process, PROCESSES, LevelError)(), factor)
 
 
 PROCESSES: dict[str, Callable[..., Process]] = {

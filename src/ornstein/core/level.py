@@ -20,11 +20,16 @@ def as_clock(value: Tensor | float) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64)
 
 
+def per_item(values: Tensor, x: Tensor) -> Tensor:
+    """Shape values, (B,), so that they broadcast over x, (B, *D), dtype and device as they are."""
+    return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
 def spread(scale: Tensor, x: Tensor) -> Tensor:
     """Shape a scale, () or (B,), so that it multiplies x, (B, *D), in the precision of x."""
     if scale.ndim == 0:
         return scale.to(x.dtype)
-    return scale.to(x).reshape(-1, *(1,) * (x.ndim - 1))
+    return per_item(scale.to(x), x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,11 @@ class Level:
         alpha, sigma = torch.broadcast_tensors(alpha, sigma)
         object.__setattr__(self, "alpha", alpha)
         object.__setattr__(self, "sigma", sigma)
+
+    @classmethod
+    def from_log_snr(cls, log_snr: Tensor) -> Level:
+        """Return the level of a log-SNR, shaped like it, on the variance-preserving scale."""
+        return cls(torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt())
 
     @property
     def log_snr(self) -> Tensor:

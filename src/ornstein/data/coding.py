@@ -142,7 +142,7 @@ class Coding:
     def show(self, raw: np.ndarray) -> np.ndarray:
         """Raw pictures as uint8 for the eye: low is 0, high is 255; 8-bit pictures unchanged."""
         if self.kind != "image" or self.low is None or self.high is None:
-            raise UsageError(f"data of kind '{self.kind}' are no pictures; use decode().")
+            raise UsageError(f"data of kind '{self.kind}' are not pictures; use decode().")
         if raw.dtype == np.uint8:
             return raw
         span = (self.high - self.low) or 1.0

@@ -237,7 +237,7 @@ def chosen(conditions: Sequence[Condition], names: Sequence[str]) -> tuple[Condi
     for name in names:
         if name not in known:
             have = f"There are: {', '.join(known)}." if known else "There are none."
-            raise DataError(f"the data say no '{name}'.{near(name, known)} {have}")
+            raise DataError(f"the data have no condition '{name}'.{near(name, known)} {have}")
     return tuple(condition for condition in conditions if condition.name in names)
 
 

@@ -166,14 +166,6 @@ class Dataset:
         said = getattr(self.items, "unread", None)
         return [] if said is None else said(known)
 
-    def label_batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
-        """Class indices of the items at ``indices``, int64 (B,)."""
-        import torch
-
-        if self.labels is None:
-            raise UsageError(f"the data set '{self.name}' has no labels.")
-        return torch.from_numpy(np.take(self.labels, np.asarray(indices, dtype=np.int64)))
-
     def condition_batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
         """What the items at ``indices`` say, by name, as a network takes it, (B, ...) each."""
         index = np.asarray(indices, dtype=np.int64)

@@ -231,7 +231,7 @@ def _objects(path: Path) -> Iterator[Row]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"'{path}' line {number} is no JSON; mend it.") from error
+                raise DataError(f"'{path}' line {number} is not JSON; mend it.") from error
             if not isinstance(row, dict) or not all(map(_is_cell, row.values())):
                 raise DataError(
                     f"'{path}' line {number} must be a JSON object of texts, numbers, true, "

@@ -129,7 +129,7 @@ def read_numbers(text: Text, first: int = 0) -> np.ndarray:
                 values.append(np.nan if missing(cell) else read_number(cell, mark))
             except ValueError:
                 raise DataError(
-                    f"'{text.path}' line {line}: '{cell[:40]}' is no number, which all cells of "
+                    f"'{text.path}' line {line}: '{cell[:40]}' is not a number, as all cells of "
                     "series are; remove that column, or read the file as a table: "
                     "--set data.layout=table."
                 ) from None

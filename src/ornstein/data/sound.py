@@ -148,7 +148,9 @@ def read_head(path: Path) -> Head:
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
     if len(form) < 16 or not size:
-        raise DataError(f"'{path}' is no .wav file, or is cut short; export it again as PCM .wav.")
+        raise DataError(
+            f"'{path}' is not a .wav file, or is cut short; export it again as PCM .wav."
+        )
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
     if tag == _EXTENSIBLE and len(form) >= 26:
         tag = int.from_bytes(form[24:26], "little")

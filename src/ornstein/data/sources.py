@@ -102,7 +102,7 @@ def open_emoji(option: str) -> Dataset:
     if option in ("", "32"):
         return _emoji_dataset(shipped_emoji())
     if not option.isdigit() or not 8 <= int(option) <= 64:
-        raise UsageError(f"'emoji:{option}' is no size; write emoji, or emoji:64 for 64 px.")
+        raise UsageError(f"'emoji:{option}' is not a size; write emoji, or emoji:64 for 64 px.")
     folders = [*places(EMOJI_PACKAGE), *places("emoji"), Path("node_modules") / EMOJI_PACKAGE]
     found = next((path for path in folders if (path / "emoji.json").is_file()), None)
     if found is None:

@@ -57,7 +57,7 @@ def typed(name: str, cells: Iterable[Cell], at: Callable[[int], str]) -> Conditi
             (k, cell) for k, cell in enumerate(cells) if cell is not None and _number(cell) is None
         )
         raise DataError(
-            f"{at(k)}: '{name}' is {cell!r}, which is no number as in the other lines; mend "
+            f"{at(k)}: '{name}' is {cell!r}, which is not a number, unlike the other lines; mend "
             "it or leave the cell empty."
         )
     return _class(name, cells)
@@ -199,7 +199,7 @@ def _class(
     if many == 1:
         return SAME
     if 2 * many > told:
-        return f"{many:,} different texts in {told:,} cells are no classes"
+        return f"{many:,} different texts in {told:,} cells are not classes"
     names = sorted({text(cell) for cell in cells if cell is not None}, key=rank)
     place = {found: k for k, found in enumerate(names)}
     labels = (-1 if cell is None else place[text(cell)] for cell in cells)

@@ -98,7 +98,7 @@ def floors(patient: Patient) -> Iterator[Finding]:
     if bad:
         listed = ", ".join(f"{snr:.1f} ({r:.2f} times)" for snr, r in bad)
         yield Finding(
-            f"on training items the model errs more than the best linear denoiser at log-SNR "
+            "on training items the model errs more than the best linear denoiser at log-SNR "
             f"{listed}",
             f"below {ABOVE:g} times where training goes, below {FAR_ABOVE:g} anywhere",
             "train longer; if it stays, another model.target, or objective.law=log-snr to train "

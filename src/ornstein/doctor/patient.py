@@ -18,7 +18,7 @@ from ornstein.data import Dataset, open_data
 from ornstein.data.conditions import CLASS
 from ornstein.errors import OrnsteinError, UsageError
 from ornstein.run import Run
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.training.checkpoint import Checkpoint, load_latest
 from ornstein.training.panel import Reading, readings
 
@@ -101,7 +101,7 @@ class Patient:
         """Indices of training items that are looked at, evenly spread, (n,)."""
         assert self.data is not None
         count = min(ITEMS, max(256, VALUES // self.data.dims))
-        return torch.as_tensor(self.data.train)[spread(len(self.data.train), count)]
+        return torch.as_tensor(self.data.train)[evenly(len(self.data.train), count)]
 
     @cached_property
     def items(self) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 from ornstein import build
 from ornstein.core import Gaussian, ItemNoise, Level, Principal
 from ornstein.doctor.patient import Finding, Patient
-from ornstein.planning import changed
 from ornstein.solvers import SOLVERS, sample
 from ornstein.training.loop import Trainer
 from ornstein.training.settings import slower
@@ -33,7 +32,7 @@ def one_batch(patient: Patient) -> Iterator[Finding]:
     if config is None or data is None:
         return
     few = min(16, config.train.batch or 16, len(data.train))
-    trial = build.trainer(changed(config, "train", batch=few), data, patient.device)
+    trial = build.trainer(config.changed("train", batch=few), data, patient.device)
     if patient.checkpoint is not None:
         trial.model.load_state_dict(patient.checkpoint.tensors["model"])
     weights = [p for p in trial.model.parameters() if p.requires_grad]
@@ -87,8 +86,7 @@ def _from_the_start(patient: Patient, share: float) -> Trainer:
     assert patient.config is not None
     assert patient.data is not None
     train = patient.config.train
-    config = changed(
-        patient.config,
+    config = patient.config.changed(
         "train",
         learning_rate=share * (train.learning_rate or 1e-3),
         matrix_rate=share * train.matrix_rate,
@@ -146,7 +144,7 @@ def half(patient: Patient) -> Iterator[Finding]:
     for name, kind in HALVES.items():
         worst = 0.0
         for mark in marks:
-            level = Level(torch.sigmoid(mark).sqrt(), torch.sigmoid(-mark).sqrt())
+            level = Level.from_log_snr(mark)
             x = level.mix(clean, eps)
             with torch.no_grad():
                 whole = denoise(x, level).x0

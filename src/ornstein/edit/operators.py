@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, avg_pool2d, pad
 
+from ornstein.core import per_item
 from ornstein.errors import UsageError
 
 Linear = Callable[[Tensor], Tensor]
@@ -150,4 +151,4 @@ def pseudo_inverse(operator: Linear, y: Tensor, like: Tensor) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar product of each item, shaped to multiply it, (B, 1, ...)."""
-    return (a * b).flatten(1).sum(1).reshape(-1, *(1,) * (a.ndim - 1))
+    return per_item((a * b).flatten(1).sum(1), a)

@@ -10,11 +10,11 @@ from torch import Tensor
 from ornstein.core import Denoiser, Draw, Estimate, Level, spread, transition
 from ornstein.edit.posterior import Measurement
 from ornstein.errors import UsageError
-from ornstein.solvers.base import Around, Solver, State
+from ornstein.solvers.base import Solver, State, Wrapper
 
 
 @dataclass(frozen=True, eq=False)
-class Replaced(Around):
+class Replaced(Wrapper):
     """Put the known coordinates, noised to the level reached, into every step.
 
     With one go this is plain replacement (arXiv:2011.13456, appendix I.2), which is biased: the
@@ -63,7 +63,7 @@ class Replaced(Around):
 
 
 @dataclass(frozen=True, eq=False)
-class Descended(Around):
+class Descended(Wrapper):
     """Follow each step by one down the gradient of the misfit (DPS, arXiv:2209.14687, alg. 1).
 
     x_s loses strength·grad |y - A·D(x_t)|²/|y - A·D(x_t)|, on the variance-preserving scale. A

@@ -12,16 +12,14 @@ import torch
 from torch import Tensor
 
 from ornstein.bundle import Bundle, Sampler
-from ornstein.bundle.asking import joined, texts
-from ornstein.bundle.parts import choose
-from ornstein.bundle.walking import rows_of, with_noise
+from ornstein.bundle.asking import joined
+from ornstein.bundle.walking import rows_of, settings_of, with_noise
 from ornstein.core import Denoiser, ItemNoise, Level
 from ornstein.data.lowered import noised
 from ornstein.edit import POSTERIORS, Descended, Measurement, Replaced, decode, encode
-from ornstein.errors import UsageError
+from ornstein.errors import UsageError, look_up
 from ornstein.samples import Samples
 from ornstein.solvers import SOLVERS, Ancestral, Solver, sample
-from ornstein.tune import FREE
 
 GOES = 10  # of RePaint
 METHODS = (*POSTERIORS, "dps", "replace", "repaint")
@@ -93,21 +91,20 @@ class Workbench:
     def __init__(self, bundle: Bundle, ask: Ask, numbers: Sequence[int] | None = None) -> None:
         if ask.n < 1:
             raise UsageError(f"an edit makes at least one version, not {ask.n}.")
-        choose("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
+        look_up("method", ask.method, dict.fromkeys((AUTO, *METHODS)))
         self.bundle, self.ask, self.device = bundle, ask, bundle.device
         self.sampler = ask.sampler or bundle.how()
         bundle.check_guidance(self.sampler.guidance, self.sampler.guide)
         # Filled up as when sampling, so that version k is the same for any number of them.
         self.rows = rows_of(bundle, ask.n)
         self.noise = ItemNoise(ask.seed, range(self.rows) if numbers is None else numbers)
-        said = joined(ask.cond, ask.class_name)
-        self.named, self.words = texts(bundle.conditions, said)
-        self.cond = bundle.cond(1, said, first=None)
+        self.said = joined(ask.cond, ask.class_name)
+        self.cond = bundle.cond(1, self.said, first=None)
         led = self.cond or bundle.leads.weak or bundle.leads.negative
         self.guidance = self.sampler.guidance if led else 1.0
         self.denoise = self.denoiser(self.noise.items)
         self.levels = bundle.levels(self.sampler)
-        self.solver: Solver = choose("solver", self.sampler.solver, SOLVERS)()
+        self.solver: Solver = look_up("solver", self.sampler.solver, SOLVERS)()
         self.began = time.monotonic()
 
     def denoiser(self, numbers: Sequence[int]) -> Denoiser:
@@ -178,24 +175,14 @@ class Workbench:
         ask, n = self.ask, min(self.ask.n, len(x))
         # RePaint takes steps of its own, whatever the solver is.
         walked = "ddpm-small" if about.get("method") == "repaint" else self.sampler.solver
-        schedule = self.sampler.schedule or self.bundle.process
-        way = replace(self.sampler, solver=walked, schedule=schedule, guidance=self.guidance)
-        settings = {
-            **way.settings,
-            **({"levels": self.levels.rho.tolist()} if way.grid == FREE else {}),
-            "class": self.named,
-            **({"cond": self.words} if self.words else {}),
-            **self.bundle.rounding,
-            "model": self.bundle.fingerprint,
-            "seed": ask.seed,
-            **about,
-        }
+        way = replace(self.sampler, solver=walked, guidance=self.guidance)
+        settings = settings_of(self.bundle, way, self.levels, self.said, ask.seed)
         return Samples(
             items=self.bundle.coding.decode(x[:n]) if items is None else items,
             coding=self.bundle.coding,
             seed=ask.seed,
             numbers=tuple(range(n)),
-            labels=(self.named,) * n,
-            settings=settings,
+            labels=(settings["class"],) * n,
+            settings={**settings, **about},
             seconds=time.monotonic() - self.began,
         )

@@ -130,7 +130,9 @@ def train_classifier(
     batches of 128; more passes and smaller batches for a few thousand items or fewer.
     """
     if len(items) != len(labels) or len(items) < 2:
-        raise DataError(f"{len(items)} items and {len(labels)} labels: need as many of both, 2+.")
+        raise DataError(
+            f"{len(items)} items and {len(labels)} labels: both must be as many, at least 2."
+        )
     index = np.arange(len(items)) if index is None else index
     count = len(index)
     if batch is None:

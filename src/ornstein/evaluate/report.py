@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ornstein.errors import DataError, UsageError, near
+from ornstein.errors import DataError, UsageError, look_up, near
 from ornstein.evaluate.features import Reading
 from ornstein.evaluate.metrics import METRICS, Metric, Pair
 from ornstein.evaluate.number import Number
@@ -178,10 +178,7 @@ def score(
         UsageError: Samples of another kind than the data, or an unknown metric.
     """
     for name in metrics:
-        if name not in METRICS:
-            raise UsageError(
-                f"unknown metric '{name}'; there are {', '.join(METRICS)}." + near(name, METRICS)
-            )
+        look_up("metric", name, METRICS)
     reference.check(samples, asked)
     features, told = reference.features, dict(made or {})
     plain = features.read(samples)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ornstein.core import Denoiser, Level
-from ornstein.errors import UsageError, near
+from ornstein.errors import UsageError, look_up
 from ornstein.guide.mix import (
     Mix,
     Pair,
@@ -36,8 +36,8 @@ class Guide:
 
     Attributes:
         kind: Key of ``GUIDES``.
-        low: Guided are levels of a greater sigma/alpha than this
-        high: and of at most this.
+        low: Levels are guided whose sigma/alpha is above this
+        high: and at most this.
         rescale: Share of the way back to the deviation that the unguided answer has.
     """
 
@@ -52,11 +52,7 @@ class Guide:
         Raises:
             UsageError: an unknown kind, an empty interval, or a share that is none.
         """
-        if self.kind not in GUIDES:
-            raise UsageError(
-                f"unknown guidance '{self.kind}'.{near(self.kind, GUIDES)} It is one of: "
-                f"{', '.join(GUIDES)}."
-            )
+        look_up("guidance", self.kind, GUIDES)
         if not 0 <= self.low < self.high:
             raise UsageError(
                 "guidance is kept to levels of sigma/alpha from a low to a higher number, not "

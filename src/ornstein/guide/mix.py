@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ornstein.core import Denoiser, Estimate, Level, spread
+from ornstein.core import Denoiser, Estimate, Level, per_item, spread
 from ornstein.errors import UsageError
 
 Pair = Callable[[Tensor, Level], tuple[Estimate, Estimate]]
@@ -131,7 +131,7 @@ def within(guided: Denoiser, plain: Denoiser, low: float, high: float) -> Denois
             return plain(x, level)
         if bool(here.all()):
             return guided(x, level)
-        kept = here.to(x.device).reshape(-1, *(1,) * (x.ndim - 1))
+        kept = per_item(here.to(x.device), x)
         return Estimate._make(
             None if one is None or other is None else torch.where(kept, one, other)
             for one, other in zip(guided(x, level), plain(x, level), strict=True)

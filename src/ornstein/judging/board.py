@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ornstein.errors import OrnsteinError, UsageError, near
+from ornstein.errors import OrnsteinError, UsageError, look_up, near
 from ornstein.evaluate import METRICS, Number, Quality, Row, Stamp
 from ornstein.judging.records import Kept, measurements
 from ornstein.run import Run
@@ -68,11 +68,7 @@ def board(runs: Path, metric: str = SHOWN[0], free: Iterable[str] = ()) -> Board
     Raises:
         UsageError: an unknown metric, or a name in ``free`` that is no part of a protocol.
     """
-    if metric not in METRICS:
-        raise UsageError(
-            f"unknown metric '{metric}'.{near(metric, METRICS)} It is one of: "
-            f"{', '.join(METRICS)}."
-        )
+    look_up("metric", metric, METRICS)
     folders = [path.parent for path in sorted(runs.glob("*/config.toml")) if _makes(path.parent)]
     places = {name: place for folder in folders for name, place in _places(folder).items()}
     found = {name: measurements(place) for name, place in places.items()}

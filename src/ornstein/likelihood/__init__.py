@@ -3,11 +3,11 @@
 from ornstein.likelihood.answer import Likelihood
 from ornstein.likelihood.bounded import bounded
 from ornstein.likelihood.cost import Cost, cost
-from ornstein.likelihood.density import Density, log_density
+from ornstein.likelihood.density import LogDensity, log_density
 from ornstein.likelihood.divergence import Axes, Hutchinson, divergence
 from ornstein.likelihood.trained import likelihood
 
 __all__ = [
-    "Axes", "Cost", "Density", "Hutchinson", "Likelihood", "bounded", "cost", "divergence",
+    "Axes", "Cost", "Hutchinson", "Likelihood", "LogDensity", "bounded", "cost", "divergence",
     "likelihood", "log_density",
 ]  # fmt: skip

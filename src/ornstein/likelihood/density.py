@@ -21,7 +21,7 @@ Watch = Callable[[float], None]
 """Called with the share of the way that is done, 0 to 1."""
 
 
-class Density(NamedTuple):
+class LogDensity(NamedTuple):
     """Log densities, and how far each may be off.
 
     Attributes:
@@ -50,7 +50,7 @@ def log_density(
     tolerance: float = TOLERANCE,
     check: bool = True,
     watch: Watch | None = None,
-) -> Density:
+) -> LogDensity:
     """Log density at x of the law that the probability flow carries from noise to level ``data``.
 
     In y = x/alpha against rho = sigma/alpha the flow is dy/drho = eps, so along it
@@ -105,7 +105,7 @@ def log_density(
     if check:
         other, more = carried(LOOSER * tolerance)
         gap, evaluations = (other.mean(1) - mean).abs(), evaluations + more
-    return Density(mean, _standard_error(value, probes.exact), gap, evaluations)
+    return LogDensity(mean, _standard_error(value, probes.exact), gap, evaluations)
 
 
 def _slope(denoise: Denoiser, directions: list[Tensor], exact: bool) -> Slope:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ornstein.core import item_normal
-from ornstein.errors import UsageError, near
+from ornstein.errors import UsageError, look_up
 
 EXACT_MOST = 64  # dimensions up to which the exact trace is the default
 PROBES = 4  # beyond them, so many probes
@@ -82,11 +82,7 @@ class Hutchinson:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UsageError(f"the trace needs at least one probe, got {self.count}.")
-        if self.law not in LAWS:
-            raise UsageError(
-                f"unknown law of probes '{self.law}'.{near(self.law, LAWS)} "
-                f"There are: {', '.join(LAWS)}."
-            )
+        look_up("law of probes", self.law, LAWS)
 
     def directions(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the probes."""

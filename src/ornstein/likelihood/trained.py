@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ornstein.likelihood.answer import Likelihood
-from ornstein.likelihood.density import Density, log_density
+from ornstein.likelihood.density import LogDensity, log_density
 from ornstein.likelihood.divergence import chosen
 from ornstein.likelihood.fitting import Trained, between_levels, check_draws, check_items, ends_of
 
@@ -64,7 +64,7 @@ def likelihood(
     exact = chosen(raw[0].numel(), probes).exact
     check_draws(draws, width, exact)
     data, noise = ends_of(model, least)
-    done: list[Density] = []
+    done: list[LogDensity] = []
     for rows in _pieces(len(raw), max(1, batch // draws)):
         numbers = [k * draws + draw for k in rows for draw in range(draws)]
         piece = raw[rows.start : rows.stop].repeat_interleave(draws, 0)
@@ -105,16 +105,16 @@ def _watching(progress: Progress | None, rows: range, count: int) -> Callable[[f
     return watch
 
 
-def _gathered(found: Density, draws: int) -> Density:
+def _gathered(found: LogDensity, draws: int) -> LogDensity:
     """One row for each item: the log of the mean density of its draws."""
     value, probe, solver, calls = (part.reshape(-1, draws) for part in found)
     mean = value.logsumexp(1) - math.log(draws)
-    return Density(mean, probe[:, 0], solver.mean(1), calls.sum(1))
+    return LogDensity(mean, probe[:, 0], solver.mean(1), calls.sum(1))
 
 
 def _answer(
     model: Trained,
-    done: list[Density],
+    done: list[LogDensity],
     dims: int,
     width: float | None,
     rho: float,

@@ -138,7 +138,7 @@ class DiT(nn.Module):
         self.shape = wholes("shape", shape)
         if not 2 <= len(self.shape) <= 4:
             raise ConfigError(
-                f"a DiT takes items of shape (C, L), (C, H, W) or (C, D, H, W), not "
+                "a DiT takes items of shape (C, L), (C, H, W) or (C, D, H, W), not "
                 f"{self.shape}; use the net 'mlp' for plain vectors."
             )
         self.conditions, self.entry = declared(conditions), checked_entry(entry)

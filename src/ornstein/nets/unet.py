@@ -147,7 +147,7 @@ class UNet(nn.Module):
     def _refuse(self) -> None:
         if not 2 <= len(self.shape) <= 4:
             raise ConfigError(
-                f"a U-Net takes items of shape (C, L), (C, H, W) or (C, D, H, W), not "
+                "a U-Net takes items of shape (C, L), (C, H, W) or (C, D, H, W), not "
                 f"{self.shape}; use the net 'mlp' for plain vectors."
             )
         if not self.widths or len(self.widths) != len(self.blocks):

@@ -18,7 +18,7 @@ from ornstein.recognising import accuracies
 from ornstein.samples import Samples
 from ornstein.session.learning import Learning
 from ornstein.session.work import Work
-from ornstein.training.batches import spread
+from ornstein.training.batches import evenly
 from ornstein.upscaling import upscale
 from ornstein.viz import film
 
@@ -132,7 +132,7 @@ class Previews:
         if bundle.upscales is None:
             return bundle.sample(how.count, seed=how.seed, batch=piece, progress=stopped)
         pool = work.data.heldout if len(work.data.heldout) else work.data.train
-        shown = pool[spread(len(pool), how.count).numpy()]
+        shown = pool[evenly(len(pool), how.count).numpy()]
         small = smaller(work.data.raw(shown), bundle.upscales)
         return upscale(bundle, small, seed=how.seed, batch=piece, progress=stopped)
 

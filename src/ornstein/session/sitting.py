@@ -17,8 +17,8 @@ from ornstein.run import Progress, Run
 from ornstein.session.averages import Averages
 from ornstein.session.previews import Previews
 from ornstein.session.recovery import Recovery
+from ornstein.session.reporting import Reporting
 from ornstein.session.saving import Saving
-from ornstein.session.telling import Telling
 from ornstein.session.work import Work
 from ornstein.training.budget import Budget
 from ornstein.training.checkpoint import Checkpoint, load_latest
@@ -30,6 +30,16 @@ from ornstein.training.signals import StopRequest
 class Session:
     """One sitting of a training: from the last checkpoint to the end, or to a request to stop.
 
+    Args:
+        run: Where it is kept; its folder exists and is locked.
+        plan: Every setting, and how long.
+        data: What is learnt.
+        trainer: A training that has not begun; restored here where there is a checkpoint.
+        say: Told what happens.
+        stop: Whether somebody asked to stop.
+        started: When the call began, by time.monotonic(): what was spent since counts as training.
+        command: What was typed for it; None from Python.
+
     Raises:
         UsageError: the model could be saved, and never be opened again.
     """
@@ -37,7 +47,7 @@ class Session:
     def __init__(
         self,
         run: Run,
-        made: Plan,
+        plan: Plan,
         data: Dataset,
         trainer: Trainer,
         say: Progress,
@@ -45,11 +55,11 @@ class Session:
         started: float,
         command: str | None = None,
     ) -> None:
-        budget = Budget(made.steps, made.seconds)
-        self.work = Work(run, made, data, trainer, say, stop, budget, command)
+        budget = Budget(plan.steps, plan.seconds)
+        self.work = Work(run, plan, data, trainer, say, stop, budget, command)
         # Refused now, and not when it was trained and saved.
-        text_of(build.bundle(made.config, self.work.average, data, {}))
-        self.telling, self.saving = Telling(self.work), Saving(self.work)
+        text_of(build.bundle(plan.config, self.work.average, data, {}))
+        self.reporting, self.saving = Reporting(self.work), Saving(self.work)
         self.previews, self.recovery = Previews(self.work), Recovery(self.work)
         self.averages = Averages(self.work)
         remove_leftovers(run.folder)
@@ -93,22 +103,22 @@ class Session:
         try:
             self._train()
         finally:
-            self.telling.unread()  # by the last step, a preview, or one too many
+            self.reporting.unread()  # by the last step, a preview, or one too many
         self.work.note(f"finished at step {self.work.trainer.done}")
 
     def _train(self) -> None:
         work = self.work
         work.budget.replan(work.trainer.done)
         for report in work.trainer.run(lambda: work.budget.total):
-            self.telling.unread()
+            self.reporting.unread()
             if report.trouble is not None:
                 self.recovery.left_out(report.step, report.trouble)
                 self._stop_if_asked(report.step)
                 continue
             self.recovery.taken()
-            if self.telling.log_due(report.step):
-                self._if_possible(partial(self.telling.log, report, self.recovery.out))
-            self.telling.show(report)
+            if self.reporting.log_due(report.step):
+                self._if_possible(partial(self.reporting.log, report, self.recovery.out))
+            self.reporting.show(report)
             if self.averages.due(report.step):
                 self._if_possible(self.averages.store)
             if self.saving.due(report.step):

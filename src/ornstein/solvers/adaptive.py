@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ornstein.core import Denoiser, Level, spread
+from ornstein.core import Denoiser, Level, per_item, spread
 from ornstein.errors import DivergedError, LevelError
 from ornstein.solvers.frame import FLOW
 
@@ -210,10 +210,7 @@ def _allowed(parts: Parts, new: Parts, rtol: float, atol: float) -> Parts:
 
 
 def _where(done: Tensor, new: Parts, old: Parts) -> Parts:
-    return tuple(
-        torch.where(done.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-        for a, b in zip(new, old, strict=True)
-    )
+    return tuple(torch.where(per_item(done, a), a, b) for a, b in zip(new, old, strict=True))
 
 
 def _ulp(time: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ornstein.core import VARIANCES, Denoiser, Draw, Level, bridge
-from ornstein.errors import UsageError, near
+from ornstein.errors import look_up
 from ornstein.solvers.base import State
 
 
@@ -29,11 +29,7 @@ class Ancestral:
     evaluations: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.variance not in VARIANCES:
-            raise UsageError(
-                f"the variance of an ancestral step is one of {', '.join(VARIANCES)}, "
-                f"got '{self.variance}'.{near(str(self.variance), VARIANCES)}"
-            )
+        look_up("variance", self.variance, VARIANCES)
 
     def init(self) -> State:
         """No memory."""

@@ -42,8 +42,8 @@ class Solver(Protocol):
         ...
 
 
-class Around:
-    """What a solver made of another one has from it, unless it says otherwise."""
+class Wrapper:
+    """A solver around another: order, evaluations and memory are the inner one's unless said."""
 
     solver: Solver
 

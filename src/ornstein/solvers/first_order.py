@@ -12,6 +12,24 @@ from ornstein.core import Denoiser, Draw, Level, spread
 from ornstein.solvers.base import State
 
 
+def ancestral_split(t: Level, s: Level, eta: float) -> tuple[Level, Tensor]:
+    """Split the move from t to s: to a level below s, and back up to it by fresh noise.
+
+    k-diffusion's ``get_ancestral_step``, for any process: the marginal variance at s is kept.
+
+    Args:
+        t: Level to start from.
+        s: Level to reach, cleaner than t.
+        eta: Fresh noise as a share of the bridge's lower standard deviation, 0 to 1.
+
+    Returns:
+        The level below, on the scale of s, and the standard deviation of the noise, of its shape.
+    """
+    share = -torch.expm1(t.log_snr - s.log_snr)  # 1 - SNR_t/SNR_s
+    fresh = eta * s.sigma * share.sqrt()
+    return Level(s.alpha, (s.sigma**2 - fresh**2).clamp(min=0).sqrt()), fresh
+
+
 @dataclass(frozen=True)
 class DDIM:
     """DDIM (arXiv:2010.02502, eq. 12 and 16): x_s = alpha_s·x0 + sigma_s·eps.
@@ -39,9 +57,5 @@ class DDIM:
         estimate = denoise(x, t)
         if self.eta == 0:
             return s.mix(estimate.x0, estimate.eps), None
-        # Fresh noise of eta times the bridge's lower deviation; the rest stays along eps.
-        share = -torch.expm1(t.log_snr - s.log_snr)
-        fresh = self.eta * s.sigma * share.sqrt()
-        kept = (s.sigma**2 - fresh**2).clamp(min=0).sqrt()
-        y = Level(s.alpha, kept).mix(estimate.x0, estimate.eps)
-        return y + spread(fresh, x) * randn(x), None
+        below, fresh = ancestral_split(t, s, self.eta)
+        return below.mix(estimate.x0, estimate.eps) + spread(fresh, x) * randn(x), None

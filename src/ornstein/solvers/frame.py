@@ -61,10 +61,7 @@ class Frame:
         return self.scale(s) * (self.clock(s) - self.clock(t))
 
 
-LOG_SNR = Clock(
-    lambda level: level.log_snr,
-    lambda value: Level(value.sigmoid().sqrt(), (-value).sigmoid().sqrt()),
-)
+LOG_SNR = Clock(lambda level: level.log_snr, Level.from_log_snr)
 """The clock of the exponential solvers; both ends of a grid lie infinitely far."""
 
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ornstein.core import Denoiser, Draw, Level, spread
-from ornstein.solvers.base import Around, Solver, State
-from ornstein.solvers.first_order import DDIM
+from ornstein.solvers.base import Solver, State, Wrapper
+from ornstein.solvers.first_order import DDIM, ancestral_split
 from ornstein.solvers.single_step import Heun
 
 
 @dataclass(frozen=True)
-class Renoised(Around):
+class Renoised(Wrapper):
     """A step beyond s, to a cleaner level, and fresh noise back: k-diffusion's "ancestral" forms.
 
     Of DDIM it makes Euler ancestral, which is DDIM with the same eta; of DPM-Solver++ 2S and DPM-2
@@ -37,14 +37,13 @@ class Renoised(Around):
         self, denoise: Denoiser, x: Tensor, t: Level, s: Level, state: State, randn: Draw
     ) -> tuple[Tensor, State]:
         """Move x from level t to level s."""
-        fresh = self.eta * s.sigma * (-torch.expm1(t.log_snr - s.log_snr)).sqrt()
-        below = Level(s.alpha, (s.sigma**2 - fresh**2).clamp(min=0).sqrt())
+        below, fresh = ancestral_split(t, s, self.eta)
         y, state = self.solver.step(denoise, x, t, below, state, randn)
         return y + spread(fresh, x) * randn(x), state
 
 
 @dataclass(frozen=True)
-class Churn(Around):
+class Churn(Wrapper):
     """EDM's stochastic sampler (arXiv:2206.00364, algorithm 2): up by fresh noise, then a step.
 
     Args:

@@ -54,7 +54,7 @@ class Span:
 
     @property
     def length(self) -> Tensor:
-        """Of the step on the clock."""
+        """Length of the step on the clock."""
         return self.clock(self.s) - self.clock(self.t)
 
     @property

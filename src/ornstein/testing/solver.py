@@ -47,7 +47,7 @@ def check_solver(solver: Solver) -> Report:
 def path(first: float, last: float, steps: int) -> Level:
     """Levels uniform in log-SNR on the variance-preserving scale; the end is not clean."""
     log_snr = torch.linspace(first, last, steps + 1, dtype=torch.float64)
-    return Level(log_snr.sigmoid().sqrt(), (-log_snr).sigmoid().sqrt())
+    return Level.from_log_snr(log_snr)
 
 
 def measure_order(solver: Solver, steps: int = 128) -> float:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ornstein.core import generator
+from ornstein.core import generator, per_item
+from ornstein.training.conditions import hidden, noisy
 from ornstein.training.coupling import independent
 from ornstein.training.objective import Criterion, stratified
 from ornstein.training.ranks import Share
 from ornstein.training.settings import Settings
-from ornstein.training.telling import hidden, noisy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +49,8 @@ def afforded(most: int, dims: int) -> int:
     return min(most, max(FEW, HELD // dims))
 
 
-def spread(total: int, count: int) -> Tensor:
-    """Places of at most ``count`` of so many items, evenly spread from the first to the last.
+def evenly(total: int, count: int) -> Tensor:
+    """Places of at most ``count`` of ``total`` items, evenly from the first to the last, (count,).
 
     In float64: float32 has no place for each of more than 16.7 million.
     """
@@ -174,7 +174,7 @@ def drawn(
 
 def mirrored_in(values: Tensor, which: Tensor) -> Tensor:
     """Values (B, ..., L), those of some rows (B,) read from the end of the last axis."""
-    return torch.where(which.reshape(-1, *(1,) * (values.ndim - 1)), values.flip(-1), values)
+    return torch.where(per_item(which, values), values.flip(-1), values)
 
 
 def dequantised(clean: Tensor, bins: Sequence[float], even: Tensor) -> Tensor:

@@ -136,8 +136,7 @@ def load_latest(folder: Path) -> Checkpoint | None:
     if faults:
         raise ModelFileError(
             f"no checkpoint in {folder} can be read: {'; '.join(faults)}. Put a copy back, or "
-            f"delete that "
-            "folder to start from the beginning."
+            "delete that folder to start from the beginning."
         )
     return None
 
@@ -174,8 +173,7 @@ def _check_finite(tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
             if not bool(torch.isfinite(value).all()):
                 raise DivergedError(
                     f"{stem} tensor '{name}' holds a value that is not finite; such a checkpoint "
-                    f"is not "
-                    "saved. Go on from the last good checkpoint with a lower learning rate."
+                    "is not saved. Go on from the last good checkpoint with a lower learning rate."
                 )
 
 
@@ -212,8 +210,7 @@ def _read_back(final: Path, *, hashes: bool) -> None:
     except (ModelFileError, OSError) as error:
         raise DiskError(
             f"{final} does not read back as it was written ({error}). The older checkpoints are "
-            f"kept; the "
-            "disk may be failing."
+            "kept; the disk may be failing."
         ) from error
 
 

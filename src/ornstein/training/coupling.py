@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ornstein.errors import UsageError
 from ornstein.model import Conditions
-from ornstein.training.telling import groups
+from ornstein.training.conditions import groups
 
 Coupling = Callable[[Tensor, Tensor, Conditions], Tensor]
 """(data (B, *D), noise (B, *D), conditions of the items) to the noise of each item, (B, *D)."""

@@ -72,8 +72,7 @@ def check_space(folder: Path, needed: int, action: str = "training") -> None:
     if free < needed:
         raise DiskError(
             f"the disk is too full: {action} needs {megabytes(needed)}, {megabytes(free)} free in "
-            f"{folder}. "
-            "Make room, or choose a smaller model or another folder."
+            f"{folder}. Make room, or choose a smaller model or another folder."
         )
 
 

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from ornstein.core import generator, key
 from ornstein.model import Classifier, Conditions, Model
-from ornstein.training.batches import Batches, Items, afforded, dequantised, spread
+from ornstein.training.batches import Batches, Items, afforded, dequantised, evenly
 from ornstein.training.blocks import parted, recomputed, split_over_ranks, whole
 from ornstein.training.compiling import compiled
+from ornstein.training.conditions import picked
 from ornstein.training.ema import PROFILES, PowerEMA, Profiles
 from ornstein.training.memory import fitting, keep_freed
 from ornstein.training.objective import Criterion, stratified
 from ornstein.training.optimizer import optimizers
 from ornstein.training.ranks import ALONE, Share
 from ornstein.training.settings import Settings
-from ornstein.training.telling import picked
 
 SMALL = 1 << 15  # values of items for which there is memory in any case
 
@@ -224,7 +224,7 @@ class Trainer:
         if len(pool) == 0:
             return None
         most = afforded(limit, self.items.batch(pool[:1]).numel())
-        pool = pool[spread(len(pool), most)]
+        pool = pool[evenly(len(pool), most)]
         clean, cond = self.items.batch(pool), self.batches.told(pool)
         source = generator(self.settings.seed, "heldout")
         eps = torch.randn(clean.shape, generator=source)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ornstein.core import Estimate, FiniteData, Level, Principal, generator
 from ornstein.model import Conditions
-from ornstein.training.batches import Items, spread
+from ornstein.training.batches import Items, evenly
 from ornstein.training.objective import Objective
 
 LEVELS = 12
@@ -138,7 +138,7 @@ class Panel:
         if len(heldout):
             picked["heldout"] = _even(heldout, self.count)
         marks = torch.linspace(*objective.process.span, LEVELS, dtype=torch.float64)
-        self.levels = Level(torch.sigmoid(marks).sqrt(), torch.sigmoid(-marks).sqrt())
+        self.levels = Level.from_log_snr(marks)
         self.weights = objective.shares(marks)
         self.seed, self.device = seed, device
         self.clean = {part: items.batch(which).to(device) for part, which in picked.items()}
@@ -211,7 +211,7 @@ class Panel:
 
 def _even(indices: Tensor, count: int) -> Tensor:
     """At most ``count`` of the indices, evenly spread."""
-    return indices[spread(len(indices), count)]
+    return indices[evenly(len(indices), count)]
 
 
 def _short(values: Sequence[float]) -> list[float | None]:

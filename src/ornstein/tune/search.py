@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ornstein.core import GRIDS, PROCESSES, Gaussian, ItemNoise, Level, Process
 from ornstein.core.grid import blend
-from ornstein.errors import DivergedError, LevelError, OrnsteinError, UsageError, near
+from ornstein.errors import DivergedError, LevelError, OrnsteinError, UsageError, look_up
 from ornstein.solvers import FLOW, SOLVERS, Solver, sample
 from ornstein.tune.fit import fit
 from ornstein.tune.truth import Truth, from_start
@@ -213,8 +213,7 @@ def candidates(names: Sequence[str] = ()) -> list[str]:
         UsageError: a named solver is unknown or draws noise.
     """
     for name in names:
-        if name not in SOLVERS:
-            raise UsageError(f"unknown solver '{name}'.{near(name, SOLVERS)}")
+        look_up("solver", name, SOLVERS)
         if not is_deterministic(name):
             raise UsageError(
                 f"'{name}' draws noise, so its walks have no true end to be tuned to; name one "

@@ -38,7 +38,7 @@ def as_tiles(images: np.ndarray) -> np.ndarray:
     """
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise UsageError(
-            f"a grid needs 8-bit pictures of shape (N, C, H, W) or (N, H, W, C), got "
+            "a grid needs 8-bit pictures of shape (N, C, H, W) or (N, H, W, C), got "
             f"{images.dtype} of shape {images.shape}."
         )
     if images.ndim == 3:

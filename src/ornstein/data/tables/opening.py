@@ -10,9 +10,9 @@ import numpy as np
 from ornstein.data.dataset import Dataset, Source, make_dataset
 from ornstein.data.tables.categories import Category, Label, Left
 from ornstein.data.tables.columns import Column
+from ornstein.data.tables.detecting import check_words, told
 from ornstein.data.tables.reading import Text, missing
 from ornstein.data.tables.table import Table
-from ornstein.data.tables.telling import check_words, told
 from ornstein.errors import DataError, near
 
 MOST_CLASSES = 10_000

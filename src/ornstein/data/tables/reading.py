@@ -164,7 +164,7 @@ def _pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:
     file.seek(0)
     while piece := file.read(_PIECE):
         if b"\0" in piece:
-            raise DataError(f"'{path}' is no text: it holds NUL bytes; export the table as CSV.")
+            raise DataError(f"'{path}' is not text: it holds NUL bytes; export the table as CSV.")
         yield piece
 
 

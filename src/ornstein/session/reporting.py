@@ -11,7 +11,7 @@ from ornstein.training.memory import used_mb
 STEP_SECONDS = 0.5  # how often progress is shown
 
 
-class Telling:
+class Reporting:
     """Logs and shows steps.
 
     Args:

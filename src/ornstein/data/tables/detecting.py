@@ -130,7 +130,7 @@ def _dated(text: str, form: str) -> bool:
 def _odd(place: str, name: str, cell: tuple[int, str], what: str, others: int) -> DataError:
     line, text = cell
     return DataError(
-        f"'{place}' line {line}: '{text[:40]}' in column '{name}' is no {what}, as the other "
+        f"'{place}' line {line}: '{text[:40]}' in column '{name}' is not a {what}, as the other "
         f"{others:,} are; mend or empty it, or say what the column is: "
         f"--set data.columns=\"{{'{name}'='category'}}\"."
     )
@@ -155,8 +155,8 @@ def _said_date(name: str, cells: Cells, gap: str | None, form: str, place: str) 
 def _refused(place: str, name: str, wrong: Cells, what: str) -> DataError:
     line, text = wrong[0] if wrong else (1, "")
     return DataError(
-        f"'{place}' line {line}: '{text[:40]}' in column '{name}' is no {what}, which it is said "
-        "to be; mend or empty it, or say something else (date:%d/%m/%y for other dates)."
+        f"'{place}' line {line}: '{text[:40]}' in column '{name}' is not a {what}, which it is "
+        "said to be; mend or empty it, or say something else (date:%d/%m/%y for other dates)."
     )
 
 

@@ -1,4 +1,4 @@
-"""What items are told of their conditions in training: all, or for some of them nothing."""
+"""Conditions in training: hidden from some items, noised, compared, picked by rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ornstein.core import Level
+from ornstein.core import Level, per_item
 
 
 def hidden(
@@ -25,8 +25,7 @@ def hidden(
         rows: Which items are told nothing, (B,) bool.
     """
     return {
-        name: torch.where(rows.reshape(-1, *(1,) * (value.ndim - 1)), null[name], value)
-        for name, value in cond.items()
+        name: torch.where(per_item(rows, value), null[name], value) for name, value in cond.items()
     }
 
 
