@@ -68,7 +68,7 @@ MISTAKES = [
     Mistake("log-SNR: half of it", "core/level.py", "2 * (self.alpha.log()", "1 * (self.alpha.log()"),
     Mistake("cosine: a lost square", "core/chain.py", "math.pi / 2).cos() ** 2", "math.pi / 2).cos()"),
     Mistake("chain: an index shift", "core/chain.py", "(as_clock(t) * self.steps)", "(as_clock(t) * (self.steps - 1))"),
-    Mistake("chain: the printed noise of erratum E2", "core/chain.py", "(-torch.expm1(log_alpha2)).sqrt()", "(-torch.expm1(log_alpha2))"),
+    Mistake("chain: the printed noise of erratum E2", "core/chain.py", "(0 - torch.expm1(log_alpha2)).sqrt()", "(0 - torch.expm1(log_alpha2))"),
     Mistake("VP: the integral of beta without its half", "core/families.py", "0.5 * (self.beta_max - self.beta_min) * t * t", "(self.beta_max - self.beta_min) * t * t"),
     Mistake("sub-VP: the sigma of VP", "core/families.py", "-torch.expm1(-total))\n", "(-torch.expm1(-total)).sqrt())\n"),
     Mistake("diffusion: a lost factor two", "core/process.py", "2 * level.sigma * (sigma_dot", "level.sigma * (sigma_dot"),
