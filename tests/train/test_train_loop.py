@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from figures import figure, times
-from ornstein.core import EDM, EDMTarget
+from ornstein.core import EDM, EDMTarget, Level
 from ornstein.model import Model
 from ornstein.training.batches import afforded
 from ornstein.training.budget import Budget, largest
@@ -261,6 +261,33 @@ def test_layers_compute_in_the_precision_that_is_set_and_weights_stay_whole(
     assert kinds == {getattr(torch, precision)}
     assert {p.dtype for p in made.model.parameters()} == {torch.float32}
     assert {p.grad.dtype for p in made.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_noise_and_target_keep_their_digits_whatever_the_layers_compute_in(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer draws the noise in half precision, and asks for that noise back."""
+    met: list[Tensor] = []
+    real = Objective.loss
+
+    def loss(
+        self: Objective,
+        model: Model,
+        clean: Tensor,
+        eps: Tensor,
+        level: Level,
+        cond: dict[str, Tensor],
+    ) -> Tensor:
+        met.extend((clean, eps, model.target.of(clean, eps, level)))
+        return real(self, model, clean, eps, level, cond)
+
+    monkeypatch.setattr(Objective, "loss", loss)
+    trainer(precision=precision).step(10)
+    assert len(met) == 3
+    for values in met:
+        assert values.dtype == torch.float32
+        assert float((values.bfloat16().float() == values).float().mean()) < 0.05
 
 
 def test_r18_the_weight_whose_gradient_is_not_finite_is_named_and_no_other(
