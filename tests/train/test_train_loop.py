@@ -178,6 +178,27 @@ def test_r18_a_loss_that_is_not_finite_changes_no_weight() -> None:
         assert torch.equal(now, then)
 
 
+def test_r18_a_loss_that_is_not_finite_changes_no_weight_where_its_gradient_is_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = trainer()
+    whole, weights = made.backward, [p.detach().clone() for p in made.model.parameters()]
+
+    def backward(step: int) -> tuple[float, tuple[Tensor, Tensor]]:
+        return float("inf"), whole(step)[1]
+
+    monkeypatch.setattr(made, "backward", backward)
+    assert made.step(10).trouble is not None
+    assert all(map(torch.equal, made.model.parameters(), weights))
+
+
+def test_after_one_step_the_average_is_the_weights_without_a_trace_of_the_first() -> None:
+    made = trainer()
+    losses(made, 1)
+    for name, weight in made.model.named_parameters():
+        assert torch.equal(made.ema.average[name], weight)
+
+
 def test_training_lowers_the_heldout_loss() -> None:
     made = trainer(learning_rate=1e-2)
     made.model.eval()
