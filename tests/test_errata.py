@@ -9,10 +9,14 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from ornstein.core import DDPM, Level, Mixture, bridge, generator, transition
-from ornstein.training.objective import LAWS, stratified
+from ornstein.bound import Chain
+from ornstein.core import DDPM, EDMTarget, Level, Mixture, bridge, from_x0, transition
+from ornstein.model import Model
+from ornstein.training.loop import Settings, Trainer
+from ornstein.training.objective import LAWS, WEIGHTS, Objective
 
 TWO = Mixture(
     *(torch.tensor(p, dtype=torch.float64) for p in ([0.6, 0.4], [[-1.0], [0.7]], [0.2, 0.4]))
@@ -33,14 +37,43 @@ def test_erratum_e11_a_variance_cannot_be_learned_from_the_squared_error_alone()
     assert float(sigma2[right.argmin()]) == pytest.approx(mine + error**2, rel=0.01)
 
 
-def test_erratum_e15_a_mean_over_drawn_times_is_not_divided_by_their_number_again() -> None:
-    # Printed: (1/T)·sum of p(t)·E[...]. A loss of 1 at every level must stay 1.
-    count = 1000
-    level = LAWS["uniform"](0, 1)(stratified(count, generator(0)), DDPM.linear(count))
-    each = torch.ones_like(level.rho)
-    assert float(each.mean()) == 1
-    printed = float((each / count).sum() / count)
-    assert printed == pytest.approx(1 / count)
+class OffByOne(nn.Module):
+    """Of items that are 0, eps is x/sigma; EDM's output is that times -alpha, and here 1 more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: object) -> Tensor:
+        return self.shift - (4 * noise).exp()[:, None] * x  # noise is log_snr/8
+
+
+class Zeros:
+    """Items that are 0."""
+
+    train, heldout = torch.arange(40), torch.arange(0)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return torch.zeros(len(indices), 2)
+
+    def condition_batch(self, indices: Tensor) -> dict[str, Tensor]:
+        return {}
+
+
+@pytest.mark.parametrize("law", ["uniform", "steps", "log-snr"])
+def test_erratum_e15_a_mean_over_drawn_times_is_not_divided_by_their_number_again(
+    law: str,
+) -> None:
+    # Printed: (1/T)·sum of p(t)·E[...]. A loss of 1 at every level must stay 1, and its slope.
+    objective = Objective(DDPM.linear(), LAWS[law](0, 1), WEIGHTS["edm"])
+    trainer = Trainer(Model(OffByOne(), EDMTarget()), Zeros(), objective, Settings(batch=32))
+    loss, (_, each) = trainer.backward(0)
+    torch.testing.assert_close(each, torch.ones(32), atol=1e-3, rtol=0)
+    assert loss == pytest.approx(1, abs=1e-3)
+    # Of the mean of two squares, (1 + d)²/2 each.
+    torch.testing.assert_close(trainer.weights[0].grad, torch.ones(2), atol=1e-3, rtol=0)
+    printed = float(each.sum()) / len(each) / DDPM.linear().steps
+    assert printed == pytest.approx(1 / 1000, rel=1e-3)
 
 
 def test_erratum_e16_the_first_step_has_no_kl() -> None:
@@ -52,6 +85,12 @@ def test_erratum_e16_the_first_step_has_no_kl() -> None:
     point = Normal(law.mean, law.lower.sqrt(), validate_args=False)
     assert math.isinf(float(kl_divergence(point, step)))
     assert math.isfinite(float(-step.log_prob(0.3 * ONE)))
+    # So the bound has a decoder there, of whichever variance.
+    t, s = chain(1 / 1000), chain(0.0)
+    estimate = from_x0(0.31 * ONE, 0.2 * ONE, t)
+    for variance in ("small", "large"):
+        last = Chain(chain.levels, variance).term(estimate, 0.2 * ONE, 0.3 * ONE, t, s)
+        assert math.isfinite(float(last))
 
 
 def test_erratum_e17_the_variance_of_the_bridge_knows_all_betas_before() -> None:

@@ -36,13 +36,23 @@ TESTS = {
     "bound": ["tests/bound", "tests/oracles/test_oracle_bound.py"],
     "training": [
         f"tests/train/test_train_{name}.py"
-        for name in ("weights", "objective", "score_matching", "coupling", "times", "variational")
+        for name in (
+            "weights",
+            "objective",
+            "score_matching",
+            "coupling",
+            "times",
+            "variational",
+            "ema",
+            "loop",
+        )
     ],
     "model.py": ["tests/train/test_train_variational.py"],
     "testing": ["tests/test_testing.py"],
     "tune": ["tests/tune"],
     "bundle": ["tests/tune/test_tune_model.py"],
     "guide": ["tests/guide"],
+    "edit": ["tests/edit/test_edit_exact.py"],
 }
 
 
@@ -68,7 +78,7 @@ MISTAKES = [
     Mistake("log-SNR: half of it", "core/level.py", "2 * (self.alpha.log()", "1 * (self.alpha.log()"),
     Mistake("cosine: a lost square", "core/chain.py", "math.pi / 2).cos() ** 2", "math.pi / 2).cos()"),
     Mistake("chain: an index shift", "core/chain.py", "(as_clock(t) * self.steps)", "(as_clock(t) * (self.steps - 1))"),
-    Mistake("chain: the printed noise of erratum E2", "core/chain.py", "(-torch.expm1(log_alpha2)).sqrt()", "(-torch.expm1(log_alpha2))"),
+    Mistake("chain: the printed noise of erratum E2", "core/chain.py", "(0 - torch.expm1(log_alpha2)).sqrt()", "(0 - torch.expm1(log_alpha2))"),
     Mistake("VP: the integral of beta without its half", "core/families.py", "0.5 * (self.beta_max - self.beta_min) * t * t", "(self.beta_max - self.beta_min) * t * t"),
     Mistake("sub-VP: the sigma of VP", "core/families.py", "-torch.expm1(-total))\n", "(-torch.expm1(-total)).sqrt())\n"),
     Mistake("diffusion: a lost factor two", "core/process.py", "2 * level.sigma * (sigma_dot", "level.sigma * (sigma_dot"),
@@ -171,6 +181,11 @@ MISTAKES = [
     Mistake("rescale: eps left behind", "guide/mix.py", "eps=estimate.eps - ratio * shift", "eps=estimate.eps"),
     Mistake("interval: open at the wrong end", "guide/mix.py", "(level.rho > low) & (level.rho <= high)", "(level.rho >= low) & (level.rho < high)"),
     Mistake("classifier: a lost square of sigma", "guide/classifier.py", "level.sigma**2 / level.alpha", "level.sigma / level.alpha"),
+    Mistake("DPS: not divided by the size of the misfit", "edit/steering.py", "/ squared.detach().sqrt().clamp(min=1e-12)", "* torch.ones_like(squared)"),
+    Mistake("RePaint: a variance for a deviation", "edit/steering.py", "spread(variance.sqrt(), x) * randn(x)", "spread(variance, x) * randn(x)"),
+    Mistake("PiGDM: right on the unit scale only", "edit/posterior.py", "r2 = spread((level.sigma / level.norm) ** 2, x)", "r2 = spread(level.sigma**2, x)"),
+    Mistake("posterior: a floor on another scale", "edit/posterior.py", "(_FLOOR * level.sigma / level.norm)", "(_FLOOR * level.sigma)"),
+    Mistake("EMA: one step late", "training/loop.py", "self.ema.update(self.model, self.done)", "self.ema.update(self.model, self.done + 1)"),
     Mistake("classifier: pure noise pulled", "guide/classifier.py", "level.sigma**2 / level.alpha, 0.0", "level.sigma**2 / level.alpha, 1.0"),
 ]  # fmt: skip
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from makers import CODINGS, make_bundle
@@ -20,6 +22,7 @@ from ornstein.data import open_data
 from ornstein.errors import ConfigError, ModelFileError, UsageError
 from ornstein.model import Model
 from ornstein.nets import NETS
+from ornstein.solvers import SOLVERS
 
 LEVEL = Level(torch.tensor(0.6), torch.tensor(0.8))
 
@@ -55,6 +58,28 @@ def test_b10_a_learned_variance_of_any_shape_survives_the_file_and_is_used(
         for name in ("ddpm", "ddpm-large")
     )
     assert not (own == large).all()
+
+
+class FirstHalf(nn.Module):
+    """A network without its second output."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *asked: Any) -> Tensor:  # noqa: ANN401 - x, noise and conditions
+        answer: Tensor = self.net(*asked)
+        return answer.chunk(2, dim=1)[0]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_b10_a_model_of_learned_variance_is_walked_by_every_solver(solver: str) -> None:
+    """A peer's class for it ends in a NameError with DDIM. The variance is ddpm's alone."""
+    bundle = learned("vector")
+    plain = replace(bundle, model=Model(FirstHalf(bundle.model.net), TARGETS["edm"]()))
+    both = [b.sample(3, solver=solver, grid="log-snr", steps=4).items for b in (bundle, plain)]
+    assert np.isfinite(both[0]).all()
+    assert np.array_equal(*both) == (solver != "ddpm")
 
 
 def test_b3_a_measured_variance_survives_the_file_and_is_used(tmp_path: Path) -> None:

@@ -150,7 +150,9 @@ def test_half_precision_is_asked_for_by_name_and_told(
 def test_a_batch_changes_no_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, *["sample", "image", "-n", "7", "--out", "a", "--batch", "2"])
     run(capsys, *["sample", "image", "-n", "7", "--out", "b"])
-    for path in sorted(Path("a").glob("seed*.png")):
+    made = sorted(Path("a").glob("seed*.png"))
+    assert len(made) == 7
+    for path in made:
         assert path.read_bytes() == Path("b", path.name).read_bytes()
 
 

@@ -131,6 +131,14 @@ def test_every_recipe_resolves_and_says_what_it_is() -> None:
 
 def test_the_recipes_hold_the_papers_numbers() -> None:
     ddpm, edm, flow = (resolve(recipe=name).config for name in ("ddpm", "edm", "flow"))
+    for config, meant in (
+        (ddpm, ("eps", "linear", "simple", "uniform")),
+        (edm, ("edm", "edm", "edm", "log-normal")),
+        (flow, ("velocity", "flow", "flow", "log-normal")),
+    ):
+        model, loss = config.model, config.objective
+        assert (model.target, model.process, loss.weight, loss.law) == meant
+        assert (model.variance, loss.loss) == ("small", "weighted")
     # arXiv:2006.11239, appendix B: rate 2e-4; arXiv:2206.00364, tables 1 and 2 and section 5.
     assert (ddpm.train.learning_rate, ddpm.model.process) == (2e-4, "linear")
     assert edm.objective.location == pytest.approx(-1.2 - math.log(0.5), abs=1e-3)

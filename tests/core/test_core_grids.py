@@ -104,6 +104,13 @@ def test_trailing_levels_are_those_of_the_paper() -> None:
     assert got == [1000 - 100 * i for i in range(11)]
 
 
+def test_trailing_levels_are_rounded_where_the_stride_is_no_whole_number() -> None:
+    # round(T - i·T/n), as that paper has it; cut off, three of these would be a step cleaner.
+    chain = DDPM.linear()
+    got = (chain.time(trailing(chain, 7).log_snr) * 1000).round().tolist()
+    assert got == [1000, 857, 714, 571, 429, 286, 143, 0]
+
+
 def test_fewer_steps_have_larger_betas() -> None:
     # Erratum E13: beta' = 1 - alpha2_i/alpha2_{i-1} of kept levels, up to 0.337 for 50 of 1000.
     alpha2 = subchain(DDPM.linear(), 50).alpha ** 2

@@ -83,6 +83,14 @@ def test_noise_is_standard_normal(shape: tuple[int, ...]) -> None:
     assert 4 < float(z.abs().max()) < 6.8
 
 
+def test_noise_has_the_digits_of_float32() -> None:
+    """A peer draws it in the precision of the weights; of half the digits few numbers are left."""
+    z = item_normal(3, range(20), (1000,))
+    assert z.dtype == torch.float32
+    for half in (torch.float16, torch.bfloat16):
+        assert float((z.to(half).float() == z).float().mean()) < 0.01
+
+
 def test_neighbouring_numbers_rows_and_halves_do_not_correlate() -> None:
     z = item_normal(0, range(400), (1000,)).double()
     n = z.numel()

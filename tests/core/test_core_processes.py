@@ -31,6 +31,13 @@ def test_log_snr_falls_strictly_with_time(process: Process) -> None:
 
 
 @every_process
+def test_clean_data_have_no_noise_of_negative_sign(process: Process) -> None:
+    """A chain began at sigma = -0: equal to 0, but 1/rho was -inf, and it was shown as -0."""
+    levels = process(torch.tensor([0.0, 0.5], dtype=torch.float64))
+    assert not bool(torch.signbit(torch.stack([levels.alpha, levels.sigma])).any())
+
+
+@every_process
 def test_span_lies_within_the_process_and_is_finite(process: Process) -> None:
     low, high = process.span
     assert -math.inf < low < high < math.inf

@@ -29,7 +29,9 @@ from ornstein.edit import (
 from ornstein.edit.operators import adjoint, solve
 from ornstein.errors import UsageError
 from ornstein.guide import classifier_guided
-from ornstein.solvers import DDIM, Ancestral, sample
+from ornstein.solvers import DDIM, Ancestral, Heun, sample
+from ornstein.testing import law_after
+from ornstein.testing.solver import GAUSSIAN
 
 MEAN = np.array([0.3, -0.2, 0.1])
 COVARIANCE = np.array([[1.0, 0.3, -0.2], [0.3, 0.5, 0.1], [-0.2, 0.1, 0.25]])
@@ -64,6 +66,18 @@ def test_the_moment_matched_posterior_of_gaussian_data_is_exact(level: Level, st
     # A floor on the measurement's variance, (r/1000)², keeps float32 in order.
     assert (answer.x0 - right.x0).abs().max() < 1e-5
     assert (answer.eps - right.eps).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("method", POSTERIORS)
+def test_points_and_levels_of_another_scale_have_the_same_answer(method: str) -> None:
+    known, level = measured(0.1)[0], VP()(0.6)
+    x = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(5, 3)
+    large = Level(50 * level.alpha, 50 * level.sigma)
+    one, other = (
+        POSTERIORS[method](LAW, known)(points, at) for points, at in ((x, level), (50 * x, large))
+    )
+    torch.testing.assert_close(one.x0, other.x0, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(one.eps, other.eps, rtol=1e-6, atol=1e-6)
 
 
 def test_pseudoinverse_guidance_is_exact_for_white_data_and_off_by_a_known_amount_else() -> None:
@@ -158,6 +172,18 @@ def test_replacement_is_biased_and_repeating_every_step_takes_most_of_the_bias_a
     assert off[8] < off[1] / 3
 
 
+def test_where_nothing_is_known_steps_noised_again_keep_the_law() -> None:
+    """RePaint, algorithm 1, line 10: exactly as much noise as the step had taken away."""
+    levels, nothing = GRIDS["log-snr"](VP(), 60)[:-1], torch.zeros(1, GAUSSIAN.dim)
+    truth = levels.alpha[-1] ** 2 * GAUSSIAN.covariance
+    truth = truth + levels.sigma[-1] ** 2 * torch.eye(GAUSSIAN.dim)
+    for goes in (1, 4):
+        solver = Replaced(Heun(), nothing, nothing[0], goes)
+        mean, covariance = law_after(solver, GAUSSIAN, levels)
+        assert (mean - levels.alpha[-1] * GAUSSIAN.mean).abs().max() < 0.01
+        assert (covariance - truth).abs().max() < 0.01
+
+
 def test_descending_the_misfit_pulls_the_sample_to_the_measurement() -> None:
     rows = 500
     known, y = measured(0.0, rows)
@@ -167,6 +193,26 @@ def test_descending_the_misfit_pulls_the_sample_to_the_measurement() -> None:
     steered = sample(LAW, start, levels, Descended(Ancestral("small"), known, 0.05), noise)
     misfit = [(matrix(made).numpy() - y).std(0).max() for made in (free, steered)]
     assert misfit[1] < 0.2 * misfit[0]
+
+
+def test_a_step_down_the_misfit_has_the_length_of_the_paper_on_any_scale() -> None:
+    """DPS, algorithm 1, line 7, with zeta = zeta'/|y - A·D|: of Gaussian data D is linear in x."""
+    known, y = measured(0.0)
+    t, s, strength = VP()(0.6), VP()(0.5), 0.3
+    x = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(5, 3)
+    alpha, sigma = float(t.alpha), float(t.sigma)
+    gain = alpha * COVARIANCE @ np.linalg.inv(alpha**2 * COVARIANCE + sigma**2 * np.eye(3))
+    gap = y - (MEAN + (x.numpy() - alpha * MEAN) @ gain.T) @ A.T
+    slope = -2 * gap @ A @ gain / np.linalg.norm(gap, axis=1)[:, None]
+    plain, _ = DDIM().step(LAW, x, t, s, None, torch.zeros_like)
+    moved, _ = Descended(DDIM(), known, strength).step(LAW, x, t, s, None, torch.zeros_like)
+    assert np.abs((moved - plain).numpy() + strength * slope).max() < 1e-9
+    # Points and levels three times as large, and each level on a scale of its own.
+    up, down = Level(3 * t.alpha, 3 * t.sigma), Level(torch.tensor(1.0), s.rho)
+    other, _ = Descended(DDIM(), known, strength).step(
+        LAW, 3 * x, up, down, None, torch.zeros_like
+    )
+    torch.testing.assert_close(other / down.norm, moved)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from ornstein.errors import UsageError
 from ornstein.guide import (
     GUIDES,
     Guide,
+    Mix,
     across,
     apart,
     classifier_guided,
@@ -132,6 +133,12 @@ def test_rescaling_gives_each_item_the_deviation_of_the_unguided_answer() -> Non
             whole = strong[k] * (plain[k].std(correction=0) / strong[k].std(correction=0))
             torch.testing.assert_close(found.x0[k], share * whole + (1 - share) * strong[k])
         torch.testing.assert_close(level.mix(found.x0, found.eps), x)
+
+
+@pytest.mark.parametrize("mix", [towards(3.0), across(3.0), rescaled(towards(3.0), 0.7)])
+def test_an_empty_batch_is_mixed_to_an_empty_answer(mix: Mix) -> None:
+    found = mixed(PAIR, mix)(points(0), VP()(0.5))
+    assert found.x0.shape == found.eps.shape == (0, 3)
 
 
 def test_outside_its_interval_guidance_asks_for_nothing_more() -> None:

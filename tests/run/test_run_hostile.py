@@ -190,6 +190,18 @@ class StopAt(Silent):
             self.stop.asked = "the test"
 
 
+class PowerCut(Silent):
+    """Ends a training at a step, without a word to it."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def step(self, info: object) -> None:
+        assert isinstance(info, dict)
+        if info["step"] == self.at:
+            raise RuntimeError("the power is gone")
+
+
 @pytest.mark.torture
 def test_r17_going_on_takes_no_time_and_repeats_at_most_the_steps_since_the_save(
     tmp_path: Path,
@@ -206,12 +218,15 @@ def test_r17_going_on_takes_no_time_and_repeats_at_most_the_steps_since_the_save
     with pytest.raises(StoppedEarly):
         train(stop, StopAt(stop, 1))
     stopped = saved(tmp_path)
-    assert stopped > 0
+    assert 0 < stopped < 10
+    with pytest.raises(RuntimeError, match="power"):
+        train(StopRequest(), PowerCut(27))
+    assert f"resumed at step {stopped}\n" in (tmp_path / "run" / "events.log").read_text()
     began, watch = time.process_time(), StopAt(StopRequest(), 99)
     train(StopRequest(), watch)
     took = watch.first - began
     assert took < 5
-    assert f"resumed at step {stopped}\n" in (tmp_path / "run" / "events.log").read_text()
+    assert "resumed at step 20\n" in (tmp_path / "run" / "events.log").read_text()
     figure("R17", "resumed, over the imports", f"first step after {took:.1f} s of the processor")
 
 

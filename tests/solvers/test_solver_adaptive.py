@@ -43,6 +43,12 @@ def test_each_item_is_scipys_rk45_to_rounding_with_as_many_evaluations(
         assert int(got.evaluations[k]) == want.nfev
 
 
+def test_an_empty_batch_arrives_empty() -> None:
+    got = flow(MIXTURE, torch.zeros(0, 2, dtype=torch.float64), PURE, NEAR)
+    assert got.parts[0].shape == (0, 2)
+    assert got.evaluations.shape == got.errors[0].shape == (0,)
+
+
 def test_the_flow_of_a_mixture_is_that_of_a_method_of_eighth_order() -> None:
     x = torch.tensor(np.random.default_rng(1).normal(size=(6, 2)))
     got = flow(MIXTURE, x, PURE, NEAR, rtol=1e-8, atol=1e-8)

@@ -52,6 +52,22 @@ def test_width_zero_follows_the_weights() -> None:
     assert followed(7, 0.0) == 7.0
 
 
+def test_the_average_of_weights_in_half_precision_is_kept_in_float32() -> None:
+    """1.0078125 is the next number of bfloat16: what lies between would never be reached."""
+    module = nn.Linear(1, 1, bias=False).bfloat16()
+    ema = PowerEMA(module, 0.1)
+    for step in range(1, 101):
+        nn.init.constant_(module.weight, 1.0 if step <= 90 else 1.0078125)
+        ema.update(module, step)
+    assert ema.average["weight"].dtype == torch.float32
+    g = exponent(0.1)
+    # The share of the last ten steps in the profile, of which 0.0078125 remains.
+    expected = 1 + 0.0078125 * (1 - 0.9 ** (g + 1))
+    assert float(ema.average["weight"]) == pytest.approx(expected, abs=1e-6)
+    ema.copy_to(module)
+    assert module.weight.dtype == torch.bfloat16
+
+
 def test_buffers_are_left_alone() -> None:
     module = nn.BatchNorm1d(3)
     ema = PowerEMA(module)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from figures import figure, times
-from ornstein.core import EDM, EDMTarget
+from ornstein.core import EDM, EDMTarget, Level
 from ornstein.model import Model
 from ornstein.training.batches import afforded
 from ornstein.training.budget import Budget, largest
@@ -178,6 +178,27 @@ def test_r18_a_loss_that_is_not_finite_changes_no_weight() -> None:
         assert torch.equal(now, then)
 
 
+def test_r18_a_loss_that_is_not_finite_changes_no_weight_where_its_gradient_is_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = trainer()
+    whole, weights = made.backward, [p.detach().clone() for p in made.model.parameters()]
+
+    def backward(step: int) -> tuple[float, tuple[Tensor, Tensor]]:
+        return float("inf"), whole(step)[1]
+
+    monkeypatch.setattr(made, "backward", backward)
+    assert made.step(10).trouble is not None
+    assert all(map(torch.equal, made.model.parameters(), weights))
+
+
+def test_after_one_step_the_average_is_the_weights_without_a_trace_of_the_first() -> None:
+    made = trainer()
+    losses(made, 1)
+    for name, weight in made.model.named_parameters():
+        assert torch.equal(made.ema.average[name], weight)
+
+
 def test_training_lowers_the_heldout_loss() -> None:
     made = trainer(learning_rate=1e-2)
     made.model.eval()
@@ -261,6 +282,33 @@ def test_layers_compute_in_the_precision_that_is_set_and_weights_stay_whole(
     assert kinds == {getattr(torch, precision)}
     assert {p.dtype for p in made.model.parameters()} == {torch.float32}
     assert {p.grad.dtype for p in made.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_noise_and_target_keep_their_digits_whatever_the_layers_compute_in(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer draws the noise in half precision, and asks for that noise back."""
+    met: list[Tensor] = []
+    real = Objective.loss
+
+    def loss(
+        self: Objective,
+        model: Model,
+        clean: Tensor,
+        eps: Tensor,
+        level: Level,
+        cond: dict[str, Tensor],
+    ) -> Tensor:
+        met.extend((clean, eps, model.target.of(clean, eps, level)))
+        return real(self, model, clean, eps, level, cond)
+
+    monkeypatch.setattr(Objective, "loss", loss)
+    trainer(precision=precision).step(10)
+    assert len(met) == 3
+    for values in met:
+        assert values.dtype == torch.float32
+        assert float((values.bfloat16().float() == values).float().mean()) < 0.05
 
 
 def test_r18_the_weight_whose_gradient_is_not_finite_is_named_and_no_other(

@@ -105,7 +105,9 @@ class DDPM(Process):
         k = place.detach().floor().clamp(max=self.steps - 1).long()
         table = self._log_alpha2.to(place.device)
         log_alpha2 = torch.lerp(table[k], table[k + 1], place - k)
-        return Level((0.5 * log_alpha2).exp(), (-torch.expm1(log_alpha2)).sqrt())
+        # 0 minus it, and not its negative: clean data have sigma 0, and not -0, whose inverse is
+        # -inf.
+        return Level((0.5 * log_alpha2).exp(), (0 - torch.expm1(log_alpha2)).sqrt())
 
     def time(self, log_snr: Tensor | float) -> Tensor:
         """Time of a log-SNR, 0 or 1 for one beyond the ends of the table."""

@@ -148,5 +148,5 @@ def _moved(estimate: Estimate, shift: Tensor, level: Level) -> Estimate:
 
 def _deviation(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     # A vector of one number has no deviation of its own: its size takes the place.
-    centre = x.mean(axes, keepdim=True) if x[0].numel() > 1 else 0
+    centre = x.mean(axes, keepdim=True) if x.shape[1:].numel() > 1 else 0
     return (x - centre).square().mean(axes, keepdim=True).sqrt()

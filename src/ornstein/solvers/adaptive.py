@@ -194,7 +194,8 @@ def _first_step(
 
 
 def _rms(x: Tensor) -> Tensor:
-    return x.reshape(len(x), -1).double().square().mean(1).sqrt()
+    # Not reshape(len(x), -1), which has no answer for a batch of none.
+    return x[:, None].flatten(1).double().square().mean(1).sqrt()
 
 
 def _size(parts: Parts, allowed: Parts) -> Tensor:
