@@ -18,7 +18,7 @@ from ornstein.data.conditions import CLASS
 from ornstein.data.lowered import NOISED, noised
 from ornstein.errors import UsageError, look_up
 from ornstein.samples import Samples
-from ornstein.solvers import SOLVERS
+from ornstein.solvers import SOLVERS, asked
 from ornstein.solvers import trace as walk_levels
 from ornstein.training.conditions import noisy
 from ornstein.tune import FREE
@@ -61,7 +61,7 @@ def walk(
         labels=cond[CLASS][:n] if bundle.classes and CLASS in cond else None,
         steps=(step._replace(x=step.x[:n], x0=step.x0[:n]) for step in walked),
         settings=settings_of(bundle, sampler, levels, said, seed),
-        evaluations=solver.evaluations * calls(bundle, cond, sampler, levels[:-1]),
+        evaluations=calls(bundle, cond, sampler, asked(levels, solver)),
     )
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from ornstein.core import VP
 from ornstein.solvers.ancestral import Ancestral
-from ornstein.solvers.base import Solver, Step, sample, trace
+from ornstein.solvers.base import Solver, Step, asked, sample, trace
 from ornstein.solvers.euler_maruyama import EulerMaruyama
 from ornstein.solvers.first_order import DDIM
 from ornstein.solvers.frame import ANGLE, DATA, FLOW, LOG_SNR, RHO, Clock, Frame, clock_of
@@ -118,6 +118,7 @@ __all__ = [
     "Step",
     "Tapered",
     "UniPC",
+    "asked",
     "clock_of",
     "noisy",
     "sample",

@@ -131,3 +131,20 @@ def sample(
     for last in trace(denoise, x, levels, solver, noise):
         x = last.x
     return x
+
+
+def asked(levels: Level, solver: Solver) -> Level:
+    """Levels at which a walk asks the denoiser, one for each call: what a walk costs.
+
+    They are found by walking no items, since a step to clean data may ask less often than others.
+    """
+    met: list[Level] = []
+
+    def note(x: Tensor, level: Level, /) -> Estimate:
+        met.append(level)
+        return Estimate(x0=x, eps=x)
+
+    sample(note, torch.empty(0, 1, device=levels.alpha.device), levels, solver)
+    return Level(
+        torch.stack([level.alpha for level in met]), torch.stack([level.sigma for level in met])
+    )
