@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +107,9 @@ class Wiener(nn.Module):
             group: Class of each, (B,); None is the last for all. Items of another shape, of which
                 nothing is known, are taken for standard normal ones.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        # "meta", on which a network is looked at without numbers, has no autocast to turn off.
+        exact = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+        with exact:
             y = x.to(self.mean.dtype)
             kept = torch.sigmoid(8 * noise.to(y))[:, None]  # alpha^2; the rest is sigma^2
             if tuple(x.shape[1:]) != self.shape:
