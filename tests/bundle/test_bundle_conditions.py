@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,12 @@ def test_a_file_of_the_first_format_makes_what_it_made_then() -> None:
     np.testing.assert_allclose(made.items, then, rtol=1e-5)
     assert made.labels == ("zero", "one", "two")
     assert bundle.fingerprint == "a0dbaddc561ef9b7"
+
+
+def test_a_class_of_a_model_that_says_it_by_another_name_is_sent_there() -> None:
+    """A metadata.csv has its own names, and --class is what people try first."""
+    without = replace(BUNDLE, conditions=KNOWN[1:])
+    with pytest.raises(UsageError, match=r"'red' is said by 'colour': use --cond 'colour=red'"):
+        without.cond(2, {"class": "red"})
+    with pytest.raises(UsageError, match=r"no 'cat'; its conditions are: colour \(class\), tags"):
+        without.cond(2, {"class": "cat"})

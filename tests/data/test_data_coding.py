@@ -127,3 +127,22 @@ def test_real_pictures_are_shown_from_black_to_white() -> None:
     pictures = np.linspace(-1, 1, 5, dtype=np.float32).reshape(5, 1, 1, 1)
     coding = make_dataset("p", "image", pictures, source=HERE).coding
     assert coding.show(pictures).ravel().tolist() == [0, 64, 128, 191, 255]
+
+
+def test_a_channel_that_never_varies_is_told_to_vary_by_nothing() -> None:
+    """Its coding divides by 1; a second channel of deviation 1 varies and is told so."""
+    items = np.full((6, 2, 1, 1), 7.0, np.float32)
+    items[:, 1] = np.array([-1, 1] * 3, np.float32).reshape(6, 1, 1)
+    data = make_dataset("p", "image", items, heldout=np.arange(0), source=HERE)
+    assert data.coding.std == (1.0, 1.0)
+    assert data.coding.about(items) == [
+        "mean 7, 0; deviation 0, 1 (measured on the training part)"
+    ]
+
+
+@pytest.mark.parametrize(("channels", "more"), [(4, 0), (5, 2)])
+def test_channels_that_are_not_told_are_owned_up_to(channels: int, more: int) -> None:
+    """After the mean and after the deviation."""
+    items = np.random.default_rng(0).normal(size=(9, channels))
+    data = make_dataset("v", "vector", items, source=HERE)
+    assert data.coding.about(items)[0].count(", ...") == more

@@ -370,6 +370,25 @@ def test_a_folder_without_pictures_says_what_was_found(
         open_data(fill(tmp_path, files))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pictures.ZIP", "unpack it and give the folder"),
+        ("pictures.tar.gz", "unpack it and give the folder"),
+        ("people.parquet", "save a table as .csv"),
+        ("beat.mp3", "save sounds as .wav"),
+        ("model.pt", "numpy.save"),
+        ("words.txt", r"or sounds, an \.npy, \.npz, \.csv or \.wav file"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_to_do_about_it(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    """R28."""
+    with pytest.raises(DataError, match=words):
+        open_data(fill(tmp_path, {name: b"some bytes"}) / name)
+
+
 def test_a_missing_path_a_wrong_file_and_one_picture(tmp_path: Path) -> None:
     """R28."""
     with pytest.raises(DataError, match="neither a path that exists nor a known data set"):

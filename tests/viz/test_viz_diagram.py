@@ -158,3 +158,13 @@ def test_f_a_network_that_halves_its_arrays_draws_itself_as_a_u_with_its_skips()
     assert depth["up.0"] > depth["up.1"] > depth["up.2"] == depth["down.0"]
     skips = [p for p in root.iter(f"{SVG}path") if p.get("stroke") == SKIP]
     assert len(skips) == 2 + 1  # down.2 is next to up.0; one line more stands in the legend
+
+
+def test_a_network_with_a_first_guess_is_looked_at_like_any_other() -> None:
+    """Places are counted on the device "meta", which has no autocast to turn off."""
+    shape, told = KINDS["unet"]
+    net = UNet(shape, told, **SIZES["unet"]["tiny"], wiener=5)
+    rows = {row.name: row for row in examine(net, shape, told).rows}
+    assert rows["guess"].kind == "Wiener"
+    assert rows["guess"].shape == shape
+    assert "guess" in rows["stem"].reads

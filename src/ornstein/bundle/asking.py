@@ -93,12 +93,25 @@ def turns(numbers: Tensor, shares: Sequence[float]) -> Tensor:
 
 def _unknown(name: str, value: object, known: Mapping[str, Declared]) -> UsageError:
     if name == CLASS:
-        return UsageError(f"this model knows no classes, so there is no '{value}'; leave it out.")
+        return _unclassed(value, known)
     have = ", ".join(f"{c.name} ({c.kind})" for c in known.values())
     return UsageError(
         f"this model knows no condition '{name}'.{near(name, known)} "
         f"{f'It knows: {have}.' if known else 'It knows none; leave it out.'}"
     )
+
+
+def _unclassed(value: object, known: Mapping[str, Declared]) -> UsageError:
+    """A class is asked for where none is known; another condition may have the name."""
+    said = [c.name for c in known.values() if str(value) in c.names]
+    if said:
+        return UsageError(
+            f"this model knows no condition 'class'; '{value}' is said by '{said[0]}': use "
+            f"--cond '{said[0]}={value}', in Python cond={{'{said[0]}': '{value}'}}."
+        )
+    have = ", ".join(f"{c.name} ({c.kind})" for c in known.values())
+    fix = f"its conditions are: {have}." if known else "leave it out."
+    return UsageError(f"this model knows no classes, so there is no '{value}'; {fix}")
 
 
 def _index(declared: Declared, name: str) -> int:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ornstein.data.moments import moments_of_bytes, moments_of_reals, usual_range
+from ornstein.data.moments import chunks, moments_of_bytes, moments_of_reals, usual_range
 from ornstein.errors import DataError, DivergedError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 AXES = {"image": 4, "series": 3, "vector": 2, "table": 2}  # axes of a batch of each kind
+SHOWN = 4  # channels whose mean and deviation are told
 NOUNS = {"image": "pictures", "series": "series", "vector": "vectors", "table": "rows"}
 
 
@@ -160,8 +161,13 @@ class Coding:
 
     def about(self, items: np.ndarray) -> list[str]:
         """What a look at the data says of its values, one line each."""
-        mean = ", ".join(f"{v:.4g}" for v in self.mean[:4])
-        std = ", ".join(f"{v:.4g}" for v in self.std[:4])
+        # A channel that never varies is divided by 1, which is not how far it varies.
+        spread = [
+            0.0 if v == 1.0 and _still(items, c) else v for c, v in enumerate(self.std[:SHOWN])
+        ]
+        rest = ", ..." if len(self.mean) > SHOWN else ""
+        mean = ", ".join(f"{v:.4g}" for v in self.mean[:SHOWN]) + rest
+        std = ", ".join(f"{v:.4g}" for v in spread) + rest
         return [f"mean {mean}; deviation {std} (measured on the training part)"]
 
     def density(self, raw: np.ndarray) -> tuple[Coding, np.ndarray, str]:
@@ -222,6 +228,14 @@ class Coding:
         mean = torch.tensor(self.mean, dtype=torch.float64, device=like.device)
         std = torch.tensor(self.std, dtype=torch.float64, device=like.device)
         return self._over(mean, like), self._over(std, like)
+
+
+def _still(items: np.ndarray, channel: int) -> bool:
+    """Whether a channel of items has one value everywhere."""
+    first = items[:1][:, channel].flat[0]
+    return all(
+        bool((part[:, channel] == first).all()) for part in chunks(items, range(len(items)))
+    )
 
 
 def read_coding(kind: type[Coding], fields: dict[str, Any]) -> Coding:

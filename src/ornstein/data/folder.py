@@ -191,13 +191,24 @@ def default_size(sizes: Sequence[Size], short: float) -> Size:
     return (side, side)
 
 
+USABLE = "give a picture, a folder of pictures or sounds, an .npy, .npz, .csv or .wav file"
+OTHER_FILES = {
+    (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"): "unpack it and give the folder",
+    (".parquet", ".feather", ".arrow", ".xlsx", ".xls", ".ods"): (
+        "save a table as .csv, pictures as files in a folder"
+    ),
+    (".h5", ".hdf5", ".mat", ".pt", ".pth", ".pkl"): "save arrays with numpy.save or numpy.savez",
+    (".mp3", ".flac", ".ogg", ".m4a", ".aac", ".aif", ".aiff"): "save sounds as .wav",
+}
+"""What to do about a file of a kind that is not read, by its ending."""
+
+
 def _nothing(root: Path, left: Sequence[Refused], single: bool) -> str:
     place = shown(os.fsencode(root))
     if single:
-        return (
-            f"'{place}' cannot be used: {left[0].reason}; give a picture, a folder of pictures, "
-            "an .npy or an .npz file."
-        )
+        suffix = root.suffix.lower()
+        fix = next((fix for of, fix in OTHER_FILES.items() if suffix in of), USABLE)
+        return f"'{place}' cannot be used: {left[0].reason}; {fix}."
     if not left:
         return f"'{place}' has no pictures: the folder is empty; put pictures into it."
     arrays = (file.path for file in left if file.path.endswith((".npy", ".npz")))
