@@ -9,9 +9,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ornstein import planning
+from ornstein import trying
 from ornstein.cli.app import VERBS, cli
-from ornstein.planning import pace
+from ornstein.training.budget import pace
 
 
 def say(*words: str) -> list[str]:
@@ -76,7 +76,7 @@ def test_a_quiet_board_has_its_tables_alone(place: tuple[str, str]) -> None:
 
 
 def test_a_quiet_bench_prints_measurements_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "pace", lambda step, seconds: pace(step, 0.01))
+    monkeypatch.setattr(trying, "pace", lambda step, seconds: pace(step, 0.01))
     words = ["bench", "two-moons", "--seconds", "1"]
     few = say(*words, "--quiet")
     assert few

@@ -193,7 +193,7 @@ def test_more_columns_than_a_network_takes_are_refused_with_what_to_type(tmp_pat
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{k}.png")
         lines.append(",".join([f"{k}.png", *(f"{number:.3f}" for number in rng.random(65))]))
     (folder / "metadata.csv").write_text("\n".join(lines))
-    words = r"'cells' says 65 things .* --set 'data\.conditions=\[\"c0\", \"c1\"\]'"
+    words = r"'cells' has 65 conditions.* --set 'data\.conditions=\[\"c0\", \"c1\"\]'"
     with pytest.raises(ConfigError, match=words):
         train(folder, runs=tmp_path / "runs", steps=1, settings=SETTINGS)
     chosen = {**SETTINGS, "batch": 4, "data.conditions": ["c0", "c1"]}

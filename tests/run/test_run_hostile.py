@@ -22,6 +22,7 @@ import ornstein.launch
 from figures import figure, quiet, times
 from ornstein.errors import DiskError, StoppedEarly
 from ornstein.run import Silent
+from ornstein.training.loop import Report, Trainer
 from ornstein.training.signals import StopRequest
 
 
@@ -190,23 +191,16 @@ class StopAt(Silent):
             self.stop.asked = "the test"
 
 
-class PowerCut(Silent):
-    """Ends a training at a step, without a word to it."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def step(self, info: object) -> None:
-        assert isinstance(info, dict)
-        if info["step"] == self.at:
-            raise RuntimeError("the power is gone")
-
-
 @pytest.mark.torture
 def test_r17_going_on_takes_no_time_and_repeats_at_most_the_steps_since_the_save(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    how = {**TINY, "save_every": 10}
+    how, whole = {**TINY, "save_every": 10}, Trainer.step
+
+    def power_cut(trainer: Trainer, total: int) -> Report:
+        if trainer.done == 27:
+            raise RuntimeError("the power is gone")
+        return whole(trainer, total)
 
     def train(stop: StopRequest, watch: Silent) -> None:
         orn.train(
@@ -219,8 +213,9 @@ def test_r17_going_on_takes_no_time_and_repeats_at_most_the_steps_since_the_save
         train(stop, StopAt(stop, 1))
     stopped = saved(tmp_path)
     assert 0 < stopped < 10
-    with pytest.raises(RuntimeError, match="power"):
-        train(StopRequest(), PowerCut(27))
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power"):
+        patch.setattr(Trainer, "step", power_cut)
+        train(StopRequest(), Silent())
     assert f"resumed at step {stopped}\n" in (tmp_path / "run" / "events.log").read_text()
     began, watch = time.process_time(), StopAt(StopRequest(), 99)
     train(StopRequest(), watch)

@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 import types
@@ -196,6 +197,13 @@ def locking(handle: int, mode: int, count: int) -> None:
         raise PermissionError(13, "Permission denied") from None
 
 
+class Absent(subprocess.Popen[bytes]):
+    """subprocess.Popen, which goes another way there: on a machine without other programs."""
+
+    def __init__(self, words: Any, *_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "The system cannot find the file specified", words[0])
+
+
 def take_away() -> None:
     """Let this process be as one on Windows, but for the libraries, which are there already."""
     sys.modules.update(dict.fromkeys(MODULES))  # type: ignore[arg-type]
@@ -211,6 +219,7 @@ def take_away() -> None:
     vars(shutil).update(disk_usage=room, _use_fd_functions=False)
     vars(ctypes).update(CDLL=Library)
     vars(signal).update(signal=handled)
+    vars(subprocess).update(Popen=Absent)
     for name in ("time", "monotonic"):
         setattr(time, name, partial(ticking, getattr(time, name)))
 
