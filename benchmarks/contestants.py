@@ -107,7 +107,7 @@ def check_python(peers: tuple[str, ...], python: Path) -> None:
         )
 
 
-def run_peer(name: str, ask: Ask, python: Path, items: np.ndarray, n: int, least: int) -> None:
+def run_peer(name: str, ask: Ask, python: Path, items: np.ndarray, n: int) -> None:
     """Train and sample a peer with the Python of its own environment.
 
     Raises:
@@ -124,8 +124,7 @@ def run_peer(name: str, ask: Ask, python: Path, items: np.ndarray, n: int, least
     script, *options = SCRIPTS[name]
     command = [str(python), str(Path(__file__).parent / "peers" / script), *options]
     command += ["--data", str(data), "--out", str(folder)]
-    command += ["--minutes", str(ask.minutes), "--least-steps", str(least)]
-    command += ["--samples", str(n), "--seed", str(ask.seed)]
+    command += ["--minutes", str(ask.minutes), "--samples", str(n), "--seed", str(ask.seed)]
     command += ["--stage", "sample" if trained else "both"]
     _call(command, folder / "log.txt")
 

@@ -28,11 +28,6 @@ from ornstein.data import Dataset, open_data
 from ornstein.evaluate import METRICS, Pair, Quality, Reference, reference_of, score
 from ornstein.viz import pictures
 
-# What the peers' defaults reach in ten minutes on two quiet cores; on a busy machine
-# they get these steps if the clock would give them fewer.
-STEPS_IN_TEN_MINUTES = {"diffusers": 1798, "lucidrains": 620}
-
-
 HEADER = (
     "| trained with | steps | training | samples | Fréchet to training | to held-out | "
     "times ornstein's | precision | recall | samples/s |"
@@ -69,8 +64,7 @@ def compete(
         if name == "ornstein":
             run_ornstein(ask, n, steps)
         else:
-            least = round(STEPS_IN_TEN_MINUTES.get(name, 0) * ask.minutes / 10)
-            run_peer(name, ask, python, data.items[data.train], peer_n, least)
+            run_peer(name, ask, python, data.items[data.train], peer_n)
     table = report(data, ask.out, ("ornstein", *peers))
     return "\n".join([table, *(f"{name}: {value}" for name, value in gauges.items())])
 

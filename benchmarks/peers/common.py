@@ -32,7 +32,6 @@ class Job:
     data: Path
     out: Path
     minutes: float
-    least_steps: int  # go on past the minutes until so many steps are done
     samples: int
     steps: int  # of the sampler
     seed: int
@@ -73,7 +72,6 @@ def read_job() -> Job:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--least-steps", type=int, default=0)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -110,7 +108,7 @@ def batches(pictures: Tensor, size: int, seed: int) -> Iterator[Tensor]:
 
 
 class Clock:
-    """Says when training is over: the minutes are past and the least steps are done."""
+    """Says when training is over: the minutes are past."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.start, self.load = job, time.monotonic(), [os.getloadavg()[0]]
@@ -125,7 +123,7 @@ class Clock:
         if step % 50 == 0:
             self.load.append(os.getloadavg()[0])
             print(f"step {step}  {self.seconds:.0f} s  load {self.load[-1]:.1f}", flush=True)
-        return self.seconds >= 60 * self.job.minutes and step >= self.job.least_steps
+        return self.seconds >= 60 * self.job.minutes
 
 
 def write_record(job: Job, **facts: object) -> None:

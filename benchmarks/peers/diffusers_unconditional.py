@@ -117,7 +117,7 @@ def train(job: common.Job, pictures: torch.Tensor) -> None:
     ways = every if recipe.tries else [PLAIN]
     times = {way: step_seconds(pictures, recipe, *way) for way in ways}
     layout, half = min(times, key=times.__getitem__)
-    total = max(job.least_steps, int(60 * job.minutes / times[layout, half]), 1)
+    total = max(1, int(60 * job.minutes / times[layout, half]))
     net, schedule = (
         build().to(memory_format=LAYOUTS[layout]),
         DDPMScheduler(num_train_timesteps=1000),
