@@ -111,7 +111,7 @@ MISTAKES = [
     Mistake("multistep: an answer forgotten", "solvers/multistep.py", "(now, *earlier)[: self.points - 1]", "(now, *earlier)[: self.points - 2]"),
     Mistake("analytic variance: a lost square", "core/kernel.py", "spread(self.pull**2, variance)", "spread(self.pull, variance)"),
     Mistake("uncertainty: a lost square", "core/variance.py", "(level.sigma / level.norm) ** 2", "(level.sigma / level.norm)"),
-    Mistake("own variance: the measured one before the learned one", "core/variance.py", "if estimate.spread is not None:\n        return \"learned\"", "if estimate.variance is None and estimate.spread is not None:\n        return \"learned\""),
+    Mistake("own variance: the measured one before the learned one", "core/variance.py", "if estimate.interpolation is not None:\n        return \"learned\"", "if estimate.variance is None and estimate.interpolation is not None:\n        return \"learned\""),
     Mistake("KL: a lost square", "bound/chain.py", "(exact + apart**2) / variance", "(exact + apart.abs()) / variance"),
     Mistake("KL: the logarithm upside down", "bound/chain.py", "(variance / exact).log()", "(exact / variance).log()"),
     Mistake("bound: an index shift in the decoder's variance", "bound/chain.py", "self.levels[max(0, self.steps - 2)], self.levels[max(1, self.steps - 1)]", "self.levels[max(0, self.steps - 3)], self.levels[max(1, self.steps - 2)]"),
