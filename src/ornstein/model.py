@@ -94,11 +94,11 @@ class Model(nn.Module):
         F, v = answer.chunk(2, dim=1)
         return Output(F, v.sigmoid())
 
-    def _in_precision(self, where: torch.device) -> AbstractContextManager[object]:
+    def _in_precision(self, device: torch.device) -> AbstractContextManager[object]:
         """In half precision where that is asked for; else as it is around here."""
         if self.precision == "float32":
             return nullcontext()
-        return torch.autocast(where.type, torch.bfloat16)
+        return torch.autocast(device.type, torch.bfloat16)
 
     def forward(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Estimate:
         """Estimate x0 and eps at x, (B, *D); level is () or (B,), on any scale."""
