@@ -128,13 +128,13 @@ def uncertainty(config: Config, trained: Model, data: Dataset) -> Uncertainty:
     No more items are in memory at a time than training has there.
     """
     indices = torch.as_tensor(data.train)[evenly(len(data.train), 256)]
-    where = next(trained.parameters()).device
+    device = next(trained.parameters()).device
     marks = torch.linspace(*config.model.make_process().span, 25, dtype=torch.float64).tolist()
     ratio = torch.zeros(len(marks), dtype=torch.float64)
     for part in indices.split(max(1, (config.train.batch or 256) // config.train.accumulate)):
-        cond = {name: value.to(where) for name, value in data.condition_batch(part).items()}
+        cond = {name: value.to(device) for name, value in data.condition_batch(part).items()}
         noise = ItemNoise(config.train.seed, part.tolist())
-        clean = data.batch(part).to(where)
+        clean = data.batch(part).to(device)
         found = measure_uncertainty(trained.given(cond), clean, marks, noise)
         ratio += torch.tensor(found.ratio) * (len(part) / len(indices))
     return Uncertainty(tuple(marks), tuple(ratio.tolist()))
@@ -175,7 +175,7 @@ def criterion(config: Config, data: Dataset) -> Criterion:
     return objective(config, decoder_of(data.coding))
 
 
-def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = ALONE) -> Trainer:
+def trainer(config: Config, data: Dataset, device: torch.device, ranks: Share = ALONE) -> Trainer:
     """Build a training that has not begun; rank 0 of several leads the others."""
     pictures = noised([condition.declared for condition in data.conditions])
     built = model(config, data)
@@ -189,7 +189,7 @@ def trainer(config: Config, data: Dataset, where: torch.device, ranks: Share = A
     many = isinstance(ranks, Ranks)
     make = Leader if many and ranks.rank == 0 else Trainer
     how = replace(how, shard=how.shard and many)  # one rank holds the whole
-    return make(built, data, what, how, null, where, ranks)
+    return make(built, data, what, how, null, device, ranks)
 
 
 def bins(config: Config, data: Dataset) -> tuple[float, ...]:

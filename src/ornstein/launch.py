@@ -149,11 +149,11 @@ def _lead(
         return
     stop.idle = False  # half a cache is cleaned up
     data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
-    stop.idle, where = True, build.device()
+    stop.idle, device = True, build.device()
     stop.check()
     resumed = bool(list_checkpoints(run.folder / "checkpoints"))
-    made = plan(settled, data, where, ranks, stop.check, resumed=resumed)
-    introduce(say, run, data, made, where, ranks)
+    made = plan(settled, data, device, ranks, stop.check, resumed=resumed)
+    introduce(say, run, data, made, device, ranks)
     if dry_run:
         return
     stop.idle = False  # from here on a stop has something to save
@@ -166,11 +166,11 @@ def _lead(
             if isinstance(ranks, Ranks):
                 described = made.config.model_dump_json()
                 ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
-            trainer = build.trainer(made.config, data, where, ranks)
+            trainer = build.trainer(made.config, data, device, ranks)
         Session(run, made, data, trainer, say, stop, started, command).go()
 
 
-def _described(ranks: Ranks, where: torch.device, said: Mapping[str, str]) -> Trainer:
+def _described(ranks: Ranks, device: torch.device, said: Mapping[str, str]) -> Trainer:
     """The trainer that rank 0 describes, on this rank's own copy of the data.
 
     Raises:
@@ -184,7 +184,7 @@ def _described(ranks: Ranks, where: torch.device, said: Mapping[str, str]) -> Tr
             f"the data of rank {ranks.rank} differ from those of rank 0: {config.data.source} "
             "must hold the same files on every machine."
         )
-    return build.trainer(config, data, where, ranks)
+    return build.trainer(config, data, device, ranks)
 
 
 def _written(value: object) -> str:

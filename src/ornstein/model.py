@@ -23,10 +23,10 @@ class Net(Protocol):
 
 
 class Output(NamedTuple):
-    """What a network says of x, (B, *D) each: F, and the spread in [0, 1] where it is learned."""
+    """What a network says of x, (B, *D) each: F, and the interpolation of a learned variance."""
 
     F: Tensor
-    spread: Tensor | None
+    interpolation: Tensor | None
 
 
 def seen(x: Tensor, level: Level, data_std: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ class Model(nn.Module):
         self.precision = "float32"  # of the network's arithmetic when asked; see Trained.to
 
     def output(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Output:
-        """The network's F and spread for x at a level on the variance-preserving scale.
+        """The network's F and interpolation for x at a level on the variance-preserving scale.
 
         Raises:
             UsageError: the network's answer has not the channels that x and ``learned`` ask for.
@@ -94,19 +94,19 @@ class Model(nn.Module):
         F, v = answer.chunk(2, dim=1)
         return Output(F, v.sigmoid())
 
-    def _in_precision(self, where: torch.device) -> AbstractContextManager[object]:
+    def _in_precision(self, device: torch.device) -> AbstractContextManager[object]:
         """In half precision where that is asked for; else as it is around here."""
         if self.precision == "float32":
             return nullcontext()
-        return torch.autocast(where.type, torch.bfloat16)
+        return torch.autocast(device.type, torch.bfloat16)
 
     def forward(self, x: Tensor, level: Level, cond: Conditions | None = None) -> Estimate:
         """Estimate x0 and eps at x, (B, *D); level is () or (B,), on any scale."""
         unit = level.unit()
         x = x * spread(1 / level.norm, x)
-        F, share = self.output(x, unit, cond)
+        F, v = self.output(x, unit, cond)
         known = None if self.uncertainty is None else self.uncertainty(x, unit)
-        return self.target.estimate(F, x, unit)._replace(spread=share, variance=known)
+        return self.target.estimate(F, x, unit)._replace(interpolation=v, variance=known)
 
     def given(self, cond: Conditions) -> Denoiser:
         """Bind a condition: the denoiser of p(x0 | cond)."""

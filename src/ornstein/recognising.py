@@ -96,7 +96,7 @@ def accuracies(
     They are asked about in pieces of at most 128, and of at most ``piece``.
     """
     pool, labels = _classed(data)
-    where, most = next(trained.parameters()).device, min(128, piece)
+    device, most = next(trained.parameters()).device, min(128, piece)
     clean = data.batch(pool)
     eps = torch.randn(clean.shape, generator=generator(seed, "recognised"))
     told: dict[str, float] = {}
@@ -104,7 +104,7 @@ def accuracies(
         # At no noise at all the network would see an infinite number; 0.002 is EDM's cleanest.
         level = Level(torch.tensor(1.0), torch.tensor(max(rho, 0.002)))
         parts = zip(clean.split(most), eps.split(most), strict=True)
-        noised = (level.mix(x0, z).to(where) for x0, z in parts)
+        noised = (level.mix(x0, z).to(device) for x0, z in parts)
         said = torch.cat([trained(x, level).argmax(1).cpu() for x in noised])
         told[f"{rho:g}"] = float((said == labels).double().mean())
     return told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -235,7 +235,6 @@ def list_runs(runs: str | Path = "runs") -> list[Run]:
 __all__ = [
     "Progress",
     "Run",
-    "Sequence",
     "Silent",
     "list_runs",
     "open_run",

@@ -210,8 +210,8 @@ def test_a_model_is_sampled_on_the_device_that_is_measured(
 ) -> None:
     words = ["train", "two-moons", "--steps", "2", "--quiet", "net.size=tiny", "--runs"]
     CliRunner().invoke(cli, [*words, str(tmp_path)], catch_exceptions=False)
-    run, where = open_run("two-moons", tmp_path), torch.device("meta")
-    asked = Asked(run.config, open_data("two-moons"), run.bundle(), where=where)
+    run, device = open_run("two-moons", tmp_path), torch.device("meta")
+    asked = Asked(run.config, open_data("two-moons"), run.bundle(), device=device)
     seen: list[torch.device] = []
 
     def sampling(bundle: Bundle, *_: float) -> Made:
@@ -219,5 +219,5 @@ def test_a_model_is_sampled_on_the_device_that_is_measured(
         return Made(1, 1.0, 1, "ddim")
 
     monkeypatch.setattr(sys.modules[_sampled.__module__], "sampling", sampling)
-    list(_sampled(asked, Bench(asked.config, asked.data, where), 1.0))
-    assert seen == [where]
+    list(_sampled(asked, Bench(asked.config, asked.data, device), 1.0))
+    assert seen == [device]

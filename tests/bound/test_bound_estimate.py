@@ -166,7 +166,7 @@ def test_the_gradient_of_a_term_reaches_mean_and_variance() -> None:
 
 
 def test_a_learned_range_can_reach_the_optimum_between_the_bounds() -> None:
-    # B10: at each level the spread that minimises the term is that of the exact variance.
+    # B10: at each level the interpolation that minimises the term is that of the exact variance.
     law = Mixture(torch.ones(1), torch.zeros(1, 1), torch.tensor([0.6], dtype=torch.float64))
     grid = DDPM.linear(50).levels
     t, s = grid[30], grid[31]
@@ -175,7 +175,7 @@ def test_a_learned_range_can_reach_the_optimum_between_the_bounds() -> None:
     chain = Chain(grid, "learned")
 
     def term(share: float) -> float:
-        answer = law(x, t)._replace(spread=torch.full_like(x, share))
+        answer = law(x, t)._replace(interpolation=torch.full_like(x, share))
         return float(chain.term(answer, x, x0, t, s).mean())
 
     shares = torch.linspace(0, 1, 101).tolist()

@@ -48,11 +48,11 @@ def test_b10_a_learned_variance_of_any_shape_survives_the_file_and_is_used(
     found = load(bundle.save(tmp_path / "m.safetensors"))
     x = torch.randn(3, *bundle.shape, generator=torch.Generator().manual_seed(0))
     one, other = (b.model(x, LEVEL) for b in (bundle, found))
-    assert one.spread is not None
-    assert one.spread.shape == x.shape == one.x0.shape
-    assert bool(((one.spread > 0) & (one.spread < 1)).all())
-    assert float(one.spread.detach().std()) > 0.01
-    assert torch.equal(one.spread, other.spread)
+    assert one.interpolation is not None
+    assert one.interpolation.shape == x.shape == one.x0.shape
+    assert bool(((one.interpolation > 0) & (one.interpolation < 1)).all())
+    assert float(one.interpolation.detach().std()) > 0.01
+    assert torch.equal(one.interpolation, other.interpolation)
     own, large = (
         found.sample(2, solver=name, grid="uniform", steps=5).items
         for name in ("ddpm", "ddpm-large")
@@ -107,7 +107,7 @@ def test_guidance_keeps_the_variance_of_the_conditional_answer() -> None:
     sure, guided = (
         bundle.denoiser({"class": labels}, Sampler(guidance=g))(x, LEVEL) for g in (1.0, 2.0)
     )
-    torch.testing.assert_close(guided.spread, sure.spread)
+    torch.testing.assert_close(guided.interpolation, sure.interpolation)
 
 
 class Own(nn.Module):
@@ -124,8 +124,8 @@ class Own(nn.Module):
 def test_any_network_of_twice_the_channels_learns_a_variance_and_others_are_refused() -> None:
     x = torch.randn(2, 3, 5, 7)
     answer = Model(Own(6), TARGETS["v"](), learned=True)(x, LEVEL)
-    assert answer.spread is not None
-    assert answer.spread.shape == answer.x0.shape == x.shape
+    assert answer.interpolation is not None
+    assert answer.interpolation.shape == answer.x0.shape == x.shape
     for channels, asked in ((3, True), (6, False), (4, True)):
         with pytest.raises(UsageError, match="channels"):
             Model(Own(channels), TARGETS["v"](), learned=asked)(x, LEVEL)

@@ -70,7 +70,7 @@ def test_own_is_the_learned_variance_else_the_analytic_one_else_the_small_one() 
     plain = TWO(POINTS, t)
     law = bridge(POINTS, plain.x0, t, s)
     analytic = plain._replace(variance=TWO.variance(POINTS, t))
-    learned = analytic._replace(spread=torch.full_like(POINTS, 0.3))
+    learned = analytic._replace(interpolation=torch.full_like(POINTS, 0.3))
 
     def same(one: Tensor, other: Tensor) -> bool:
         return torch.equal(one.expand_as(POINTS), other.expand_as(POINTS))

@@ -90,7 +90,7 @@ def test_two_walks_with_one_solver_do_not_disturb_each_other(name: str) -> None:
 @every_solver
 def test_a_learned_spread_changes_the_ancestral_step_and_no_other_solver(name: str) -> None:
     def with_spread(x: Tensor, level: Level) -> Estimate:
-        return LAW(x, level)._replace(spread=torch.full_like(x, 0.3))
+        return LAW(x, level)._replace(interpolation=torch.full_like(x, 0.3))
 
     noise = ItemNoise(4, ITEMS)
     plain, other = (sample(d, START, GRID, SOLVERS[name](), noise) for d in (LAW, with_spread))
@@ -109,7 +109,7 @@ def test_a_walk_leaves_its_start_alone_and_keeps_no_gradient(name: str) -> None:
 def test_learned_variance_has_the_two_fixed_ones_as_its_ends(share: float, bound: str) -> None:
     # B10.
     def learned(x: Tensor, level: Level) -> Estimate:
-        return LAW(x, level)._replace(spread=torch.full_like(x, share))
+        return LAW(x, level)._replace(interpolation=torch.full_like(x, share))
 
     noise = ItemNoise(4, ITEMS)
     got = sample(learned, START, GRID, Ancestral("learned"), noise)
@@ -122,7 +122,7 @@ def test_learned_variance_is_the_geometric_mean_half_way_and_per_element() -> No
     share = torch.tensor([[0.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
 
     def learned(x: Tensor, level: Level) -> Estimate:
-        return LAW(x, level)._replace(spread=share)
+        return LAW(x, level)._replace(interpolation=share)
 
     steps = [
         solver.step(learned, START[:2], t, s, None, noise)[0]

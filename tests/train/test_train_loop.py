@@ -155,11 +155,11 @@ def test_labels_are_hidden_at_the_stated_rate() -> None:
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
     made = trainer(warmup=0.1, decay=0.5)
-    assert made.share(0, 100) == pytest.approx(0.1)
-    assert made.share(9, 100) == 1.0
-    assert made.share(50, 100) == 1.0
-    assert made.share(75, 100) == pytest.approx(0.5)
-    assert made.share(99, 100) == pytest.approx(0.02)
+    assert made.rate_share(0, 100) == pytest.approx(0.1)
+    assert made.rate_share(9, 100) == 1.0
+    assert made.rate_share(50, 100) == 1.0
+    assert made.rate_share(75, 100) == pytest.approx(0.5)
+    assert made.rate_share(99, 100) == pytest.approx(0.02)
 
 
 def test_r18_a_loss_that_is_not_finite_changes_no_weight() -> None:

@@ -24,7 +24,7 @@ EPS = torch.randn(5, 3, dtype=torch.float64, generator=generator("eps"))
 
 
 class Wrong(nn.Module):
-    """A network whose x0 is off by a parameter, whatever its target, with a spread of its own."""
+    """A network whose x0 is off by a parameter, whatever its target, with its own variance."""
 
     def __init__(self, target: str, learned: bool) -> None:
         super().__init__()

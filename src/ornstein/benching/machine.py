@@ -27,33 +27,33 @@ from ornstein.trying import FAR
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and with what is tried.
+    """A training to try, and on what.
 
     Attributes:
         config: Every setting of a training; those of the network are varied.
         data: What is trained on.
-        where: The device.
+        device: Where it is tried.
     """
 
     config: Config
     data: Dataset
-    where: torch.device
+    device: torch.device
 
     def trainer(self, **how: object) -> Trainer:
         """A training that has not begun, with some settings of its section "train" changed."""
-        return build.trainer(self.config.changed("train", **how), self.data, self.where)
+        return build.trainer(self.config.changed("train", **how), self.data, self.device)
 
     def trial(self, size: str, batch: int, seconds: float) -> Cell:
         """Measure steps of one size at one batch; "" is the network as it is."""
         config = self.config.changed("train", batch=batch)
         config = config.changed("net", size=size) if size else config
-        forget_peak(self.where)
-        made = build.trainer(config, self.data, self.where)
+        forget_peak(self.device)
+        made = build.trainer(config, self.data, self.device)
         try:
             spent = pace(lambda: fitting(made, FAR), seconds)
         except OutOfMemoryError:
             return Cell(size, batch, 0.0, fits=False)
-        return Cell(size, batch, spent, used_mb(self.where))
+        return Cell(size, batch, spent, used_mb(self.device))
 
     def threads(self, seconds: float) -> float:
         """How many times faster all threads are than one, at a step of training."""
@@ -108,9 +108,9 @@ class Foreseen(NamedTuple):
     steps: int
 
 
-def for_minutes(config: Config, data: Dataset, where: torch.device, minutes: float) -> Plan:
+def for_minutes(config: Config, data: Dataset, device: torch.device, minutes: float) -> Plan:
     """Plan a training of so many minutes, as ``ornstein train`` does."""
-    return plan(config.changed("train", minutes=minutes), data, where)
+    return plan(config.changed("train", minutes=minutes), data, device)
 
 
 def foreseen(made: Plan, minutes: float) -> Foreseen:

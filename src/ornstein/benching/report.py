@@ -44,6 +44,7 @@ class Asked:
         fixed: Whether the network is given, as that of a run is.
         seconds: Time for all, about.
         compiles: Whether torch.compile is tried.
+        device: Which is measured; default the fastest.
     """
 
     config: Config
@@ -52,7 +53,7 @@ class Asked:
     fixed: bool = False
     seconds: float = 60.0
     compiles: bool = False
-    where: torch.device = field(default_factory=build.device)
+    device: torch.device = field(default_factory=build.device)
 
     def time(self, kind: str) -> float:
         """Seconds for one kind of measurement."""
@@ -70,14 +71,14 @@ def report(asked: Asked) -> Iterator[Told]:
 
 
 def _measured(asked: Asked) -> Iterator[Told]:
-    config, data, where = asked.config, asked.data, asked.where
+    config, data, device = asked.config, asked.data, asked.device
     watch, first = Watch(), gauge()
-    yield _machine(first, where)
+    yield _machine(first, device)
     for minutes in () if asked.fixed else BUDGETS[::-1]:
-        made = for_minutes(asked.config, data, where, minutes)
+        made = for_minutes(asked.config, data, device, minutes)
         config = made.config
         yield _planned(foreseen(made, minutes), data)
-    bench = Bench(config, data, where)
+    bench = Bench(config, data, device)
     batch = config.train.batch or SAMPLED
     sizes = [""] if asked.fixed or not config.net.size else list(SIZES[config.net.name or ""])
     batches = [max(1, batch // 4), batch, 4 * batch]
@@ -89,7 +90,7 @@ def _measured(asked: Asked) -> Iterator[Told]:
     own = [c for c in cells if c.fits and c.size in ("", config.net.size)]
     light = lightest(own, asked.time("precision"))
     bench = replace(bench, config=config.changed("train", batch=light.batch))
-    if where.type == "cpu" and first.threads > 1:
+    if device.type == "cpu" and first.threads > 1:
         times = bench.threads(asked.time("threads"))
         line = (
             f"threads    {first.threads} are {times:.2f} times as fast as 1, batch {light.batch}"
@@ -102,7 +103,7 @@ def _measured(asked: Asked) -> Iterator[Told]:
     yield Told("precision", facts, line)
     yield _compiled(bench, asked)
     yield from _sampled(asked, bench, light.seconds / light.batch)
-    yield _machine(gauge()._replace(others=watch.others()), where)
+    yield _machine(gauge()._replace(others=watch.others()), device)
 
 
 def lightest(cells: Sequence[Cell], seconds: float) -> Cell:
@@ -114,9 +115,9 @@ def lightest(cells: Sequence[Cell], seconds: float) -> Cell:
     return max(fitting or cells[:1], key=lambda cell: cell.batch)
 
 
-def _machine(found: Gauge, where: torch.device) -> Told:
-    facts = {**found._asdict(), "noisy": found.noisy, "device": where.type}
-    name = torch.cuda.get_device_name() + "; " if where.type == "cuda" else ""
+def _machine(found: Gauge, device: torch.device) -> Told:
+    facts = {**found._asdict(), "noisy": found.noisy, "device": device.type}
+    name = torch.cuda.get_device_name() + "; " if device.type == "cuda" else ""
     return Told("machine", facts, f"machine    {name}{found}")
 
 
@@ -166,7 +167,7 @@ def _sampled(asked: Asked, bench: Bench, each: float) -> Iterator[Told]:
     model = asked.run or build.bundle(bench.config, bench.trainer().model, asked.data, {})
     if not isinstance(model, Bundle):  # a classifier makes nothing
         return
-    made = sampling(model.to(asked.where), SAMPLED, asked.time("sampling"), each / PASSES)
+    made = sampling(model.to(asked.device), SAMPLED, asked.time("sampling"), each / PASSES)
     line = (
         f"sampling   {made.seconds:.3g} s an item, {made.evaluations} evaluations of "
         f"{made.solver}, {made.batch} at a time"

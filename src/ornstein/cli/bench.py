@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import Amount, run_options
 
 if TYPE_CHECKING:
     from ornstein.benching import Asked
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels, for data.")
 @click.option("--compile", "compiles", is_flag=True, help="Try torch.compile; takes minutes.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str,
     seconds: float,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, chosen, debug_option, json_option, quiet_option
+from ornstein.cli.options import Amount, chosen, common_options
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ LEAST = 50  # samples, of which a quality can be said at all
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder; default NAME-compare here.")  # fmt: skip
 @click.option("--markdown", is_flag=True, help="A table to paste into a page.")
-@json_option
-@quiet_option
-@debug_option
+@common_options
 def command(
     source: str,
     families: tuple[str, ...],

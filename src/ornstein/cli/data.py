@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import (
-    Amount,
-    bad_option,
-    chosen,
-    debug_option,
-    json_option,
-    quiet_option,
-)
+from ornstein.cli.options import Amount, bad_option, chosen, common_options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,9 +37,7 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
     default=Path(),
     help="Folder for the contact sheet and the report; default here.",
 )
-@json_option
-@quiet_option
-@debug_option
+@common_options
 def command(
     source: str,
     size: int | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import Amount, run_options
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ WRONG = 1
     help="Time for all checks; what is left then is named.",
 )
 @click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels, for data.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str | None, seconds: float, size: int | None, runs: Path, as_json: bool, quiet: bool
 ) -> int:

@@ -14,14 +14,14 @@ from ornstein.cli.options import (
     SEED,
     Amount,
     asked,
+    check_heard,
     condition_options,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
+    run_options,
     said,
     sampler_options,
+    target_argument,
 )
+from ornstein.cli.walks import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 # Options that say something of some edits only.
 OF = {
-    "noise": ("upscale",),
-    "spoil": ("upscale", "operator"),
-    "width": ("operator",),
-    "method": ("mask", "upscale", "operator"),
+    "noise": ("--upscale",),
+    "spoil": ("--upscale", "--operator"),
+    "width": ("--operator",),
+    "method": ("--mask", "--upscale", "--operator"),
 }
 COUNT = 4  # versions
 EDITS = ("mask", "strength", "mix", "invert", "upscale", "operator")
@@ -42,7 +42,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("edit")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @click.argument("picture", type=FILE)
 @click.option("--mask", type=FILE, help="Picture: white is made anew, black stays to the bit.")
 @click.option(
@@ -71,10 +71,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @condition_options
 @sampler_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str,
     picture: Path,
@@ -105,13 +102,11 @@ def command(
     """
     given = dict(zip(EDITS, (mask, strength, mix, invert or None, upscale, operator), strict=True))
     chosen = _chosen(given, picture)
-    _check_options(chosen or "mask")
+    check_heard(OF, f"--{chosen or 'mask'}")
     from ornstein.cli.places import label_from, mark_of, output_folder
     from ornstein.cli.restoring import operator_of, restored
-    from ornstein.cli.walks import check_names, opened
     from ornstein.editing import Ask
 
-    check_names(asked())
     if method == "repaint" and "solver" in asked():
         raise click.UsageError("repaint walks by steps of its own, so leave --solver out.")
     told = said()
@@ -185,17 +180,6 @@ def _others(bundle: Bundle, ask: Ask, **options: object) -> list[str]:
     told = [f"{name}-{value}" for name, value in here.items() if value != own[name]]
     told += bundle.rounding.values()
     return told + [f"{name}-{Path(str(value)).name}" for name, value in ask.cond.items()]
-
-
-def _check_options(kind: str) -> None:
-    """Refuse an option that says nothing of this edit, instead of not hearing it."""
-    source = click.get_current_context().get_parameter_source
-    for name, kinds in OF.items():
-        if source(name) == click.core.ParameterSource.COMMANDLINE and kind not in kinds:
-            listed = " or ".join(f"--{one}" for one in kinds)
-            raise click.UsageError(
-                f"--{name} goes with {listed}, not with --{kind}; leave it out."
-            )
 
 
 def _edited(bundle: Bundle, picture: Path, kind: str, value: object, ask: Ask) -> Edited:

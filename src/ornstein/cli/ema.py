@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ornstein.cli.options import Amount, debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import Amount, run_options
 
 
 @click.command("ema")
@@ -22,10 +22,7 @@ from ornstein.cli.options import Amount, debug_option, json_option, quiet_option
     type=click.Path(path_type=Path, dir_okay=False),
     help="The model file; default model-WIDTH.safetensors in the run.",
 )
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     name: str, width: float, out: Path | None, runs: Path, as_json: bool, quiet: bool
 ) -> None:

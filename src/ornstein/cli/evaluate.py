@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ornstein.cli.guiding import asked_of, guide_options
-from ornstein.cli.options import (
-    ITEMS,
-    SEED,
-    Amount,
-    asked,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
-    sampler_options,
-)
+from ornstein.cli.options import ITEMS, SEED, Amount, run_options, sampler_options
+from ornstein.cli.walks import check_names, opened
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,10 +41,7 @@ LEAST = 50  # samples, of which a quality can be said at all
 @click.option("--batch", type=ITEMS, default=128, show_default=True, help="Items at a time.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder; default eval/ in the run.")  # fmt: skip
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     words: tuple[str, ...],
     minutes: float,
@@ -77,14 +65,12 @@ def command(
     protocol it was measured by. Ctrl-C keeps the samples made so far; the same command goes on.
     """
     from ornstein.cli.verdicts import announced, tell
-    from ornstein.cli.walks import check_names, opened
     from ornstein.judging import plan
     from ornstein.judging.affording import check_fit
 
     alone = words[:1] == (ALONE,)
     target, source = _targets(words[1:] if alone else words)
-    for names in (asked(), {"solver": against}):
-        check_names(names)
+    check_names({"solver": against})
     check_features(features)
     bundle = opened(target, runs)
     way = bundle.how(**asked_of(bundle))

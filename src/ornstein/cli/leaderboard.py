@@ -8,7 +8,7 @@ from shlex import quote
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import run_options
 
 
 @click.command("leaderboard")
@@ -18,10 +18,7 @@ from ornstein.cli.options import debug_option, json_option, quiet_option, runs_o
     help="Part of the protocol that may differ, such as steps; may be repeated.",
 )  # fmt: skip
 @click.option("--markdown", is_flag=True, help="Tables to paste into a page.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     metric: str, free: tuple[str, ...], markdown: bool, runs: Path, as_json: bool, quiet: bool
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import run_options
 
 
 @click.command("learning")
@@ -16,10 +16,7 @@ from ornstein.cli.options import debug_option, json_option, quiet_option, runs_o
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the picture; default that of the run.",
 )
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def learning(name: str, out: Path | None, runs: Path, as_json: bool, quiet: bool) -> None:
     """Draw the errors of RUN by noise level, against what its data allow (needs matplotlib).
 

@@ -15,12 +15,12 @@ from ornstein.cli.options import (
     SEED,
     STEPS,
     Amount,
+    check_heard,
     chosen,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
+    run_options,
+    target_argument,
 )
+from ornstein.cli.walks import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 METHODS = ("ode", "bound")
 PARTS = ("heldout", "train", "all")
 UNITS = ("bits", "nats")
-OF = {"probes": "ode", "draws": "ode", "tolerance": "ode", "steps": "bound"}
+ODE, BOUND = ("--method ode",), ("--method bound",)
+OF = {"probes": ODE, "draws": ODE, "tolerance": ODE, "steps": BOUND}
 """Options that say something to one method only."""
 TITLES = {"prior": "L_T", "steps": "steps", "decoder": "L_0", "width": "width of a level"}
 """Names of the terms of a bound."""
 
 
 @click.command("likelihood")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @click.argument("source", metavar="DATA")
 @click.option("-n", "--count", type=ITEMS, default=256, show_default=True, help="Items at most.")
 @click.option("--part", help="heldout, train or all; default held out if DATA was trained on.")
@@ -68,10 +69,7 @@ TITLES = {"prior": "L_T", "steps": "steps", "decoder": "L_0", "width": "width of
 @click.option("--unit", help="bits or nats; refused where it has no meaning.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of all that is random.")
 @click.option("--batch", type=Amount(1, 100_000), default=128, help="Rows at a time.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str,
     source: str,
@@ -98,8 +96,7 @@ def command(
     for what, name, table in (("method", method, METHODS), ("part", part, PARTS)):
         chosen(what, name, table)
     chosen("unit", unit, UNITS)
-    _check_options(method)
-    from ornstein.cli.walks import opened
+    check_heard(OF, f"--method {method}")
     from ornstein.displays import Count
     from ornstein.likelihood import bounded, likelihood
 
@@ -131,16 +128,6 @@ def command(
         return
     for line in table_of(found) if not quiet else [f"{found.per_dim:.6g} {found.unit}/dim"]:
         click.echo(line)
-
-
-def _check_options(method: str) -> None:
-    """Refuse an option that says nothing to this method, instead of not hearing it."""
-    source = click.get_current_context().get_parameter_source
-    for name, of in OF.items():
-        if source(name) == click.core.ParameterSource.COMMANDLINE and of != method:
-            raise click.UsageError(
-                f"--{name} goes with --method {of}, not with {method}; leave it out."
-            )
 
 
 class Asked(NamedTuple):

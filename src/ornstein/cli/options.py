@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 debug_option: Decorator = click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_remember, hidden=True
 )
-json_option: Decorator = click.option(
+_json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line, for programs."
 )
-quiet_option: Decorator = click.option(
+_quiet_option: Decorator = click.option(
     "--quiet", is_flag=True, help="Print nothing but errors and the results asked for."
 )
 bad_option: Decorator = click.option(
@@ -40,13 +40,24 @@ bad_option: Decorator = click.option(
     default=None,
     help="Go on when more than 1 % of the pictures cannot be used.",
 )
-runs_option: Decorator = click.option(
+_runs_option: Decorator = click.option(
     "--runs",
     type=click.Path(path_type=Path),
     default=Path("runs"),
     show_default=True,
     help="Directory that holds the runs.",
 )
+target_argument: Decorator = click.argument("target", metavar="RUN-OR-FILE")
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what every command takes: --json as ``as_json``, --quiet, and --debug unseen."""
+    return _json_option(_quiet_option(debug_option(command)))
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --runs, and what every command takes."""
+    return _runs_option(common_options(command))
 
 
 class Amount(click.ParamType[int | float]):
@@ -173,6 +184,24 @@ def condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
         add = click.option(name, help=says, multiple=multiple, callback=_say, expose_value=False)
         command = add(command)
     return command
+
+
+def check_heard(of: Mapping[str, Collection[str]], way: str) -> None:
+    """Refuse an option that says nothing of what is done, instead of not hearing it.
+
+    Args:
+        of: Names of options, and as they are typed the ways that each says something of.
+        way: The one that is taken.
+
+    Raises:
+        UsageError: the option, and what it goes with.
+    """
+    source = click.get_current_context().get_parameter_source
+    for name, ways in of.items():
+        if source(name) == click.core.ParameterSource.COMMANDLINE and way not in ways:
+            raise click.UsageError(
+                f"--{name} goes with {' or '.join(ways)}, not with {way}; leave it out."
+            )
 
 
 def command_line() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import run_options
 from ornstein.training.journal import read_record
 
 
@@ -26,10 +26,7 @@ class _NamesToo(click.Group):
 
 
 @click.group("runs", cls=_NamesToo, invoke_without_command=True)
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 @click.pass_context
 def command(ctx: click.Context, runs: Path, as_json: bool, quiet: bool) -> None:
     """List the runs in a directory: state, steps, time.
@@ -62,10 +59,7 @@ def listed(runs: Path, as_json: bool, quiet: bool) -> None:
 
 @command.command("show")
 @click.argument("name", metavar="RUN")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def show(name: str, runs: Path, as_json: bool, quiet: bool) -> None:
     """Show how far a training came, and whether it learns."""
     from ornstein.cli.one_run import facts_of, lines_of
@@ -84,10 +78,7 @@ def show(name: str, runs: Path, as_json: bool, quiet: bool) -> None:
 @command.command("diff")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def diff(first: str, second: str, runs: Path, as_json: bool, quiet: bool) -> None:
     """Compare two runs: the settings that differ, and how far each came.
 

@@ -15,15 +15,13 @@ from ornstein.cli.options import (
     ITEMS,
     SEED,
     Amount,
-    asked,
     condition_options,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
+    run_options,
     said,
     sampler_options,
+    target_argument,
 )
+from ornstein.cli.walks import opened, placed, walked
 from ornstein.errors import OrnsteinWarning, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ FILM_MOMENTS = 60
 
 
 @click.command("sample")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @click.option("-n", "--count", type=ITEMS, default=16, show_default=True, help="How many.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other items.")
 @sampler_options
@@ -57,10 +55,7 @@ FILM_MOMENTS = 60
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
 )
 @click.option("--batch", type=Amount(1, 100_000), help="Items at a time; changes no picture.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str,
     count: int,
@@ -82,9 +77,6 @@ def command(
     about. What is not given is as the model's maker chose it; classes take turns, rows of a
     table have them as often as the data, and of other conditions nothing is said.
     """
-    from ornstein.cli.walks import check_names, opened, placed
-
-    check_names(asked())
     if larger is None:
         _check_alone(then_steps, noise)
     from ornstein.cli.places import label_from, output_folder, stem_of
@@ -214,7 +206,6 @@ def told(made: Samples, files: dict[str, Path]) -> list[str]:
 def write_film(bundle: Bundle, made: Samples, path: Path) -> Path:
     """Walk the first of the samples once more and film it."""
     from ornstein.cli.drawing import displayed, side_by_side
-    from ornstein.cli.walks import walked
     from ornstein.viz import film
 
     count = min(len(made), FILM_POINTS if made.kind in ("vector", "table") else FILM_ITEMS)

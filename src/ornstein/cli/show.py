@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import debug_option, json_option, quiet_option, runs_option
+from ornstein.cli.options import run_options, target_argument
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -20,7 +20,7 @@ USUAL_BATCH = 64  # for the memory of a model whose training settings are not at
 
 
 @click.command("show")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @click.option("--plots", is_flag=True, help="Draw the training and the process (matplotlib).")
 @click.option(
     "--diagram",
@@ -31,10 +31,7 @@ USUAL_BATCH = 64  # for the memory of a model whose training settings are not at
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the plots."
 )
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str,
     plots: bool,

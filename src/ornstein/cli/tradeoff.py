@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ornstein.cli.guiding import asked_of, guide_options
-from ornstein.cli.options import (
-    SEED,
-    Amount,
-    asked,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
-    sampler_options,
-)
+from ornstein.cli.options import SEED, Amount, asked, run_options, sampler_options, target_argument
+from ornstein.cli.walks import opened
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +43,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 
 
 @click.command("guidance")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @click.argument("source", metavar="[DATA]", required=False)
 @click.option("--scales", type=Scales(), default="1,1.5,2,3,4", show_default=True,
               help="Scales of guidance, between commas.")  # fmt: skip
@@ -62,10 +54,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @guide_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder; default eval/ in the run.")  # fmt: skip
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def guidance(
     target: str,
     source: str | None,
@@ -84,7 +73,6 @@ def guidance(
     """
     from ornstein.cli.drawing import report
     from ornstein.cli.evaluate import data_of, folder_of, judged
-    from ornstein.cli.walks import check_names, opened
     from ornstein.displays import Count
     from ornstein.evaluate import score
     from ornstein.judging import plan, samples_of
@@ -93,7 +81,6 @@ def guidance(
     from ornstein.viz.schedule import new_figure
     from ornstein.viz.tradeoff import draw_tradeoff
 
-    check_names(asked())
     if "guidance" in asked():
         raise UsageError("the scales to compare go into --scales, as in --scales 1,2,4.")
     new_figure((1.0, 1.0))  # where nothing can be drawn, nothing is spent

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import click
 
-from ornstein.cli.options import (
-    SEED,
-    Amount,
-    bad_option,
-    chosen,
-    command_line,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
-)
+from ornstein.cli.options import SEED, Amount, bad_option, chosen, command_line, run_options
 from ornstein.errors import UsageError
 from ornstein.training.signals import StopRequest
 
@@ -62,10 +52,7 @@ TASKS = tuple(AFTERWARDS)
 @bad_option
 @click.option("--track", help="Show it in tensorboard, wandb or trackio too, if installed.")
 @click.option("--dry-run", is_flag=True, help="Plan and print, train nothing.")
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     source: str,
     settings: tuple[str, ...],

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import (
-    SEED,
-    STEPS,
-    Amount,
-    debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
-)
+from ornstein.cli.options import SEED, STEPS, Amount, run_options, target_argument
+from ornstein.cli.walks import check_names, opened
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("tune")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @click.option(
     "--steps",
     type=STEPS,
@@ -49,10 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="File; default the model's own."
 )
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def command(
     target: str,
     steps: tuple[int, ...],
@@ -74,7 +64,6 @@ def command(
     """
     from ornstein.bundle.file import find
     from ornstein.bundle.tuning import cost, tuned
-    from ornstein.cli.walks import check_names, opened
     from ornstein.displays import Count
 
     for name in solvers or (None,):

@@ -12,17 +12,17 @@ from ornstein.cli.learning import learning
 from ornstein.cli.options import (
     SEED,
     Amount,
-    asked,
     chosen,
+    common_options,
     condition_options,
     debug_option,
-    json_option,
-    quiet_option,
-    runs_option,
+    run_options,
     said,
     sampler_options,
+    target_argument,
 )
 from ornstein.cli.tradeoff import guidance
+from ornstein.cli.walks import opened, walked
 
 if TYPE_CHECKING:
     from ornstein.core import Level
@@ -60,9 +60,7 @@ def command() -> None:
 @_columns
 @_seed
 @_out
-@json_option
-@quiet_option
-@debug_option
+@common_options
 def forward(
     source: str,
     schedule: str,
@@ -103,7 +101,7 @@ def forward(
 
 
 @command.command("reverse")
-@click.argument("target", metavar="RUN-OR-FILE")
+@target_argument
 @sampler_options
 @condition_options
 @guide_options
@@ -111,10 +109,7 @@ def forward(
 @_columns
 @_seed
 @_out
-@runs_option
-@json_option
-@quiet_option
-@debug_option
+@run_options
 def reverse(
     target: str,
     items: int,
@@ -131,10 +126,8 @@ def reverse(
     """
     from ornstein.cli.drawing import displayed, write
     from ornstein.cli.places import stem_of
-    from ornstein.cli.walks import check_names, opened, walked
     from ornstein.viz.pictures import thin
 
-    check_names(asked())
     bundle = opened(target, runs)
     count = CLOUD if bundle.coding.kind in ("vector", "table") else items
     way = bundle.how(**asked_of(bundle))
@@ -163,9 +156,7 @@ def reverse(
 @_columns
 @_seed
 @_out
-@json_option
-@quiet_option
-@debug_option
+@common_options
 def schedule_command(
     names: tuple[str, ...],
     source: str,
@@ -217,9 +208,7 @@ def schedule_command(
 @click.option("--schedule", default="linear", show_default=True, help="Process of the paths.")
 @_seed
 @_out
-@json_option
-@quiet_option
-@debug_option
+@common_options
 def paths1d(schedule: str, seed: int, out: Path, as_json: bool, quiet: bool) -> None:
     """Draw paths in one dimension: noising, and both ways back (needs matplotlib).
 
@@ -243,9 +232,7 @@ def paths1d(schedule: str, seed: int, out: Path, as_json: bool, quiet: bool) -> 
 @_columns
 @_seed
 @_out
-@json_option
-@quiet_option
-@debug_option
+@common_options
 def paths2d(
     source: str, schedule: str, columns: int, seed: int, out: Path, as_json: bool, quiet: bool
 ) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ornstein.cli.guiding import led
-from ornstein.cli.options import chosen, precision
+from ornstein.cli.options import asked, chosen, precision
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle, Sampler
     from ornstein.viz import Reversal
 
 
-def check_names(asked: Mapping[str, Any]) -> None:
+def check_names(names: Mapping[str, Any]) -> None:
     """Refuse unknown names of solver, grid and schedule before a model is loaded.
 
     Raises:
@@ -24,17 +24,19 @@ def check_names(asked: Mapping[str, Any]) -> None:
     from ornstein.solvers import SOLVERS
     from ornstein.tune import FREE
 
-    chosen("solver", asked.get("solver"), SOLVERS)
-    chosen("grid", asked.get("grid"), [*GRIDS, FREE])
-    chosen("schedule", asked.get("schedule"), PROCESSES)
+    chosen("solver", names.get("solver"), SOLVERS)
+    chosen("grid", names.get("grid"), [*GRIDS, FREE])
+    chosen("schedule", names.get("schedule"), PROCESSES)
 
 
 def opened(target: str, runs: Path) -> Bundle:
     """Load the model that ``target`` means, as :func:`placed`, with what is asked to lead it.
 
     Raises:
-        UsageError: no such model or precision, or what leads does not fit.
+        UsageError: a name asked for is unknown, which is said before anything is loaded; there is
+            no such model or precision; or what leads does not fit.
     """
+    check_names(asked())
     return led(placed(target, runs), runs)
 
 

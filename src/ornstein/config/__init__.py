@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ornstein.config.about import Field, fields
-from ornstein.config.learnt import DataSettings, ModelSettings, NetSettings, ObjectiveSettings
+from ornstein.config.data import DataSettings
+from ornstein.config.model import ModelSettings, NetSettings
 from ornstein.config.resolve import (
     RECIPES,
     Resolved,
@@ -12,9 +13,10 @@ from ornstein.config.resolve import (
     resolve,
     settings_in,
 )
+from ornstein.config.sampling import SampleSettings
 from ornstein.config.schema import Config
 from ornstein.config.toml import to_toml
-from ornstein.config.trained import SampleSettings, TrainSettings
+from ornstein.config.training import ObjectiveSettings, TrainSettings
 
 __all__ = [
     "RECIPES",

@@ -14,7 +14,7 @@ from ornstein.config.about import Field, fields
 from ornstein.config.kinds import AUTO
 from ornstein.config.schema import Config
 from ornstein.config.toml import parse_toml, read_toml
-from ornstein.config.trained import LENGTHS
+from ornstein.config.training import LENGTHS
 from ornstein.errors import ConfigError, near
 
 _FOLDER = resources.files("ornstein") / "recipes"

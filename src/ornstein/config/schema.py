@@ -6,9 +6,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from ornstein.config.learnt import DataSettings, ModelSettings, NetSettings, ObjectiveSettings
+from ornstein.config.data import DataSettings
+from ornstein.config.model import ModelSettings, NetSettings
+from ornstein.config.sampling import SampleSettings
 from ornstein.config.section import Section
-from ornstein.config.trained import SampleSettings, TrainSettings
+from ornstein.config.training import ObjectiveSettings, TrainSettings
 
 
 class Config(Section):

@@ -15,14 +15,14 @@ class Estimate(NamedTuple):
     Attributes:
         x0: E[x0 | x].
         eps: E[eps | x].
-        spread: In [0, 1], where the log-variance of a reverse step lies between the two bounds of
-            the bridge; None when the variance was not learned.
+        interpolation: In [0, 1], how far the log-variance of a reverse step lies from the lower
+            to the upper bound of the bridge; None when the variance was not learned.
         variance: Var[x0 | x] of each dimension; None when it is not known.
     """
 
     x0: Tensor
     eps: Tensor
-    spread: Tensor | None = None
+    interpolation: Tensor | None = None
     variance: Tensor | None = None
 
 

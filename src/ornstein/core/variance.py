@@ -29,12 +29,12 @@ def large(law: Bridge, estimate: Estimate) -> Tensor:
 
 def learned(law: Bridge, estimate: Estimate) -> Tensor:
     """Between the two in the log, where the network says (arXiv:2102.09672, eq. 15)."""
-    if estimate.spread is None:
+    if estimate.interpolation is None:
         raise UsageError(
             "this model has learned no variance, which 'learned' asks for. "
             "Use variance='small' or 'large', or train with --set model.variance=learned."
         )
-    return law.between(estimate.spread)
+    return law.between(estimate.interpolation)
 
 
 def analytic(law: Bridge, estimate: Estimate) -> Tensor:
@@ -65,7 +65,7 @@ def resolve(name: str, estimate: Estimate) -> str:
     """Return the name that "own" stands for with this estimate; any other is itself."""
     if name != "own":
         return name
-    if estimate.spread is not None:
+    if estimate.interpolation is not None:
         return "learned"
     return "small" if estimate.variance is None else "analytic"
 

@@ -56,12 +56,12 @@ def _devices() -> Iterator[Told]:
     names = {torch.device("cpu"): f"{cores} core{'s' * (cores > 1)}, {threads(used)}"}
     for k in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         names[torch.device("cuda", k)] = torch.cuda.get_device_name(k)
-    for where, name in names.items():
-        memory, ours = total_mb(where), where == taken
-        facts = {"device": str(where), "name": name, "memory_mb": memory, "taken": ours}
-        if where.type == "cpu":
+    for device, name in names.items():
+        memory, ours = total_mb(device), device == taken
+        facts = {"device": str(device), "name": name, "memory_mb": memory, "taken": ours}
+        if device.type == "cpu":
             facts |= {"cores": cores, "threads": used}
-        said = f"{where}: {name}" + (f", {memory:,} MB" if memory else "")
+        said = f"{device}: {name}" + (f", {memory:,} MB" if memory else "")
         yield Told("device", facts, f"device     {said}{'; training takes it' * ours}")
 
 

@@ -47,7 +47,7 @@ def projected(denoise: Denoiser, known: Measurement) -> Denoiser:
         said = denoise(x, level)
         gap = known.y.to(x) - known.operator(said.x0)
         found = from_x0(said.x0 + pseudo_inverse(known.operator, gap, x), x, level)
-        return found._replace(spread=said.spread, variance=said.variance)
+        return found._replace(interpolation=said.interpolation, variance=said.variance)
 
     return answer
 

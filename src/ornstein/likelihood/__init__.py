@@ -5,7 +5,7 @@ from ornstein.likelihood.bounded import bounded
 from ornstein.likelihood.cost import Cost, cost
 from ornstein.likelihood.density import LogDensity, log_density
 from ornstein.likelihood.divergence import Axes, Hutchinson, divergence
-from ornstein.likelihood.trained import likelihood
+from ornstein.likelihood.ode import likelihood
 
 __all__ = [
     "Axes", "Cost", "Hutchinson", "Likelihood", "LogDensity", "bounded", "cost", "divergence",

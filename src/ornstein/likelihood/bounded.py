@@ -14,7 +14,7 @@ from ornstein.bound.decoder import Density, decoder_of
 from ornstein.core import GRIDS, ItemNoise
 from ornstein.likelihood.answer import BIT, Likelihood
 from ornstein.likelihood.fitting import Trained, between_levels, check_items
-from ornstein.likelihood.trained import Progress
+from ornstein.likelihood.ode import Progress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -55,8 +55,7 @@ class Work:
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.run.folder / "log.jsonl")
-        where = self.trainer.device
-        self.average = build.model(self.config, self.data).to(where).eval()
+        self.average = build.model(self.config, self.data).to(self.trainer.device).eval()
 
     @property
     def config(self) -> Config:

@@ -119,7 +119,7 @@ class Trainer:
         A loss or gradient that is not finite changes nothing: the step is left out, its report
         says why, and the next one meets other items.
         """
-        share = self.cut * self.share(self.done, total)
+        share = self.cut * self.rate_share(self.done, total)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = share * group["peak"]
@@ -155,7 +155,7 @@ class Trainer:
                 return f"the gradient of {name} is not finite"
         return "the norm of the gradient is not finite"
 
-    def share(self, step: int, total: int) -> float:
+    def rate_share(self, step: int, total: int) -> float:
         """Share of the peak rate at a step: a linear rise, a plateau, a linear fall to zero."""
         s = self.settings
         rise = (step + 1) / max(1.0, s.warmup * total)

@@ -62,7 +62,7 @@ class Variational:
         levels = self.chain.levels.to(level.alpha.device)
         after = levels[self.place(level) + 1]
         F = said.F if self.alone else said.F.detach()
-        estimate = model.target.estimate(F, x, level)._replace(spread=said.spread)
+        estimate = model.target.estimate(F, x, level)._replace(interpolation=said.interpolation)
         nats = self.chain.term(estimate, x, clean, level, after).flatten(1).mean(1)
         return (self.factor * self.chain.steps * nats).to(x.dtype)
 

@@ -1,4 +1,4 @@
-"""How long and how it is trained, and how samples are made when nothing is said."""
+"""Settings of the training: what it minimises, how long and how."""
 
 from __future__ import annotations
 
@@ -11,18 +11,63 @@ from ornstein.config.kinds import (
     Beta,
     Cadence,
     Count,
-    GridName,
+    CouplingName,
+    LawName,
+    LossName,
     OptimizerName,
     Precision,
-    ProcessName,
-    Rho,
     Said,
     Seed,
     Share,
-    SolverName,
+    WeightName,
     pair,
 )
 from ornstein.config.section import Section
+
+LENGTHS = ("minutes", "steps", "images")
+
+
+class ObjectiveSettings(Section):
+    """What training minimises."""
+
+    loss: LossName = Field(
+        default="weighted",
+        description="The weighted error of x0, the variational bound (vlb), or hybrid: the first, "
+        "and 0.001 of the second for the variance.",
+    )
+    law: LawName = Field(
+        default="log-normal", description="Law of the noise levels that are trained."
+    )
+    location: Annotated[float, Field(ge=-20, le=20)] = Field(
+        default=-0.5, description="Mean of log(sigma/alpha) under the log-normal law."
+    )
+    scale: Annotated[float, Field(gt=0, le=20)] = Field(
+        default=1.2, description="Its standard deviation."
+    )
+    weight: WeightName = Field(default="edm", description="Weight of the error at each level.")
+    coupling: CouplingName = Field(
+        default="independent",
+        description="Which noise meets which item; transport matches them within a batch, for "
+        "flows that are sampled by a deterministic solver.",
+    )
+    importance: bool = Field(
+        default=False,
+        description="Meet levels of large losses more often, and weigh them less.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> ObjectiveSettings:
+        if self.weight == "likelihood" and self.law != "log-snr":
+            raise ValueError(
+                "objective.weight = 'likelihood' is the variational bound only with "
+                f"objective.law = 'log-snr', not '{self.law}'; set that too."
+            )
+        if self.loss == "vlb" and self.law != "steps":
+            raise ValueError(
+                "objective.loss = 'vlb' is the variational bound only with "
+                f"objective.law = 'steps', not '{self.law}'; set that too."
+            )
+        return self
 
 
 class TrainSettings(Section):
@@ -128,51 +173,5 @@ class TrainSettings(Section):
             raise ValueError(
                 f"train.warmup ({self.warmup:g}) and train.decay ({self.decay:g}) are shares of "
                 "one training; together they must not exceed 1."
-            )
-        return self
-
-
-LENGTHS = ("minutes", "steps", "images")
-
-
-class SampleSettings(Section):
-    """How samples are made when nothing else is said; the model file keeps it."""
-
-    solver: SolverName = Field(default="dpmpp-2m", description="Solver.")
-    grid: GridName = Field(default="karras", description="How the noise levels are spaced.")
-    schedule: Annotated[ProcessName | None, Auto] = Field(
-        default=None,
-        description="Process whose levels are walked; auto takes the one of training.",
-    )
-    steps: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=20, description="Steps of the solver."
-    )
-    guidance: Annotated[Annotated[float, Field(ge=0, le=100)] | None, Auto] = Field(
-        default=None,
-        description="Scale of classifier-free guidance towards the class; 1 is off, auto is 2 "
-        "for pictures and series with classes or tags, unless the model upscales.",
-    )
-    interval: Annotated[
-        tuple[Rho, Rho] | None,
-        BeforeValidator(pair),
-        Auto,
-        Said("two rising numbers from 0 to 1,000,000"),
-    ] = Field(
-        default=None,
-        description="Levels of sigma/alpha, from and to, at which is guided; auto is 0.3 to 3 for "
-        "the same, and all levels else.",
-    )
-    count: Annotated[Annotated[int, Field(ge=1, le=10_000)] | None, Auto] = Field(
-        default=None,
-        description="Items on the sample grids during training; auto makes 64, and 1,000 points.",
-    )
-    seed: Seed = Field(default=0, description="Seed of those grids.")
-
-    @model_validator(mode="after")
-    def _check(self) -> SampleSettings:
-        if self.interval and self.interval[0] >= self.interval[1]:
-            raise ValueError(
-                "sample.interval goes from a low to a higher sigma/alpha, such as [0.3, 3.0], not "
-                f"from {self.interval[0]:g} to {self.interval[1]:g}."
             )
         return self

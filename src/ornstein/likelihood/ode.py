@@ -1,4 +1,4 @@
-"""The likelihood of items in raw units under a trained model."""
+"""The likelihood of items in raw units under a trained model, by the probability-flow ODE."""
 
 from __future__ import annotations
 
