@@ -213,9 +213,10 @@ def test_r17_going_on_takes_no_time_and_repeats_at_most_the_steps_since_the_save
         train(stop, StopAt(stop, 1))
     stopped = saved(tmp_path)
     assert 0 < stopped < 10
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power"):
+    with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", power_cut)
-        train(StopRequest(), Silent())
+        with pytest.raises(RuntimeError, match="power"):
+            train(StopRequest(), Silent())
     assert f"resumed at step {stopped}\n" in (tmp_path / "run" / "events.log").read_text()
     began, watch = time.process_time(), StopAt(StopRequest(), 99)
     train(StopRequest(), watch)
