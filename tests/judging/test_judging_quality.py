@@ -362,6 +362,19 @@ def test_a_measurement_of_another_model_of_the_same_step_stays(
     assert kept == ["narrow", "wide"]
 
 
+def test_what_another_version_measured_stays_where_it_is(
+    digits: Dataset, values: Reference, tmp_path: Path
+) -> None:
+    """It cannot be read here, and was thrown away by the next measurement."""
+    found = score(digits.items[digits.train[:60]], values, metrics=("recall",))
+    path = record(found, 7, tmp_path)
+    later = {"format": 99, "rows": "of a later kind"}
+    path.write_text(json.dumps([later, *json.loads(path.read_text())]))
+    record(replace(found, made={"by": "again"}), 7, tmp_path)
+    assert [kept.quality.made for kept in measurements(tmp_path)] == [{"by": "again"}]
+    assert later in json.loads(path.read_text())
+
+
 class Reader(HTMLParser):
     """Collects what a browser would fetch, and whether every tag is closed."""
 
