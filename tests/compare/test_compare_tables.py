@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from ornstein.cli.app import cli
@@ -147,6 +148,30 @@ def test_a_likelihood_that_diverges_is_the_trouble_of_its_part_alone(
     assert [part.trouble for part in found.parts] == [
         None, "the walk takes more than 100,000 steps.", None,
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("planted")
+def test_parts_that_had_other_threads_for_the_same_time_are_not_mixed(
+    data: Dataset, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fits into a minute depends on what the minute is spent with; steps are steps."""
+
+    def go(budget: Budget, folder: str) -> Comparison:
+        task = Task("gaussians:2000", data, tmp_path / folder)
+        return compare(task, budget, reference, families=("honest",), seeds=1, n=60)
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    for budget in (Budget(seconds=1.0), Budget(steps=1)):
+        go(budget, str(budget.steps))
+    older = tmp_path / "older" / "protocol.json"
+    older.parent.mkdir()
+    protocol = json.loads((tmp_path / "None" / "protocol.json").read_text())
+    older.write_text(json.dumps({k: v for k, v in protocol.items() if k != "threads"}))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    go(Budget(steps=1), "1")
+    go(Budget(seconds=1.0), "older")  # which did not say its threads
+    with pytest.raises(UsageError, match="threads 1 and not 8"):
+        go(Budget(seconds=1.0), "None")
 
 
 def unclocked(found: Comparison) -> list[list[str]]:

@@ -216,3 +216,23 @@ def test_neighbours_found_in_pieces_are_those_of_all_distances(
 def test_features_of_different_extractors_do_not_compare() -> None:
     with pytest.raises(DataError, match="one extractor"):
         kernel_distance(draws(0, 5, 3), draws(1, 5, 4))
+
+
+@pytest.mark.parametrize("dims", [3, 12, 20, 200])
+def test_equal_items_are_no_distance_apart_however_they_are_batched(
+    dims: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a few categories: a ball that holds only copies of its centre has no radius."""
+    kinds = 3 * draws(0, 39, dims).float()
+    source = torch.Generator().manual_seed(1)
+    data, samples = (torch.randint(39, (561,), generator=source) for _ in range(2))
+    assert int(data.bincount().min()) > 5
+    alike = (samples[:, None] == data).sum(1)  # balls of five neighbours hold copies alone
+    for block in (1000, 37, 5):
+        monkeypatch.setattr(neighbours, "BLOCK", block)
+        found = support(kinds[samples], kinds[data])
+        assert bool(found.plausible.all())
+        assert bool(found.found.all())
+        assert bool(found.covered.all())
+        assert torch.equal(found.density, alike / 5)
+    assert mean_distance(kinds[:1].expand(60, -1)).value == 0

@@ -357,3 +357,31 @@ def test_a_small_deviation_far_from_zero_keeps_its_digits() -> None:
     series = np.tile([1e9 - 2, 1e9 + 2], 500).reshape(20, 1, 50)
     mean, std = channel_statistics(series, np.arange(20))
     assert (float(mean), float(std)) == (1e9, 2.0)
+
+
+def test_large_items_are_read_a_few_at_a_time_to_the_same_features(
+    judge: LearnedFeatures, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five hundred pictures of 1024x1024 in three colours are 6 GB as numbers."""
+    items, seen = digits[0], []
+    whole = judge.read(items[:300])
+
+    def watched(self: Classifier, some: torch.Tensor) -> torch.Tensor:
+        seen.append(some.numel())
+        return features(self, some)
+
+    features = Classifier.features
+    monkeypatch.setattr(Classifier, "features", watched)
+    monkeypatch.setattr("ornstein.evaluate.features.TOGETHER", 70 * 64)
+    parts = judge.read(items[:300])
+    assert max(seen) == 70 * 64
+    torch.testing.assert_close(parts.features, whole.features)
+
+
+def test_no_number_is_a_multiple_of_nothing(digits: Digits, reference: Reference) -> None:
+    """The very data that is measured against has a distance of 0, on the nose or nearly."""
+    items = digits[0]
+    found = score(items[:60], reference, metrics=("frechet_train",))
+    none = replace(found, rows={"frechet_train": replace(found.rows["frechet_train"], value=0.0)})
+    with pytest.raises(UsageError, match="multiple of a frechet_train of 0"):
+        found.ratio(none)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ks_2samp, spearmanr
 from scipy.stats.contingency import association, crosstab
 
 from ornstein.data.splitting import split
 from ornstein.errors import UsageError
-from ornstein.evaluate.rows import closest, detection, features, utility
+from ornstein.evaluate.rows import Parts, apart, closest, detection, features, utility
 from ornstein.evaluate.tables import Schema, associations, marginals
 
 SCHEMA = Schema(("x", "y", "town", "ill"), (0, 0, 3, 2))
@@ -76,15 +80,21 @@ def test_eta_is_the_share_of_the_variance_of_ranks_between_words() -> None:
     assert (pair.measure, pair.real) == ("eta", pytest.approx(np.sqrt(1 - within / ranks.var())))
 
 
-def test_features_are_as_far_apart_as_gower_says() -> None:
-    """Numbers: difference of ranks; words: 0 or 1; missing beside known: at least a half."""
+def test_rows_are_as_far_apart_as_gower_says() -> None:
+    """Numbers: difference of ranks; words: 0 or 1; missing beside known: at least a half.
+
+    1 is there twice, so that the middle of its ranks lies at a quarter.
+    """
     schema = Schema(("x", "town"), (0, 3))
-    table = np.array([[1.0, 0], [2, 1], [3, 2], [np.nan, 0]])
+    table = np.array([[1.0, 0], [2, 1], [3, 2], [np.nan, 0], [1, np.nan]])
     (found,) = features([table], schema)
-    apart = np.abs(found[:, None] - found[None]).sum(2)
-    assert apart[0, 1] == pytest.approx(1 / 3 + 1)
-    assert apart[0, 2] == pytest.approx(2 / 3 + 1)
-    assert apart[0, 3] == pytest.approx(1 / 6 + 0.5)
+    far = apart(found, found).numpy()
+    assert far[0, 1] == pytest.approx((5 / 2 - 1) / 4 + 1)
+    assert far[0, 2] == pytest.approx((7 / 2 - 1) / 4 + 1)
+    assert far[0, 3] == pytest.approx(1 / 4 + 0.5)
+    assert far[0, 4] == 1
+    assert np.diag(far).tolist() == [0] * 5
+    np.testing.assert_array_equal(far, far.T)
 
 
 def test_copies_are_found_and_fresh_rows_are_as_close_as_held_out_ones() -> None:
@@ -115,6 +125,46 @@ def test_rows_that_their_law_repeats_are_not_called_remembered() -> None:
         assert found.copies <= found.control + 0.03
         closer.append(found.closer)
     assert np.mean(closer) == pytest.approx(0.5, abs=0.1)
+
+
+def test_words_that_are_thousands_fill_no_memory() -> None:
+    """One row for each word, or a table of words by words, would be 3 GB."""
+    schema = Schema(("x", "street", "surname"), (0, 20_000, 20_000))
+    rng = np.random.default_rng(0)
+    street = rng.integers(20_000, size=300)
+    table = np.stack([rng.normal(size=300), street, street[::-1]], 1).astype(float)
+    tracemalloc.start()
+    found = closest(table[:200], table[200:250], table[250:], schema)
+    pairs = {p.names: p.real for p in associations(table[:200], table[200:], schema)}
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6
+    assert found.copies == 0
+    assert pairs["street", "surname"] > 0.9  # nearly all words are there once
+
+
+def test_of_very_many_rows_some_thousands_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million training rows beside ten thousand made ones would take hours."""
+    train, held, new = rows(1000, 5), rows(900, 6), rows(900, 7)
+    whole, pairs = closest(train, held, new, SCHEMA), associations(train, new, SCHEMA)
+    compared, tables = [], sys.modules[associations.__module__]
+    module = sys.modules[closest.__module__]
+
+    def counted(a: Parts, b: Parts) -> torch.Tensor:
+        compared.append(len(a.ranks) * len(b.ranks))
+        return apart(a, b)
+
+    monkeypatch.setattr(module, "apart", counted)
+    monkeypatch.setattr(module, "MOST", 250)
+    some = closest(train, held, new, SCHEMA)
+    assert sum(compared) <= 250 * (2 * 900 + 2 * 1000)
+    assert (some.copies, some.control) == (whole.copies, whole.control)  # those are of all rows
+    assert some[2:] == pytest.approx(whole[2:], rel=0.25)
+    monkeypatch.setattr(tables, "LEAST_ROWS", 400)
+    monkeypatch.setattr(tables, "WORK", 6 * 400)
+    for one, other in zip(pairs, associations(train, new, SCHEMA), strict=True):
+        assert other.real == pytest.approx(one.real, abs=0.15)
+        assert other.real != one.real
 
 
 def test_a_classifier_tells_rows_of_another_law_and_not_those_of_the_same() -> None:

@@ -78,6 +78,10 @@ def test_data_that_do_not_say_what_the_model_knows_are_named(
     np.save(tmp_path / "plain.npy", data.items)
     plain = open_data(tmp_path / "plain.npy")
     made = plan(bundle, plain, reference_of(plain, "values"), n=50, likelihood=False)
+    bundle.heard.clear()
     assert samples_of(made).asked is None
     (line,) = (line for line in announced(made, None) if line.startswith("told"))
-    assert line.endswith("nothing: the data do not say age")
+    words = "each class of the model in turn, and nothing of age: the data do not say them"
+    assert line.endswith(words)
+    assert bundle.heard[0]["class"][:4].tolist() == [0, 1, 0, 1]
+    assert "age" not in bundle.heard[0]

@@ -227,7 +227,7 @@ def test_the_nearest_training_items_are_found_without_holding_all_of_them(
 
 @pytest.mark.parametrize(
     ("solver", "scale", "low", "asked"),
-    [("heun", 1.0, 0.0, 20), ("dpm-3", 1.0, 0.0, 30), ("dpmpp-2m", 2.0, 0.01, 19)],
+    [("heun", 1.0, 0.0, 19), ("dpm-3", 1.0, 0.0, 28), ("dpmpp-2m", 2.0, 0.01, 19)],
 )
 def test_the_cost_announced_is_that_of_all_that_the_solver_asks(
     bundle: Bundle, digits: Dataset, values: Reference, monkeypatch: pytest.MonkeyPatch,
@@ -360,6 +360,19 @@ def test_a_measurement_of_another_model_of_the_same_step_stays(
         record(replace(found, made={"model": model}), 7, tmp_path)
     kept = [each.quality.made["model"] for each in measurements(tmp_path)]
     assert kept == ["narrow", "wide"]
+
+
+def test_what_another_version_measured_stays_where_it_is(
+    digits: Dataset, values: Reference, tmp_path: Path
+) -> None:
+    """It cannot be read here, and was thrown away by the next measurement."""
+    found = score(digits.items[digits.train[:60]], values, metrics=("recall",))
+    path = record(found, 7, tmp_path)
+    later = {"format": 99, "rows": "of a later kind"}
+    path.write_text(json.dumps([later, *json.loads(path.read_text())]))
+    record(replace(found, made={"by": "again"}), 7, tmp_path)
+    assert [kept.quality.made for kept in measurements(tmp_path)] == [{"by": "again"}]
+    assert later in json.loads(path.read_text())
 
 
 class Reader(HTMLParser):

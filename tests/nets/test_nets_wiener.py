@@ -372,3 +372,15 @@ def test_half_precision_around_it_is_left_out_of_it(half: bool) -> None:
     x, noise = items(5, 2), torch.linspace(-1, 1, 5)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         torch.testing.assert_close(wiener(x, noise), wiener.double()(x.double(), noise).float())
+
+
+def test_its_numbers_count_in_the_size_of_a_network_and_not_among_the_learned() -> None:
+    """``ornstein show`` told 1.5 MB of a model file of 10."""
+    net = UNet((1, 8, 8), {}, widths=(8,), blocks=(1,), attention=(), wiener=16, gaussians=2)
+    found = examine(net, net.shape, {})
+    whole = sum(tensor.numel() for tensor in net.state_dict().values())
+    assert found.parameters == sum(p.numel() for p in net.parameters())
+    assert found.weights_bytes() == 4 * whole
+    assert found.fitted == whole - found.parameters > 2 * 64 * 16
+    held = 4 * (4 * found.parameters + 2 * found.fitted)
+    assert found.training_bytes(3, moments=0) == held + 3 * found.kept_bytes

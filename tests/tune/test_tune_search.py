@@ -223,3 +223,16 @@ def test_a_fit_never_ends_worse_and_keeps_out_of_where_there_is_no_answer() -> N
 
 def test_the_name_of_tuned_levels_is_no_grid() -> None:
     assert FREE not in GRIDS
+
+
+def test_where_nothing_is_missed_nothing_is_moved() -> None:
+    """A step of no length told slopes that are no numbers, and levels were asked for at those."""
+    asked: list[Tensor] = []
+
+    def nothing(at: Tensor) -> Tensor:
+        asked.append(at)
+        return torch.zeros(5, dtype=torch.float64)
+
+    start = torch.tensor([0.3, -0.2], dtype=torch.float64)
+    assert torch.equal(fit(nothing, start, 40), start)
+    assert all(bool(at.isfinite().all()) for at in asked)

@@ -198,3 +198,14 @@ def test_a_strip_of_vectors_is_one_row_of_clouds_and_of_series_one_row_each() ->
 def test_a_sheet_of_the_wrong_kind_is_refused(items: np.ndarray, kind: str) -> None:
     with pytest.raises(UsageError):
         sheet(items, kind)
+
+
+def test_texts_of_several_lines_and_of_any_length_are_drawn_on_one_line() -> None:
+    """Names of columns come from CSV files, where a quoted one may hold the end of a line."""
+    tiles = noise(2, 1, 64, 64)
+    plain = grid(tiles, labels=["a b", "c" * 30])
+    assert grid(tiles, labels=["a\n b", "c" * 5_000]).tobytes() == plain.tobytes()
+    rows = [as_tiles(tiles)]
+    assert strip(rows, ["a\r\nb"], ["c\n", "d"]).tobytes() == strip(
+        rows, ["a b"], ["c", "d"]
+    ).tobytes()  # fmt: skip

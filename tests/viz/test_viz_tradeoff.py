@@ -11,6 +11,7 @@ from PIL import Image
 
 from ornstein.errors import UsageError
 from ornstein.viz import tradeoff
+from ornstein.viz.compared import Panel, draw_comparison
 from ornstein.viz.schedule import new_figure
 from ornstein.viz.tradeoff import Scale, draw_tradeoff
 
@@ -57,3 +58,9 @@ def test_beside_fewer_real_items_stands_the_distance_of_as_few_samples(
 def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least one scale"):
         draw_tradeoff([], REAL, tmp_path / "none.png")
+
+
+def test_a_comparison_of_one_number_is_drawn_too(tmp_path: Path) -> None:
+    sheets = {"real": Image.new("RGB", (8, 8))}
+    path = draw_comparison(sheets, [Panel("recall", {"gan": [0.5]}, 0.9)], tmp_path / "one.png")
+    assert Image.open(path).width > 1000

@@ -91,6 +91,7 @@ def facts_of(bundle: Bundle, anatomy: Anatomy, folder: Path | None) -> dict[str,
         "fingerprint": bundle.fingerprint,
         "provenance": dict(bundle.provenance),
         "parameters": anatomy.parameters,
+        "fitted": anatomy.fitted,
         "flops": anatomy.flops,
         "bytes": anatomy.weights_bytes(),
         "bytes_per_item": anatomy.kept_bytes,
@@ -160,8 +161,9 @@ def head(facts: dict[str, Any]) -> list[str]:
     by = facts["sampler"]
     lines.append(f"sampler    {way_of({**by, 'schedule': by['schedule'] or facts['process']})}")
     lines += tuned(facts["tuned"], by["solver"])
+    fitted = f" and {facts['fitted']:,} numbers fitted beforehand" if facts["fitted"] else ""
     lines.append(
-        f"size       {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}; "
+        f"size       {facts['parameters']:,} parameters{fitted}, {bytes_text(facts['bytes'])}; "
         f"{count_text(facts['flops'])}FLOP to look at one item once"
     )
     lines.append(

@@ -37,12 +37,15 @@ def announced(plan: Plan, against: str | None) -> list[str]:
 
 
 def _told(plan: Plan) -> list[str]:
-    """What the samples are told, where that is more than a class."""
+    """What the samples are told, where that is not just a class of the data."""
     names = ", ".join(condition.name for condition in plan.told)
     if names:
         return [f"told       each sample what a held-out item says: {names}"]
-    beyond = [c.name for c in plan.bundle.conditions if c.name != "class"]
-    return [f"told       nothing: the data do not say {', '.join(beyond)}"] if beyond else []
+    beyond = ", ".join(c.name for c in plan.bundle.conditions if c.name != "class")
+    if plan.bundle.classes and not plan.classed:
+        rest = f", and nothing of {beyond}" if beyond else ""
+        return [f"told       each class of the model in turn{rest}: the data do not say them"]
+    return [f"told       nothing: the data do not say {beyond}"] if beyond else []
 
 
 def novelty_facts(found: Measured) -> dict[str, Any]:

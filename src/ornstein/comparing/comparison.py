@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
+import torch
+
+from ornstein import build
 from ornstein.comparing.families import FAMILIES, check_needs
 from ornstein.comparing.family import Budget, Task
 from ornstein.comparing.measuring import Part, keep, kept, measured
@@ -115,10 +118,11 @@ def held(task: Task, budget: Budget, n: int, reference: Reference) -> dict[str, 
     """
     judge = f"{reference.features.name} {reference.features.digest}"
     of = {"data": task.data.name, "fingerprint": task.data.fingerprint, "judge": judge}
-    mine: dict[str, Any] = {**of, **asdict(budget), "n": n, "rules": RULES}
+    mine: dict[str, Any] = {**of, **asdict(budget), **_pace(budget), "n": n, "rules": RULES}
     path = task.folder / "protocol.json"
     other = json.loads(path.read_text("utf-8")) if path.is_file() else mine
-    unlike = [f"{k} {other.get(k)} and not {v}" for k, v in mine.items() if other.get(k) != v]
+    # Older versions did not write down all of it.
+    unlike = [f"{k} {other[k]} and not {v}" for k, v in mine.items() if other.get(k, v) != v]
     if unlike:
         raise UsageError(
             f"{task.folder} holds a comparison with {'; '.join(unlike)}. Put this one elsewhere: "
@@ -127,6 +131,13 @@ def held(task: Task, budget: Budget, n: int, reference: Reference) -> dict[str, 
     make_folder(task.folder)
     write_atomically(path, json.dumps(mine, indent=1).encode())
     return mine
+
+
+def _pace(budget: Budget) -> dict[str, Any]:
+    """What the steps that fit into a time depend on; nothing where steps are counted."""
+    if budget.seconds is None:
+        return {}
+    return {"device": build.device().type, "threads": torch.get_num_threads()}
 
 
 def done(task: Task, families: Sequence[str], seeds: int) -> int:

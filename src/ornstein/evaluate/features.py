@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
+
+TOGETHER = 1 << 24  # values of items that are read at once
+
+
+def together(shape: Sequence[int], most: int) -> int:
+    """How many items of a shape are read at once, so that large ones do not fill the memory."""
+    return max(1, min(most, TOGETHER // math.prod(shape)))
 
 
 @dataclass(frozen=True)

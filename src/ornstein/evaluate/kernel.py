@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ornstein.errors import DataError
+from ornstein.evaluate.neighbours import distances
 from ornstein.evaluate.number import Number, normal
 
 ROWS = 500
@@ -50,7 +51,7 @@ def kernel_distance(samples: Tensor, data: Tensor) -> Number:
 def mean_distance(points: Tensor) -> Number:
     """Mean Euclidean distance of two different points of (N, D), with its error."""
     n = len(points)
-    rows = [torch.cdist(part, points).sum(1) / (n - 1) for part in points.split(ROWS)]
+    rows = [distances(part, points).sum(1) / (n - 1) for part in points.split(ROWS)]
     own = torch.cat(rows).double()
     return normal(float(own.mean()), float(2 * own.std() / n**0.5))
 

@@ -21,7 +21,7 @@ from ornstein.caches import cache_place
 from ornstein.errors import DataError, ModelFileError, OrnsteinWarning
 from ornstein.evaluate.classifier import LARGEST, Classifier, Progress, train_classifier
 from ornstein.evaluate.encoder import train_encoder
-from ornstein.evaluate.features import Judged, Reading
+from ornstein.evaluate.features import Judged, Reading, together
 
 FORMAT = 1
 RECIPES = {"classifier": "classifier-1", "encoder": "encoder-1"}
@@ -92,7 +92,8 @@ class LearnedFeatures:
         return Reading(features, torch.cat([c for _, c in parts]) if knows else None)
 
     @torch.inference_mode()
-    def _blocks(self, items: np.ndarray, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+    def _blocks(self, items: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        size = together(self.shape, 500)
         for start in range(0, len(items), size):
             block = torch.from_numpy(np.array(items[start : start + size]))
             features = self.net.features(block)

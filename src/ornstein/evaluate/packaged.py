@@ -23,7 +23,7 @@ from torch.nn import functional as nnf
 
 from ornstein.errors import DataError, ModelFileError, UsageError
 from ornstein.evaluate.efficientnet import EfficientNetLite0
-from ornstein.evaluate.features import Judged, Reading
+from ornstein.evaluate.features import Judged, Reading, together
 
 LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the file
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
@@ -43,9 +43,10 @@ class PackagedFeatures:
     @torch.inference_mode()
     def read(self, items: np.ndarray) -> Reading:
         """Features of 8-bit pictures (N, C, H, W): grey ones thrice, transparent ones on white."""
+        size = together(self.shape, 100)
         blocks = [
-            self.net(_colour(torch.from_numpy(np.array(items[k : k + 100])))).float().clone()
-            for k in range(0, len(items), 100)
+            self.net(_colour(torch.from_numpy(np.array(items[k : k + size])))).float().clone()
+            for k in range(0, len(items), size)
         ]
         return Reading(torch.cat(blocks))
 

@@ -11,9 +11,11 @@ import torch
 from ornstein.errors import DataError, UsageError
 from ornstein.evaluate.classifier import Progress
 from ornstein.evaluate.extractors import AUTO, extractor
-from ornstein.evaluate.features import Features, Judged, Reading
-from ornstein.evaluate.frechet import Moments
+from ornstein.evaluate.features import Features, Judged, Reading, together
+from ornstein.evaluate.frechet import Moments, moments
 
+BLOCK = 5_000  # items that are in memory at a time, or fewer where they are large
+ROWS = 1 << 16  # whose moments are taken together, in float64
 LEAST = 6  # of an item's neighbours the fifth is asked for
 
 
@@ -84,8 +86,8 @@ class Reference:
             fingerprint,
             tuple(classes),
             np.dtype(items.dtype),
-            Side(one, Moments.of(one.features), orders[0]),
-            Side(two, Moments.of(two.features), orders[1]),
+            Side(one, moments(one.features.split(ROWS)), orders[0]),
+            Side(two, moments(two.features.split(ROWS)), orders[1]),
         )
 
     def check(self, samples: np.ndarray, asked: np.ndarray | None) -> None:
@@ -114,8 +116,9 @@ class Reference:
             )
 
 
-def _read(features: Features, items: np.ndarray, order: np.ndarray, block: int = 5_000) -> Reading:
+def _read(features: Features, items: np.ndarray, order: np.ndarray) -> Reading:
     """Read the items in that order, a block in memory at a time."""
+    block = together(items.shape[1:], BLOCK)
     pieces = np.array_split(order, -(-len(order) // block))
     return joined([features.read(items[piece]) for piece in pieces])
 

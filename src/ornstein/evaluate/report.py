@@ -80,13 +80,17 @@ class Quality:
             free: What may differ between the two protocols, such as "solver".
 
         Raises:
-            UsageError: The two were not measured by the same protocol.
+            UsageError: The two were not measured by the same protocol, or the other number is 0.
         """
         self.stamp.check_same(other.stamp, free)
         if metric not in self.rows or metric not in other.rows:
             raise UsageError(
                 f"no metric '{metric}' in both; there are {', '.join(self.rows)}."
                 + near(metric, self.rows)
+            )
+        if other.rows[metric].value == 0:
+            raise UsageError(
+                f"nothing is a multiple of a {metric} of 0; compare the numbers themselves."
             )
         return self.rows[metric].value / other.rows[metric].value
 

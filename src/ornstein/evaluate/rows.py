@@ -15,31 +15,69 @@ from ornstein.evaluate.tables import Schema
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
+    from torch import Tensor
 
-_ROWS = 512  # distances are taken for so many rows at a time
+_ROWS, _OTHERS = 512, 8192  # distances are taken between so many rows at a time
+MOST, WORK = 2_000, 2e10  # rows whose nearest is looked for, and cells that are compared for it
 FOLDS = 5
 
 
-def features(tables: Sequence[np.ndarray], schema: Schema) -> list[np.ndarray]:
-    """Columns as numbers of like size: ranks in the first table, one-hot words, gaps marked.
+class Parts(NamedTuple):
+    """Rows of a table in the two forms in which their columns are compared.
 
-    Two words, or two ends of a range, are 1 apart, so that the city-block distance of rows is
-    Gower's.
+    Words stay what they are: as arrays of 0 and 1 those of a large town's streets would fill the
+    memory.
+
+    Attributes:
+        ranks: Numbers as shares of the rows of the first table below them, 0 where missing, and
+            marks of what is missing, (N, K) float64.
+        words: Places of the words of the categories, -1 where missing, (N, C) int64.
     """
-    parts: list[list[np.ndarray]] = [[] for _ in tables]
-    for k, words in enumerate(schema.words):
-        first = tables[0][:, k]
-        known = np.sort(first[~np.isnan(first)])
-        for part, table in zip(parts, tables, strict=True):
-            column, there = table[:, k], ~np.isnan(table[:, k])
-            if words:
-                part.append(np.eye(words)[np.where(there, column, 0).astype(int)] * 0.5)
-            else:
-                ends = [np.searchsorted(known, column, side) for side in ("left", "right")]
-                part.append((ends[0] + ends[1])[:, None] / max(2 * len(known), 1))
-            part[-1] = np.where(there[:, None], part[-1], 0.0)
-            part.append(~there[:, None] * 0.5)
-    return [np.concatenate(part, axis=1) for part in parts]
+
+    ranks: np.ndarray
+    words: np.ndarray
+
+    def some(self, rows: np.ndarray | slice) -> Parts:
+        """Rows at these places."""
+        return Parts(self.ranks[rows], self.words[rows])
+
+    @property
+    def whole(self) -> np.ndarray:
+        """Both side by side, (N, K + C): equal rows are equal here."""
+        return np.concatenate([self.ranks, self.words], axis=1)
+
+
+def features(tables: Sequence[np.ndarray], schema: Schema) -> list[Parts]:
+    """Columns as what :func:`apart` compares: ranks in the first table, words, gaps marked."""
+    known = [np.sort(first[~np.isnan(first)]) for first in tables[0].T]
+    return [_parts(table, known, schema.words) for table in tables]
+
+
+def _parts(table: np.ndarray, known: Sequence[np.ndarray], words: Sequence[int]) -> Parts:
+    ranks: list[np.ndarray] = [np.empty((len(table), 0))]
+    named: list[np.ndarray] = [np.empty((len(table), 0), dtype=np.int64)]
+    for k, count in enumerate(words):
+        there = ~np.isnan(table[:, k])
+        if count:
+            named.append(np.where(there, table[:, k], -1).astype(np.int64)[:, None])
+            continue
+        ends = [np.searchsorted(known[k], table[:, k], side) for side in ("left", "right")]
+        rank = (ends[0] + ends[1]) / max(2 * len(known[k]), 1)
+        ranks.append(np.stack([np.where(there, rank, 0.0), ~there * 0.5], axis=1))
+    return Parts(np.concatenate(ranks, axis=1), np.concatenate(named, axis=1))
+
+
+def apart(a: Parts, b: Parts) -> Tensor:
+    """Gower's distances of rows to rows, summed over the columns, (A, B) float64.
+
+    Two words, or two ends of a range, are 1 apart; a number and a gap at least a half.
+    """
+    import torch
+
+    far = torch.cdist(torch.from_numpy(a.ranks), torch.from_numpy(b.ranks), p=1)
+    for one, two in zip(a.words.T, b.words.T, strict=True):
+        far += torch.from_numpy(one)[:, None] != torch.from_numpy(two)
+    return far
 
 
 class Closest(NamedTuple):
@@ -67,34 +105,51 @@ def closest(
 ) -> Closest:
     """Look for rows that were remembered, with other real rows as the control.
 
+    Copies are looked for among all; the nearest rows are those of some 2,000 rows of each table,
+    drawn, and of fewer where there are very many training rows.
+
     Raises:
         UsageError: there are no held-out rows.
     """
     if not len(heldout) or not len(train):
         raise UsageError("distance to the closest record needs training and held-out rows.")
     known, control, new = features([train, heldout, made], schema)
-    unlike, counts = np.unique(known, axis=0, return_counts=True)
-    sides, rng = (unlike, np.unique(control, axis=0)), np.random.default_rng(seed)
-    few = min(map(len, sides))
-    near = [_nearest(new, side[rng.permutation(len(side))[:few]]) for side in sides]
+    _, unlike, counts = np.unique(known.whole, axis=0, return_index=True, return_counts=True)
+    sides = (
+        known.some(unlike),
+        control.some(np.unique(control.whole, axis=0, return_index=True)[1]),
+    )
+    rng = np.random.default_rng(seed)
+    few = min(len(side.ranks) for side in sides)
+    most = max(200, min(MOST, int(WORK / (len(train) * len(schema.names)))))
+    asked, real = (_drawn(part, most, rng) for part in (new, control))
+    near = [_nearest(asked, _drawn(side, few, rng)) for side in sides]
     ties = 0.5 * float((near[0] == near[1]).mean())
-    far, usual = _nearest(new, known), _nearest(control, known)
+    far, usual = _nearest(asked, known), _nearest(real, known)
+    rows = {row.tobytes() for row in known.whole}
     return Closest(
-        copies=float((far == 0).mean()),
-        control=float(counts[counts > 1].sum() / len(known)),
+        copies=float(np.mean([row.tobytes() in rows for row in new.whole])),
+        control=float(counts[counts > 1].sum() / len(train)),
         closer=float((near[0] < near[1]).mean()) + ties,
         distance=float(np.median(far)) / len(schema.names),
         usual=float(np.median(usual)) / len(schema.names),
     )
 
 
-def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """City-block distance of each row of ``a`` to the nearest of ``b``."""
-    import torch
+def _drawn(part: Parts, count: int, rng: np.random.Generator) -> Parts:
+    """So many of the rows, at most."""
+    return part.some(rng.permutation(len(part.ranks))[:count])
 
-    others = torch.from_numpy(b)
-    pieces = torch.from_numpy(a).split(_ROWS)
-    return torch.cat([torch.cdist(p, others, p=1).min(1).values for p in pieces]).numpy()
+
+def _nearest(a: Parts, b: Parts) -> np.ndarray:
+    """Distance of each row of ``a`` to the nearest of ``b``, (A,)."""
+    found = np.full(len(a.ranks), np.inf)
+    for start in range(0, len(found), _ROWS):
+        rows = slice(start, start + _ROWS)
+        for other in range(0, len(b.ranks), _OTHERS):
+            far = apart(a.some(rows), b.some(slice(other, other + _OTHERS)))
+            found[rows] = np.minimum(found[rows], far.amin(1).numpy())
+    return found
 
 
 def detection(real: np.ndarray, made: np.ndarray, schema: Schema, seed: int = 0) -> float:

@@ -15,6 +15,9 @@ import numpy as np
 
 from ornstein.errors import UsageError
 
+ROWS, LEAST_ROWS = 20_000, 1_000  # of associations, at most; and for however many pairs
+WORK = 2 * 10**8  # rows of all pairs together
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -101,9 +104,15 @@ class Pair(NamedTuple):
 
 
 def associations(real: np.ndarray, made: np.ndarray, schema: Schema) -> list[Pair]:
-    """Compare every two columns, by the rows in which neither is missing."""
+    """Compare every two columns, by the rows in which neither is missing.
+
+    Of many rows some thousands are taken, evenly spread: fewer, the more pairs there are.
+    """
+    pairs = list(combinations(range(len(schema.names)), 2))
+    most = max(LEAST_ROWS, min(ROWS, WORK // max(1, len(pairs))))
+    real, made = (_thinned(table, most) for table in (real, made))
     rows = []
-    for i, j in combinations(range(len(schema.names)), 2):
+    for i, j in pairs:
         if schema.words[i] and not schema.words[j]:
             i, j = j, i
         words = schema.words[i], schema.words[j]
@@ -111,6 +120,12 @@ def associations(real: np.ndarray, made: np.ndarray, schema: Schema) -> list[Pai
         values = [_association(table[:, [i, j]], words) for table in (real, made)]
         rows.append(Pair((schema.names[i], schema.names[j]), name, *values))
     return rows
+
+
+def _thinned(table: np.ndarray, most: int) -> np.ndarray:
+    if len(table) <= most:
+        return table
+    return np.take(table, np.linspace(0, len(table) - 1, most).round().astype(int), axis=0)
 
 
 def _association(pair: np.ndarray, words: tuple[int, int]) -> float:
@@ -139,9 +154,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _cramer(pair: np.ndarray, words: tuple[int, int]) -> float:
-    table = np.zeros(words)
-    np.add.at(table, (pair[:, 0], pair[:, 1]), 1.0)
-    table = table[table.sum(1) > 0][:, table.sum(0) > 0]
-    expected = table.sum(1)[:, None] * table.sum(0) / table.sum()
-    squared = float(((table - expected) ** 2 / expected).sum() / table.sum())
-    return float(np.sqrt(squared / max(min(table.shape) - 1, 1)))
+    """By the cells that are not empty: of long lists of words nearly all are."""
+    cells, count = np.unique(pair[:, 0] * words[1] + pair[:, 1], return_counts=True)
+    one, two = (np.bincount(column) for column in pair.T)
+    expected = one[cells // words[1]] * two[cells % words[1]] / len(pair)
+    squared = max(0.0, float((count**2 / expected).sum()) / len(pair) - 1)
+    return float(np.sqrt(squared / max(min((one > 0).sum(), (two > 0).sum()) - 1, 1)))

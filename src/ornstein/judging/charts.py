@@ -99,7 +99,7 @@ def histogram(sets: dict[str, np.ndarray], threshold: float, words: str) -> str:
 
 
 def curve(points: Sequence[tuple[float, float]], words: str, dots: bool = False) -> str:
-    """A line through (step, value), smoothed to at most 160 corners; the value from 0 or log."""
+    """A line through (step, value), smoothed to at most 160 corners, from the least to most."""
     if len(points) < 2:
         return ""
     group = -(-len(points) // 160)

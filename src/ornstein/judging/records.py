@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ornstein.errors import DataError
-from ornstein.evaluate import Quality, Stamp
+from ornstein.evaluate import Quality
 from ornstein.training.disk import make_folder, write_atomically
 
 NAME = re.compile(r"step-(\d{9})\.json")
@@ -25,15 +25,16 @@ class Kept(NamedTuple):
 def record(quality: Quality, step: int, folder: Path) -> Path:
     """Keep a measurement; one by the same protocol of the same model and step gives way to it.
 
+    What another version of ornstein wrote there stays.
+
     Raises:
         DiskError: it cannot be written.
     """
     make_folder(folder)
     path = folder / f"step-{step:09d}.json"
-    found = [kept.quality for kept in _read(path)]
-    others = [each for each in found if _identity(each) != _identity(quality)]
-    texts = [each.to_json() for each in (*others, quality)]
-    write_atomically(path, ("[\n" + ",\n".join(texts) + "\n]\n").encode())
+    others = [each for each in _entries(path) if not _same(_quality(each), quality)]
+    texts = [json.dumps(each, indent=1, ensure_ascii=False) for each in others]
+    write_atomically(path, ("[\n" + ",\n".join([*texts, quality.to_json()]) + "\n]\n").encode())
     return path
 
 
@@ -42,23 +43,30 @@ def measurements(folder: Path) -> list[Kept]:
     return [kept for path in sorted(folder.glob("step-*.json")) for kept in _read(path)]
 
 
-def _identity(quality: Quality) -> tuple[Stamp, object]:
-    """What was measured: the protocol, and the fingerprint of the model where it is known."""
-    return quality.stamp, quality.made.get("model")
+def _same(one: Quality | None, other: Quality) -> bool:
+    """Whether both are by one protocol, of one model where that is known."""
+    if one is None:
+        return False
+    return (one.stamp, one.made.get("model")) == (other.stamp, other.made.get("model"))
 
 
-def _read(path: Path) -> list[Kept]:
-    name = NAME.fullmatch(path.name)
+def _entries(path: Path) -> list[Any]:
+    """What a file holds, whoever wrote it; nothing if it is torn."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return []
-    kept = []
-    for each in found if isinstance(found, list) and name else []:
-        try:
-            kept.append(
-                Kept(int(name[1]) if name else 0, Quality.from_json(json.dumps(each)), path)
-            )
-        except DataError:
-            continue
-    return kept
+    return found if isinstance(found, list) else []
+
+
+def _quality(entry: object) -> Quality | None:
+    try:
+        return Quality.from_json(json.dumps(entry))
+    except DataError:
+        return None
+
+
+def _read(path: Path) -> list[Kept]:
+    name = NAME.fullmatch(path.name)
+    read = map(_quality, _entries(path) if name else [])
+    return [Kept(int(name[1]) if name else 0, found, path) for found in read if found is not None]

@@ -27,12 +27,12 @@ def fit(residual: Callable[[Tensor], Tensor], start: Tensor, runs: int) -> Tenso
     """
     best, off = start, residual(start)
     cost, left, damping = off @ off, runs - 1, 1e-2
-    while left > len(best):
+    while left > len(best) and cost > 0:
         before = cost
         nudges = REACH * torch.eye(len(best), dtype=best.dtype)
         slopes = torch.stack([(residual(best + nudge) - off) / REACH for nudge in nudges], 1)
         slopes, left = slopes.nan_to_num(0, 0, 0), left - len(best)
-        while left > 0:
+        while left > 0 and cost > 0:
             move = _step(slopes, off, damping)
             if (off + slopes @ move).square().sum() > (1 - LEAST_GAIN) * cost:
                 break

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ornstein.viz.watch import Row, kept_bytes, places, walk
 
 WHOLE_COPIES = 4  # training keeps weights, gradients, the average and its copy
+FITTED_COPIES = 2  # the network and that of the average
 
 
 class Anatomy(NamedTuple):
@@ -23,6 +24,7 @@ class Anatomy(NamedTuple):
         parameters: Numbers that are learned.
         flops: Floating-point operations for one item, forward.
         kept_bytes: What one item leaves in memory for the backward pass.
+        fitted: Numbers that are fitted before training and not learned: those of Gaussians.
     """
 
     inputs: dict[str, tuple[int, ...]]
@@ -30,6 +32,7 @@ class Anatomy(NamedTuple):
     parameters: int
     flops: int
     kept_bytes: int
+    fitted: int = 0
 
     def training_bytes(self, batch: int, moments: int) -> int:
         """Estimate of the memory of a training, in float32.
@@ -38,11 +41,12 @@ class Anatomy(NamedTuple):
             batch: Items of a step.
             moments: Numbers that the optimiser remembers.
         """
-        return 4 * (WHOLE_COPIES * self.parameters + moments) + batch * self.kept_bytes
+        held = WHOLE_COPIES * self.parameters + FITTED_COPIES * self.fitted
+        return 4 * (held + moments) + batch * self.kept_bytes
 
     def weights_bytes(self) -> int:
-        """Size of the weights in float32."""
-        return 4 * self.parameters
+        """Size of the weights in float32, with all that is fitted: about that of the file."""
+        return 4 * (self.parameters + self.fitted)
 
 
 def examine(
@@ -64,12 +68,14 @@ def examine(
     rows, flops = walk(net, x, x.new_zeros(1), cond)
     sizes = places(net, x, x.new_zeros(1), cond)
     net.train(was_training)
+    learned = sum(p.numel() for p in net.parameters())
     return Anatomy(
         {"x": shape, "noise": (), **{name: tuple(t.shape[1:]) for name, t in cond.items()}},
         [row._replace(places=sizes.get(row.name, 1)) for row in rows],
-        sum(p.numel() for p in net.parameters()),
+        learned,
         flops,
         kept,
+        sum(t.numel() for t in net.state_dict().values()) - learned,
     )
 
 

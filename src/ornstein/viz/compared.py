@@ -51,7 +51,8 @@ def draw_comparison(
         axis.imshow(sheet, interpolation="none")
         axis.set_axis_off()
         axis.set_title(title, fontsize=9)
-    for axis, panel in zip(below.subplots(1, len(panels)), panels, strict=True):
+    axes = below.subplots(1, len(panels), squeeze=False).flat
+    for axis, panel in zip(axes, panels, strict=True):
         for place, values in enumerate(panel.values.values()):
             axis.plot([place] * len(values), values, "o", ms=5, alpha=0.6, color=f"C{place}")
             if not values:
@@ -65,6 +66,9 @@ def draw_comparison(
             axis.set_ylim(bottom=0)
         axis.set_xticks(range(len(panel.values)), list(panel.values), fontsize=8)
         axis.set_xlim(-0.5, len(panel.values) - 0.5)
+    if any(panel.real is not None for panel in panels):
+        words = "a dot for each seed; dashed: real items in the place of samples"
+        below.supxlabel(words, fontsize=8)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -17,6 +17,7 @@ INK = (60, 64, 72)
 TILE_SIDE = 64  # a picture smaller than this is enlarged
 GRID_SIDE = 1024  # ... as long as the whole grid stays within this
 TEXT_HEIGHT = 15
+LONGEST = 200  # letters of a text, of which a picture has no room for more
 
 Encoder = Callable[[list[Image.Image], list[int], int], bytes]
 """Frames, their times in milliseconds and 0, 1 or 2 for ever less quality, to the file."""
@@ -118,7 +119,7 @@ def strip(
         gap: White pixels between tiles.
     """
     count, height, width = rows[0].shape[:3]
-    margin = max((int(font().getlength(t)) + 8 for t in row_labels), default=0)
+    margin = max((int(font().getlength(one_line(t))) + 8 for t in row_labels), default=0)
     head = TEXT_HEIGHT if column_labels else 0
     size = (margin + count * (width + gap) + gap, head + len(rows) * (height + gap) + gap)
     canvas = Image.new("RGB", size, PAPER)
@@ -147,11 +148,20 @@ def font(size: int = 11) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def write(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor: str, room: int
 ) -> None:
-    """Write a text that is cut to ``room`` pixels."""
-    letters = font()
+    """Write a text on one line, cut to ``room`` pixels."""
+    draw.text(place, _cut(text, room), fill=INK, font=font(), anchor=anchor)
+
+
+def one_line(text: str) -> str:
+    """A text that can be drawn: names of columns may hold ends of lines, and be very long."""
+    return " ".join(text[:LONGEST].split())
+
+
+def _cut(text: str, room: int) -> str:
+    text, letters = one_line(text), font()
     while len(text) > 1 and letters.getlength(text) > room:
         text = text[:-1]
-    draw.text(place, text, fill=INK, font=letters, anchor=anchor)
+    return text
 
 
 def thin(count: int, most: int) -> list[int]:
