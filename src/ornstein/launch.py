@@ -139,6 +139,7 @@ def _lead(
     planned = (run.folder / "config.toml").is_file()
     settled = _agreed(run, resolved) if planned else resolved.config
     if run.state == "finished" and not dry_run:
+        _check_finished(run, settled, say, stop)
         use = f"Sample it: ornstein sample {run.typed}"
         if build.recognises(settled):
             use = f"Guide by it: ornstein sample MODEL --guide-by {run.typed}"
@@ -168,6 +169,27 @@ def _lead(
                 ranks.tell_json({"config": described, "fingerprint": data.fingerprint})
             trainer = build.trainer(made.config, data, device, ranks)
         Session(run, made, data, trainer, say, stop, started, command).go()
+
+
+def _check_finished(run: Run, settled: Config, say: Progress, stop: StopRequest) -> None:
+    """Refuse to call a run finished whose data are others now: nobody trained on those.
+
+    Raises:
+        DataError: they are.
+    """
+    stop.idle = False  # half a cache is cleaned up
+    try:
+        data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
+    except DataError as error:
+        say.note(f"warning: the data of {run.folder} cannot be opened any more: {error}")
+        return
+    finally:
+        stop.idle = True
+    if run.changed(data):
+        raise DataError(
+            f"{run.folder} is finished, and its data changed since: it learned what they were. "
+            "Train on what they are now as another run: add --name. Or restore them."
+        )
 
 
 def _described(ranks: Ranks, device: torch.device, said: Mapping[str, str]) -> Trainer:

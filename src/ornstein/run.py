@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +16,7 @@ from ornstein.training.journal import read_log, read_record
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
+    from ornstein.data import Dataset
     from ornstein.editing import Edited
     from ornstein.guide import Guide
     from ornstein.samples import Samples
@@ -87,6 +90,31 @@ class Run:
     def state(self) -> str:
         """new, training, stopped or finished."""
         return str(self.record.get("state", "new"))
+
+    @property
+    def learned(self) -> str | None:
+        """Fingerprint of the data that it learned; None where it kept nothing yet.
+
+        Read from its newest checkpoint, and from its model where checkpoints were removed.
+        """
+        from ornstein.bundle import load_any
+        from ornstein.errors import OrnsteinError
+        from ornstein.training.checkpoint import list_checkpoints
+
+        for path in list_checkpoints(self.folder / "checkpoints"):
+            try:
+                found = json.loads((path / "state.json").read_text("utf-8"))["fingerprint"]
+            except (OSError, ValueError, LookupError, TypeError):
+                continue
+            return str(found)
+        with suppress(OrnsteinError):
+            return load_any(self.folder).provenance.get("fingerprint")
+        return None
+
+    def changed(self, data: Dataset) -> bool:
+        """Whether these are other data than it learned; where that is not known they are not."""
+        learned = self.learned
+        return learned is not None and not data.known_as(learned)
 
     @property
     def grids(self) -> list[Path]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -279,3 +280,23 @@ def test_scales_that_cannot_be_are_refused(say: Say) -> None:
 def test_an_option_that_is_always_refused_is_not_offered(say: Say) -> None:
     assert "--guidance" in say("evaluate", "--help")[1]
     assert "--guidance" not in say("viz", "guidance", "--help")[1]
+
+
+@pytest.mark.filterwarnings("default::ornstein.errors.OrnsteinWarning")
+def test_data_that_changed_since_the_training_are_not_passed_off_as_its_own(
+    say: Say, tmp_path: Path
+) -> None:
+    file, place = tmp_path / "flat.npy", ("--runs", str(tmp_path / "runs"))
+    points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    np.save(file, points)
+    settings = {"batch": 16, "sample.count": 4}
+    ornstein.train(file, steps=2, settings=settings, runs=tmp_path / "runs")
+    code, _, err = say("evaluate", "flat", "--quiet", *QUICK, *place)
+    assert (code, err) == (0, "")
+    np.save(file, points[::-1] * 2)
+    code, _, err = say("evaluate", "flat", "--quiet", *QUICK, *place)
+    assert code == 0
+    assert "warning: the data of" in err
+    assert "changed since it was trained" in err
+    # Those that are named are held against as they are.
+    assert say("evaluate", "flat", str(file), "--quiet", *QUICK, *place)[2] == ""

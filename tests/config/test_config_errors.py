@@ -105,6 +105,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ("data.size=3", ["data.size", "a whole number from 4 to 4,096", "--set"]),
         ("batch=many", ["train.batch", "'many'", "--set"]),
         ("train.batsh=3", ["train.batsh", "Did you mean 'batch'?"]),
+        ("optim.rate=3", ["optim.rate", "Did you mean 'train.learning_rate' or"]),
+        ("lr=3", ["'lr'", "Did you mean 'train.learning_rate'?"]),
         ("model.process_options.beta_min=1", ["no option", "edm"]),
     ],
 )

@@ -165,3 +165,58 @@ def test_real_pictures_are_resized_as_real_numbers() -> None:
     data = open_data(np.full((3, 1, 9, 9), 0.3), size=16)
     np.testing.assert_allclose(data.items, 0.3, atol=1e-6)
     assert (data.coding.low, data.coding.high, data.quantised) == (0.0, 1.0, False)
+
+
+def test_a_file_of_numpy_is_known_by_what_it_holds_and_not_by_its_name(tmp_path: Path) -> None:
+    array = real(30, 2).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "b.npz", x=array)
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    (tmp_path / "b.npz").rename(tmp_path / "b.npy")
+    for name in ("a.npz", "b.npy"):
+        np.testing.assert_array_equal(open_data(tmp_path / name).items, array)
+
+
+def test_one_colour_picture_is_not_taken_for_many_narrow_ones() -> None:
+    with pytest.raises(DataError, match=r"one picture.*x\[None\]"):
+        open_data(byte(64, 48, 3))
+    assert open_data(byte(64, 48, 3)[None]).shape == (3, 64, 48)
+
+
+@pytest.mark.parametrize("array", [1e6 + 0.001 * real(50, 2), 1e-47 * real(50, 2)])
+def test_numbers_that_float32_cannot_tell_apart_are_refused(array: np.ndarray) -> None:
+    """They were learned as a few steps, or as zeros."""
+    other = np.concatenate([real(50, 1), array], axis=1)
+    with pytest.raises(DataError, match=r"channel 1 apart.*subtract the mean"):
+        open_data(other)
+    for good in (1e6 + real(50, 2), 1e-30 * real(50, 2), np.full((50, 2), 1e9 + 0.3)):
+        open_data(good)
+    open_data(1_700_000_000 + 86_400 * np.arange(100)[:, None])  # days, as seconds
+
+
+@pytest.mark.parametrize(("top", "high"), [(200, 255), (1000, 1023), (4095, 4095), (4096, 16383)])
+def test_the_range_of_deep_pictures_is_that_of_their_bits(top: int, high: int) -> None:
+    """Twelve bits in sixteen were shown at a sixteenth of their brightness."""
+    items = np.linspace(0, top, 30 * 64).reshape(30, 8, 8).astype(np.uint16)
+    assert (open_data(items).coding.low, open_data(items).coding.high) == (0, high)
+
+
+def test_resizing_keeps_the_range_of_real_pictures() -> None:
+    """The filter overshoots at edges: samples beyond white, and all else greyer."""
+    items = (np.random.default_rng(0).random((30, 1, 16, 16)) > 0.5).astype(np.float32)
+    data = open_data(items, size=8)
+    assert (data.coding.low, data.coding.high) == (0, 1)
+    assert data.items.min() >= 0
+    assert data.items.max() <= 1
+
+
+def test_a_factor_that_does_not_divide_is_answered_by_a_size_that_it_does() -> None:
+    with pytest.raises(DataError, match="a size that it divides: --size 33"):
+        open_data(byte(9, 32, 32), upscale=3)
+    assert open_data(byte(9, 32, 32), upscale=3, size=33).shape == (1, 33, 33)
+
+
+def test_a_size_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{k * k},{k % 7}\n" for k in range(30)))
+    with pytest.raises(UsageError, match="is a table"):
+        open_data(tmp_path / "t.csv", size=8)

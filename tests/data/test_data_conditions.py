@@ -343,3 +343,26 @@ def test_two_tables_or_lines_that_are_no_json_are_refused(folder: Path) -> None:
         (folder / "metadata.jsonl").write_text('{"file_name": "00.png"}\n' + line)
         with pytest.raises(DataError, match=words):
             open_data(folder)
+
+
+def test_nan_in_a_line_of_json_says_nothing(tmp_path: Path) -> None:
+    """Python's json.dumps writes it for a gap."""
+    lines = []
+    for k in range(MANY):
+        picture(tmp_path / f"{k:02}.png", 40 + 10 * k)
+        age = float("nan") if k == 3 else k + 0.5
+        lines.append(json.dumps({"file_name": f"{k:02}.png", "age": age}))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    (age,) = open_data(tmp_path).conditions
+    assert age.kind == "numbers"
+    assert np.flatnonzero(~age.said).tolist() == [3]
+
+
+def test_a_report_tells_of_classes_that_some_items_do_not_say(tmp_path: Path) -> None:
+    rows = ["file_name,class"]
+    for k in range(MANY):
+        picture(tmp_path / f"{k:02}.png", 40 + 10 * k)
+        rows.append(f"{k:02}.png,{('cat', 'dog', '')[k % 3]}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
+    said = [line for line in report(open_data(tmp_path)) if line.startswith("condition class")]
+    assert said == ["condition class: one of cat 7, dog 7; 6 items say nothing"]

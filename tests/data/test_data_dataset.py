@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ornstein.data import Source, make_dataset, open_data
+from ornstein.data import Source, details, make_dataset, open_data, report
 from ornstein.data.dataset import subset
-from ornstein.data.splitting import content_keys, split
+from ornstein.data.splitting import content_keys, split, split_runs
 from ornstein.errors import DataError
 
 HERE = Source("made in a test")
@@ -47,6 +47,49 @@ def test_exact_copies_are_never_on_both_sides() -> None:
         outside = {bytes(item) for item in np.delete(items, held, axis=0)}
         assert len(held) > 0
         assert not inside & outside
+
+
+def test_what_is_there_too_often_is_not_all_that_is_held_out() -> None:
+    """A tenth of the pictures are blank: no 5 % hold them all, and a few more are none of them."""
+    for seed in range(40):
+        items = pictures(300, seed)
+        items[:30] = seed
+        held = split(items)
+        assert len(held) == 15
+        assert held.min() >= 30
+
+
+def test_rows_of_few_words_are_held_out_as_often_as_they_come() -> None:
+    """Four different rows: held out were all copies of one, or some of them."""
+    chance = np.random.default_rng(0)
+    rows = chance.choice(4, 4000, p=(0.4, 0.3, 0.2, 0.1)).astype(np.float64)[:, None]
+    held = split(rows)
+    assert len(held) == 200
+    shares = np.bincount(rows[held, 0].astype(int), minlength=4) / 200
+    assert shares == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=0.1)
+    order = chance.permutation(4000)
+    again = rows[order][split(rows[order])]
+    assert np.bincount(again[:, 0].astype(int)).tolist() == (shares * 200).astype(int).tolist()
+
+
+def test_items_of_one_run_stay_on_one_side() -> None:
+    chance = np.random.default_rng(0)
+    lengths = chance.integers(1, 8, 60)
+    run = np.repeat(np.arange(60), lengths)
+    items = chance.normal(size=(len(run), 3)).astype(np.float32)
+    held = split_runs(items, lengths)
+    inside = set(run[held].tolist())
+    assert not inside & set(np.delete(run, held).tolist())
+    assert 0.05 <= len(held) / len(run) < 0.1
+
+
+def test_of_long_runs_the_ends_are_held_out() -> None:
+    items = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    assert split_runs(items, np.array([100, 100, 100])).tolist() == [
+        *range(95, 100), *range(195, 200), *range(295, 300),
+    ]  # fmt: skip
+    assert split_runs(items, np.array([200, 100])).tolist() == [*range(190, 200), *range(295, 300)]
+    assert split_runs(items[:19], np.array([10, 9])).tolist() == []
 
 
 def test_the_split_looks_random() -> None:
@@ -127,3 +170,20 @@ def test_a_subset_keeps_each_item_on_its_side_and_spreads_over_the_classes() -> 
 def test_no_data_is_refused() -> None:
     with pytest.raises(DataError, match="no data"):
         make_dataset("p", "image", pictures(0), source=HERE)
+
+
+def test_data_of_which_all_are_held_out_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x_train=np.zeros((0, 2)), x_test=np.ones((5, 2)))
+    with pytest.raises(DataError, match="holds no training items"):
+        open_data(tmp_path / "d.npz")
+
+
+def test_a_report_tells_of_held_out_items_that_are_learned_too(tmp_path: Path) -> None:
+    """An official test set may hold what is in the training set."""
+    points = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    np.savez(
+        tmp_path / "d.npz", x_train=points, x_test=np.concatenate([points[:6], points[:1] + 1])
+    )
+    data = open_data(tmp_path / "d.npz")
+    assert any("equal to a training item: 6 of 7 held-out items" in line for line in report(data))
+    assert details(data)["heldout_copies"] == 6

@@ -535,3 +535,54 @@ def test_many_pictures_of_several_modes_are_kept_in_the_cache(
     assert data.items.shape == (256, 3, 12, 10)
     assert open_folder(place).fingerprint == data.fingerprint
     assert len(list((tmp_path / "cache").rglob("files.db"))) == 1
+
+
+def test_folders_train_and_test_are_a_split_and_no_classes(tmp_path: Path) -> None:
+    for k in range(24):
+        part, word = ("train", "train", "Val", "test")[k % 4], ("cat", "dog")[k // 4 % 2]
+        folder = tmp_path / "pets" / part / (word if part != "test" else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(seed=k)).save(folder / f"{k:02}.png")
+    data = open_data(tmp_path)
+    held = {data.names[k].split("/")[1] for k in data.heldout}
+    assert held == {"Val", "test"}
+    assert len(data.heldout) == 12
+    (known,) = data.conditions
+    assert known.names == ("cat", "dog")
+    assert [data.names[k].split("/")[1] for k in np.flatnonzero(~known.said)] == ["test"] * 6
+    assert "Held out is what lies in 'Val', 'test'." in data.notes
+    # Without one of each kind they are classes as any other.
+    (tmp_path / "pets" / "train").rename(tmp_path / "pets" / "cars")
+    assert open_data(tmp_path).classes == ("Val", "cars", "test")
+
+
+def test_what_ornstein_wrote_into_the_folder_is_no_data(tmp_path: Path) -> None:
+    """Somebody stands in the folder, looks at it, trains on '.', and goes on later."""
+    for k in range(8):
+        Image.fromarray(noise(seed=k)).save(tmp_path / f"{k}.png")
+    before = open_data(tmp_path).fingerprint
+    samples = tmp_path / "runs" / "pets" / "samples"
+    samples.mkdir(parents=True)
+    for name in ("config.toml", "events.log"):
+        (samples.parent / name).write_text("x")
+    Image.fromarray(noise(seed=9)).save(samples / "step-1.png")
+    Image.fromarray(noise(seed=10)).save(tmp_path / "pets.sheet.png")
+    (tmp_path / "pets.report.json").write_text("{}")
+    data = open_data(tmp_path)
+    assert data.fingerprint == before
+    said = {file.path: file.reason for file in data.refused}
+    assert said["runs/pets"] == "a run, and no data"
+    assert said["pets.sheet.png"] == "a contact sheet, and no data"
+    Image.fromarray(noise(seed=11)).save(tmp_path / "mine.sheet.png")
+    assert len(open_data(tmp_path)) == 9
+    assert len(open_data(samples)) == 1  # asked for by name
+
+
+def test_texts_beside_pictures_are_told_of(tmp_path: Path) -> None:
+    for k in range(3):
+        Image.fromarray(noise(seed=k)).save(tmp_path / f"{k}.png")
+    (tmp_path / "readme.txt").write_text("about these")
+    assert not [note for note in open_data(tmp_path).notes if "metadata.csv" in note]
+    (tmp_path / "0.txt").write_text("a red cat")
+    (note,) = [note for note in open_data(tmp_path).notes if "metadata.csv" in note]
+    assert note.startswith("Texts beside pictures, such as '0.txt', are not read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from figures import figure, times
-from ornstein.data import Dataset, open_data
+from ornstein.data import Dataset, listing, open_data
 from ornstein.data.listing import FILE, Listing
 from ornstein.errors import StoppedEarly
 
@@ -330,3 +331,73 @@ def test_a_death_at_any_file_operation_of_an_opening_costs_nothing(
     deaths, word = done.stdout.split()
     assert (int(deaths) > 10, word) == (True, "deaths"), done.stdout
     figure("R2", "death at every file operation of opening a folder", f"{deaths}/{deaths} whole")
+
+
+def test_a_picture_replaced_by_one_of_its_size_and_time_is_read_again(
+    photos: Path, tmp_path: Path
+) -> None:
+    """As rsync -t and cp -p do; what was decoded before was taken for it."""
+    root = tmp_path / "copy"
+    shutil.copytree(photos, root)
+    before = open_data(root).fingerprint
+    path = root / "a" / "000.png"
+    then, size = path.stat().st_mtime_ns, path.stat().st_size
+    data = bytearray(path.read_bytes())
+    data[-30] ^= 1  # in the pixels, whose checksum fails: the picture is left out
+    path.write_bytes(data)
+    os.utime(path, ns=(then, then))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (size, then)
+    assert open_data(root).fingerprint != before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes on Windows")
+def test_what_one_user_decodes_another_may_read(photos: Path, cache: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        open_data(photos)
+    finally:
+        os.umask(before)
+    (entry,) = cache.iterdir()
+    assert entry.stat().st_mode & 0o777 == 0o755
+
+
+def test_formats_that_an_older_decoder_lacked_are_tried_again(
+    photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(listing, "readable", lambda: ("JPEG",))
+        open_data(photos)
+    open_data(photos)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_decoded_pictures_that_nobody_opened_for_two_months_are_removed(
+    photos: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Each picture more makes another entry: they grew for ever."""
+    root = tmp_path / "growing"
+    shutil.copytree(photos, root)
+
+    def aged(entry: Path, days: float) -> None:
+        then = time.time() - 86_400 * days
+        os.utime(entry / "manifest.json", (then, then))
+
+    def grown(k: int) -> Path:
+        before = set(cache.iterdir())
+        shutil.copy(root / "a" / "000.png", root / "a" / f"more{k}.png")
+        open_data(root)
+        (new,) = set(cache.iterdir()) - before
+        return new
+
+    first, second = grown(1), grown(2)
+    (cache / "compiled").mkdir()
+    (cache / "compiled" / "manifest.json").touch()
+    for entry, days in ((first, 61), (second, 59), (cache / "compiled", 99)):
+        aged(entry, days)
+    grown(3)
+    assert [path.exists() for path in (first, second, cache / "compiled")] == [False, True, True]
+    aged(second, 61)
+    (root / "a" / "more3.png").unlink()
+    open_data(root)  # it is asked for again
+    grown(4)
+    assert second.exists()

@@ -203,3 +203,62 @@ def test_columns_and_labels_are_for_tables(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text(lines(RNG.normal(size=(30, 12))))
     with pytest.raises(UsageError, match="columns and label are for tables"):
         open_data(tmp_path / "s.csv", label="x")
+
+
+def test_windows_of_a_recording_are_all_learned_or_all_held_out(tmp_path: Path) -> None:
+    """Neighbours in time tell of each other, so a split through a file would flatter a model."""
+    for k in range(40):
+        wavfile.write(tmp_path / f"{k:02}.wav", 8000, RNG.integers(-9999, 9999, 400).astype("<i2"))
+    data = open_data(tmp_path, size=100)
+    assert data.items.shape == (160, 1, 100)
+    files = set((data.heldout // 4).tolist())
+    assert len(data.heldout) == 4 * len(files) == 8
+    assert not files & set((data.train // 4).tolist())
+
+
+def test_sounds_in_folders_train_and_test_are_split_by_these(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for word in ("kick", "snare"):
+            (tmp_path / part / word).mkdir(parents=True)
+            for k in range(3 if part == "train" else 1):
+                sound = RNG.integers(-9999, 9999, 200).astype("<i2")
+                wavfile.write(tmp_path / part / word / f"{k}.wav", 8000, sound)
+    data = open_data(tmp_path, size=100)
+    assert data.classes == ("kick", "snare")
+    assert data.heldout.tolist() == [0, 1, 2, 3]
+    assert data.labels.tolist() == [0, 0, 1, 1, *[0] * 6, *[1] * 6]  # type: ignore[union-attr]
+
+
+def test_a_sound_of_less_than_a_sample_is_named(tmp_path: Path) -> None:
+    empty = write_wave(Wave(np.zeros((2, 1)), 8000, 16))[:-3]
+    (tmp_path / "x.wav").write_bytes(empty)
+    with pytest.raises(DataError, match="cut short"):
+        open_data(tmp_path / "x.wav")
+
+
+def test_sounds_of_two_rates_are_refused_with_what_makes_them_one(tmp_path: Path) -> None:
+    for rate in (8000, 16_000):
+        wavfile.write(tmp_path / f"{rate}.wav", rate, np.zeros(50, np.int16))
+    with pytest.raises(DataError, match=r"ffmpeg -i IN\.wav -ar 8000 OUT\.wav"):
+        open_data(tmp_path)
+
+
+def test_a_channel_of_tiny_numbers_is_no_time(tmp_path: Path) -> None:
+    """Volts of a thousand-millionth: any two steps differ by less than numpy's tolerance."""
+    rows = RNG.normal(size=(80, 2)) * 1e-9
+    np.savetxt(tmp_path / "nerve.csv", rows, delimiter=",")
+    assert open_data(tmp_path / "nerve.csv", size=16).shape == (2, 16)
+
+
+def test_series_of_long_numbers_with_commas_are_written_with_commas(tmp_path: Path) -> None:
+    rows = RNG.normal(size=(5, 9))
+    lines = [";".join(repr(v).replace(".", ",") for v in row) for row in rows.tolist()]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    data = open_data(tmp_path / "x.csv")
+    (made,) = data.coding.files(data.items, "x").values()
+    again = [
+        [float(c.replace(",", ".")) for c in line.split(";")] for line in made.decode().split()
+    ]
+    assert b"." not in made
+    assert np.array(again) == pytest.approx(rows, rel=1e-6)
+    assert coding_from_json(data.coding.to_json()) == data.coding

@@ -409,3 +409,24 @@ def test_some_of_the_pictures_stay_in_their_archives_as_all_do(
     assert len(prints) == 3
     assert data.fingerprint in prints
     assert not data.known_as(whole.fingerprint)
+
+
+def test_only_archives_make_a_folder_one_of_shards(tmp_path: Path) -> None:
+    """A folder called x.tar, and what macOS hides beside an archive, were read as shards."""
+    raw = pictures(4)
+    for k, picture in enumerate(raw):
+        (tmp_path / f"{k}.png").write_bytes(png(picture))
+    (tmp_path / "old.tar").mkdir()
+    (tmp_path / "._set.tar").write_bytes(b"x")
+    assert len(open_data(tmp_path)) == 4
+
+
+def test_null_in_json_says_no_class(tmp_path: Path) -> None:
+    files = []
+    for k, picture in enumerate(pictures(30)):
+        said = json.dumps({"label": (None, "cat", "dog")[k % 3]}).encode()
+        files += [(f"{k:03}.png", png(picture)), (f"{k:03}.json", said)]
+    pack(tmp_path / "a.tar", files)
+    (known,) = open_data(tmp_path).conditions
+    assert known.names == ("cat", "dog")
+    assert (~known.said).sum() == 10

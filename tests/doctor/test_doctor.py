@@ -24,7 +24,7 @@ from ornstein import build
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.config import resolve
-from ornstein.data import open_data
+from ornstein.data import Source, make_dataset, open_data
 from ornstein.doctor import CHECKS, Patient, admit, course, examine, machine, trials
 from ornstein.doctor.trials import sampler
 from ornstein.errors import StoppedEarly
@@ -438,3 +438,34 @@ def test_the_sampler_is_tried_on_data_that_are_all_the_same(healthy: Run) -> Non
     same = np.repeat(patient.data.items[:1], len(patient.data), axis=0)
     patient.data = replace(patient.data, items=same)
     assert list(sampler(patient)) == []
+
+
+def test_data_that_changed_under_a_run_are_named_and_not_measured(tmp_path: Path) -> None:
+    """Of another shape they would not even fit the model."""
+    file = tmp_path / "points.npy"
+    chance = np.random.default_rng(0)
+    np.save(file, chance.normal(size=(100, 2)).astype(np.float32))
+    run = train(tmp_path / "runs", file, 4)
+    assert "opening" not in named(of_run(run))
+    np.save(file, chance.normal(size=(100, 3)).astype(np.float32))
+    found = {answer.check: answer.findings for answer in examine(of_run(run))}
+    assert "others than it learned" in found["opening"][0].measured
+    assert "copies" not in found  # a check of data
+
+
+def test_classes_are_counted_in_all_items_and_not_in_those_that_are_read() -> None:
+    """Of pictures of 3x96x96 some 300 are read, which cannot hold 400 classes twice."""
+    kind = np.arange(1200) // 3
+    shade = (kind % 256).astype(np.uint8)[:, None, None, None]
+    data = make_dataset(
+        "many",
+        "image",
+        np.broadcast_to(shade, (1200, 3, 96, 96)),
+        source=Source("here"),
+        labels=kind,
+        classes=tuple(map(str, range(400))),
+        heldout=np.empty(0, np.int64),
+    )
+    patient = Patient("many", data)
+    assert len(patient.picked) < 400
+    assert not [f for f in CHECKS["labels"].find(patient) if "hardly met" in f.measured]

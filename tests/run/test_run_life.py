@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -360,6 +361,25 @@ def test_changed_data_stop_a_run_from_going_on(tmp_path: Path) -> None:
     np.save(file, source + 1)
     with pytest.raises(OrnsteinError, match="changed since it was started"):
         orn.train(file, runs=tmp_path / "runs", steps=4, settings=TINY)
+
+
+def test_a_finished_run_is_not_called_so_for_data_that_it_never_saw(tmp_path: Path) -> None:
+    file, again = tmp_path / "points.npy", {"runs": tmp_path / "runs", "steps": 4}
+    source = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
+    np.save(file, source)
+    run = orn.train(file, settings=TINY, **again)  # type: ignore[arg-type]
+    file.touch()  # another time and the same numbers are the same data
+    assert orn.train(file, settings=TINY, **again).state == "finished"  # type: ignore[arg-type]
+    np.save(file, source + 1)
+    for gone in ("nothing", "checkpoints"):
+        shutil.rmtree(run.folder / gone, ignore_errors=True)
+        with pytest.raises(DataError, match="its data changed since"):
+            orn.train(file, settings=TINY, **again)  # type: ignore[arg-type]
+    file.write_bytes(b"")
+    notes = Notes()
+    orn.train(file, settings=TINY, progress=notes, **again)  # type: ignore[arg-type]
+    assert "cannot be opened any more" in notes.lines[0]
+    assert "is finished: 4 steps" in notes.lines[1]
 
 
 @pytest.mark.parametrize(

@@ -190,3 +190,23 @@ def test_a_posed_row_knows_that_its_gaps_have_values(data: Dataset) -> None:
         assert span.stop - span.start == count + 1
         assert (codes[:, span.stop - 1] > 0).all()
     assert seen.sum() == seen.numel() - 3 * 4
+
+
+def test_numbers_as_computed_keep_their_decimal_comma(tmp_path: Path) -> None:
+    """As pandas writes doubles with decimal=","; seventeen digits were read with a point."""
+    values = (np.random.default_rng(0).normal(size=50) / 7).tolist()
+    rows = [["a", "b"], *[[repr(v).replace(".", ","), str(k % 5)] for k, v in enumerate(values)]]
+    data = open_data(written(tmp_path / "x.csv", rows, ";"))
+    np.testing.assert_array_equal(data.items[:, 0], values)
+    (made,) = data.coding.files(data.items, "x").values()
+    assert made.decode().splitlines() == [";".join(row) for row in rows]
+    assert coding_from_json(json.loads(json.dumps(data.coding.to_json()))) == data.coding
+
+
+def test_parts_of_a_second_are_learned(tmp_path: Path) -> None:
+    """Every moment was rounded to a whole second."""
+    moments = [f"2024-05-01 10:{k % 60:02}:{7 * k % 60:02}.{25 * (k % 40):03}" for k in range(200)]
+    data = open_data(written(tmp_path / "x.csv", [["at", "n"], *[[m, "1.5"] for m in moments]]))
+    back = data.coding.decode(data.batch(range(200)))
+    assert np.abs(back[:, 0] - data.items[:, 0]).max() < 1e-3
+    assert data.coding.cells(data.items)[3][0] == "2024-05-01 10:03:21.075000"

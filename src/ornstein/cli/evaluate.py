@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import click
 from ornstein.cli.guiding import asked_of, guide_options
 from ornstein.cli.options import ITEMS, SEED, Amount, run_options, sampler_options
 from ornstein.cli.walks import check_names, opened
-from ornstein.errors import UsageError
+from ornstein.errors import OrnsteinWarning, UsageError
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -140,7 +141,9 @@ def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Data
     run = run_folder(target, runs)
     if source is None and run is not None:
         settings = Run(run).config.data
-        return open_data(**settings.opening(), like=bundle.coding)
+        data = open_data(**settings.opening(), like=bundle.coding)
+        _warn_if_changed(run, bundle, data)
+        return data
     known = str(bundle.provenance.get("data"))
     source = source or (known if known in names() else None)
     if source is None:
@@ -150,6 +153,18 @@ def data_of(target: str, source: str | None, bundle: Bundle, runs: Path) -> Data
     data = open_data(source, like=bundle.coding)
     other = data.kind == bundle.kind == "image" and data.shape[1:] != tuple(bundle.shape[1:])
     return open_data(source, size=size) if other else data
+
+
+def _warn_if_changed(run: Path, bundle: Bundle, data: Dataset) -> None:
+    """Say that what a run names as its data is not what its model learned any more."""
+    learned = bundle.provenance.get("fingerprint")
+    if learned is not None and not data.known_as(learned):
+        warnings.warn(
+            f"the data of {run} changed since it was trained: what is called training data here "
+            "is what they are now, and copies of what they were are not found.",
+            OrnsteinWarning,
+            stacklevel=2,
+        )
 
 
 def judged(data: Dataset, features: str, talks: bool) -> Reference:

@@ -272,8 +272,16 @@ def _unknown(name: str, place: str | None) -> str:
     hint = hint or near(leaf, [f.leaf for f in every if f.section == section])
     hint = hint or near(name, [f.name for f in every] + sorted({f.section for f in every}))
     hint = hint or near(leaf, [f.leaf for f in every])
+    meant = sorted(f"'{f.name}'" for f in every if _shortened(leaf, f.leaf))[:3]
+    hint = hint or (f" Did you mean {' or '.join(meant)}?" if meant else "")
     hint = hint or " docs/settings.md and the config.toml of any run list all settings."
     return f"unknown setting '{name}'{_at(place)}.{hint}"
+
+
+def _shortened(name: str, leaf: str) -> bool:
+    """Whether a name is a word of a setting's, or its initials: rate and lr of learning_rate."""
+    words = leaf.split("_")
+    return len(words) > 1 and name.lower() in (*words, "".join(word[:1] for word in words))
 
 
 def _wrong(setting: Field, value: object, place: str | None) -> str:

@@ -38,10 +38,10 @@ def open_file(path: Path) -> Dataset:
     """Data set of a .npy or .npz file; a .npy of uint8 pictures stays memory-mapped."""
     source = Source(path.name)
     try:
-        if path.suffix.lower() == ".npy":
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return from_arrays({"x": array}, name=path.stem, source=source)
-        with np.load(path, allow_pickle=False) as file:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.ndarray):  # whatever the file is called
+            return from_arrays({"x": found}, name=path.stem, source=source)
+        with found as file:
             keys = [k for k in file.files if k in RESERVED or len(file.files) == 1]
             arrays = {key: file[key] for key in keys}
             for key in sorted(set(file.files) - set(keys)):
@@ -169,6 +169,12 @@ def _kind_of(raw: np.ndarray, name: str) -> str:
             f"'{name}' has shape {shape}; arrays have 2, 3 or 4 axes, the first of them items: "
             "make single numbers (N, 1), and cut a long series into windows (N, 1, L)."
         )
+    if raw.dtype == np.uint8 and shape[2] in (3, 4) and shape[1] > 4 * shape[2]:
+        raise DataError(
+            f"'{name}' has shape {shape}, which looks like one picture (H, W, channels) and not "
+            "like many; for one make it (1, H, W, channels) with x[None], for grey pictures so "
+            "narrow (N, 1, H, W) with x[:, None]."
+        )
     if raw.dtype.kind == "b" or raw.dtype == np.uint8 or shape[1] == shape[2]:
         return "image"
     if shape[2] >= 4 * shape[1]:
@@ -211,7 +217,39 @@ def _numbers(items: np.ndarray, kind: str, name: str) -> np.ndarray:
             f"'{name}' holds {count:,} values that are not finite, the first in item {at[0]} at "
             f"{at[1:]}; remove those items or replace the values."
         )
+    if items.size and items.dtype.itemsize > 2 and items.dtype != np.float32:
+        _check_digits(items, numbers, name)
     return numbers
+
+
+def _check_digits(items: np.ndarray, numbers: np.ndarray, name: str) -> None:
+    """Refuse numbers that float32 cannot tell apart, such as 1e9 and units beside it.
+
+    Raises:
+        DataError: some channel loses more than a tenth of its deviation.
+    """
+    over, step = (0, *range(2, items.ndim)), max(1, (1 << 22) // max(1, items[:1].size))
+    parts = range(0, len(items), step)
+    mean, square, lost = (np.zeros(items.shape[1]) for _ in range(3))
+    # Squares of what is near 0 keep their digits.
+    first = items[:1].mean(axis=over, dtype=np.float64)
+    shape = (1, -1, *(1,) * (items.ndim - 2))
+    count = items.size / items.shape[1]
+    for k in parts:
+        exact = items[k : k + step].astype(np.float64)
+        lost = np.maximum(lost, np.abs(exact - numbers[k : k + step]).max(axis=over))
+        off = exact - first.reshape(shape)
+        mean += off.sum(axis=over) / count
+        square += (off**2).sum(axis=over) / count
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    bad = np.flatnonzero((lost > 0.1 * spread) & (spread > 1e-12 * np.abs(first)))
+    if len(bad):
+        c = int(bad[0])
+        raise DataError(
+            f"'{name}': float32 cannot tell the numbers of channel {c} apart, of mean "
+            f"{first[c] + mean[c]:.6g} and deviation {spread[c]:.3g}; subtract the mean and "
+            "divide by the deviation before."
+        )
 
 
 def _labels(

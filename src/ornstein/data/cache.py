@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import string
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from ornstein.errors import DataError
 
 FORMAT = 2  # to be raised when decoding changes
 DAY = 86_400.0  # seconds
+UNUSED = 60  # days until decoded pictures that nobody opened are removed
+KEY = 32  # letters of a name
 _HEADER = 128  # bytes kept free for the .npy header, which needs the count at the end
 
 
@@ -53,21 +56,27 @@ def recall(folder: Path, key: str, listing: Listing) -> tuple[np.ndarray, list[s
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     whole = whole and manifest.get("format") == FORMAT
-    return (items, notes) if whole and listing.recall(place, len(items)) else None
+    if not whole or not listing.recall(place, len(items)):
+        return None
+    with contextlib.suppress(OSError):  # another user's
+        os.utime(place / "manifest.json")
+    return items, notes
 
 
 def keep_facts(place: Path, facts: dict[str, Any], arrays: Sequence[str]) -> None:
     """Write arrays and JSON values into the cache; where that fails they are made again."""
+    new = None
     try:
-        new = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
+        new = _aside(place.parent)
         for name in arrays:
             np.save(new / f"{name}.npy", facts[name], allow_pickle=False)
         rest = {name: value for name, value in facts.items() if name not in arrays}
         (new / "facts.json").write_text(json.dumps(rest), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         new.rename(place)
-    except OSError:
-        shutil.rmtree(place, ignore_errors=True)
+    except OSError:  # disk full, or another process was faster
+        if new is not None:
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def recall_facts(place: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
@@ -94,7 +103,7 @@ class Store:
         if folder is not None:
             _sweep(folder)
             try:
-                self.place = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
+                self.place = _aside(folder)
                 self.file = _started(self.place / "items.npy")
             except OSError:
                 self.discard()
@@ -198,8 +207,23 @@ class Store:
         self.file, self.place = None, None
 
 
+def _aside(folder: Path) -> Path:
+    """Make a directory to write into; whoever may read its neighbours may read it."""
+    place = folder / f"new-{secrets.token_hex(8)}"  # tempfile's would be its owner's alone
+    place.mkdir()
+    return place
+
+
 def _sweep(folder: Path) -> None:
-    """Remove what dead processes left: directories aside that nobody wrote into for a day."""
+    """Remove what dead processes left, and what nobody asked for in a long time.
+
+    A folder that gets a picture more is decoded anew, so what is kept of it would grow for ever.
+    """
+    for kept in folder.glob("*/manifest.json"):
+        with contextlib.suppress(OSError):
+            own = len(kept.parent.name) == KEY and set(kept.parent.name) <= set(string.hexdigits)
+            if own and time.time() - kept.stat().st_mtime > UNUSED * DAY:
+                shutil.rmtree(kept.parent, ignore_errors=True)
     for left in folder.glob("new-*"):
         with contextlib.suppress(OSError):
             written = max(file.stat().st_mtime for file in (left, *left.iterdir()))

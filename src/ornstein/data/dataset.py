@@ -218,6 +218,8 @@ def make_dataset(
     kept = np.ones(len(items), dtype=bool)
     kept[held] = False
     train = np.flatnonzero(kept)
+    if len(train) == 0:
+        raise DataError(f"'{name}' holds no training items: all {len(items):,} are held out.")
     return Dataset(
         name=name,
         kind=kind,

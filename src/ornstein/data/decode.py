@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,15 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@cache
+def readable() -> tuple[str, ...]:
+    """Those of the formats that the decoder here knows; an older one lacks some."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def head(file: Found) -> Head | Bad:
     """Read and check the header only."""
     picture = _open(file)
@@ -175,9 +185,8 @@ def _open(file: Found) -> Image.Image | Bad:
 
     if file.size == 0:
         return Bad("empty file")
-    Image.init()
     try:
-        picture = Image.open(file.source(), formats=[f for f in FORMATS if f in Image.OPEN])
+        picture = Image.open(file.source(), formats=readable())
     except UnidentifiedImageError:
         return _unknown(file)
     except Image.DecompressionBombError:

@@ -13,6 +13,9 @@ from ornstein.data.pixels import Size
 from ornstein.data.walk import shown
 
 TOP = "(top)"
+# Folders of these names are parts of a split, where there is one of each kind and no other.
+LEARNED = {"train", "training"}
+HELD = {"test", "testing", "val", "valid", "validation"}
 DIM = 64  # of 255: deep files whose values all are at most this use a quarter of their range
 DEEP = "mode = 'F' OR mode GLOB 'I*'"
 # Which pictures a note counts, and what it says of them.
@@ -64,28 +67,63 @@ def median(listing: Listing, value: str) -> float:
 def classes_of(paths: Sequence[bytes]) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
     """Label of each picture, class names, and a note where labels were not made.
 
-    The paths are sorted, so what the first and the last have in common all have.
+    Below folders such as train and test, those in them are the classes; what lies beside these
+    says none, -1.
     """
-    ends = zip(*(path.split(b"/")[:-1] for path in (paths[0], paths[-1])), strict=False)
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))  # is no class
-    found: dict[str, int] = {}
-    firsts = (_first(path, shared) for path in paths)
-    index = np.fromiter(
-        (found.setdefault(name, len(found)) for name in firsts), np.int64, len(paths)
-    )
-    names = sorted(found)
+    index, found = _folders(paths, _shared(paths))
+    split = _are_parts(found)
+    if split:
+        index, found = _folders(paths, _shared(paths) + 1)
+    names = sorted(set(found) - ({TOP} if split else set()))
     if len(names) < 2:
         return None, (), []
     if len(names) * 2 > len(paths):
         return None, (), [f"{len(names):,} sub-folders hold {len(paths):,} pictures: no classes."]
     place = {name: k for k, name in enumerate(names)}
-    return np.array([place[name] for name in found])[index], tuple(names), []
+    return np.array([place.get(name, -1) for name in found])[index], tuple(names), []
+
+
+def heldout_of(paths: Sequence[bytes]) -> tuple[np.ndarray | None, list[str]]:
+    """What lies in folders such as test, beside one such as train, and a note; None without."""
+    index, found = _folders(paths, _shared(paths))
+    if not _are_parts(found):
+        return None, []
+    held = [k for k, name in enumerate(found) if name.lower() in HELD]
+    listed = ", ".join(f"'{found[k]}'" for k in held)
+    return np.flatnonzero(np.isin(index, held)), [f"Held out is what lies in {listed}."]
+
+
+def _are_parts(folders: Sequence[str]) -> bool:
+    """Whether folders are a split that somebody made, and no classes."""
+    names = {name.lower() for name in folders}
+    return names <= {*LEARNED, *HELD} and bool(names & LEARNED) and bool(names & HELD)
+
+
+def _shared(paths: Sequence[bytes]) -> int:
+    """How many folders all paths begin with; they are sorted, so first and last tell."""
+    ends = zip(*(path.split(b"/")[:-1] for path in (paths[0], paths[-1])), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+
+
+def _folders(paths: Sequence[bytes], skipped: int) -> tuple[np.ndarray, list[str]]:
+    """Which folder each path lies in below the first ones, and their names as they come."""
+    found: dict[str, int] = {}
+    firsts = (_first(path, skipped) for path in paths)
+    index = np.fromiter(
+        (found.setdefault(name, len(found)) for name in firsts), np.int64, len(paths)
+    )
+    return index, list(found)
 
 
 def _first(path: bytes, skipped: int) -> str:
     """Name of the class: of the first folder of a path that not all others share."""
     parts = path.split(b"/", skipped + 1)
     return shown(parts[skipped]) if len(parts) > skipped + 1 else TOP
+
+
+def many(count: int, what: str) -> str:
+    """Such as "3 pictures" and "1 picture"; ``what`` is said of many."""
+    return f"{count:,} {what if count != 1 else what.removesuffix('s')}"
 
 
 def tally(reasons: Iterable[str]) -> str:

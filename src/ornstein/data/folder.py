@@ -8,6 +8,8 @@ Every file is tried by its content, whatever its name. Each is decoded once, int
     channels  1 when every picture is grey, else 3 (RGB). Alpha is composed on white.
     classes   the sub-folder; pictures beside sub-folders are the class "(top)". A single
               sub-folder is no class. Fewer than two pictures per class on average: no classes.
+    split     folders train and test (val, validation) are no classes: the latter are held out,
+              and classes are the folders in them. Else 5 % by content, see data.splitting.
     told      what metadata.csv or metadata.jsonl says, see ``ornstein.data.metadata``.
     bad       more than 1 % and more than 3 bad files stop, unless bad files are allowed.
 """
@@ -26,10 +28,10 @@ import numpy as np
 from ornstein.data.cache import FORMAT, Store, cache_folder, recall
 from ornstein.data.conditions import CLASS, Condition, labelled
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
-from ornstein.data.decode import GREY_MODES, Bad, decode, head, quiet
-from ornstein.data.facts import classes_of, median, notes_of, tally
+from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, decode, head, quiet
+from ornstein.data.facts import classes_of, heldout_of, median, notes_of, tally
 from ornstein.data.listing import Listing
-from ornstein.data.metadata import Metadata, Paths, read_metadata
+from ornstein.data.metadata import KEY, Metadata, Paths, read_metadata
 from ornstein.data.pixels import Size
 from ornstein.data.walk import shown
 from ornstein.errors import DataError
@@ -72,15 +74,19 @@ def _open(
         raise DataError(_nothing(root, listing.left_out, single))
     check_bad(root, len(items), listing.bad, allow_bad)
     conditions, more = _conditions(root, table, listing.used)
+    heldout, held = heldout_of(listing.used)
+    if table is None and not single:
+        more = [*more, *_captions(root, listing)]
     return make_dataset(
-        root.stem if single else (root.resolve().name or "pictures"),
+        shown(os.fsencode(root.stem if single else (root.resolve().name or "pictures"))),
         "image",
         items,
         conditions=conditions,
+        heldout=heldout,
         source=Source(f"pictures in {shown(os.fsencode(root.resolve().name))}"),
         refused=listing.left_out,
         names=listing.names,
-        notes=(*notes, *more),
+        notes=(*notes, *held, *more),
     )
 
 
@@ -96,6 +102,18 @@ def _conditions(
     if labels is not None and CLASS not in [condition.name for condition in told]:
         told = [labelled(labels, classes), *told]
     return told, notes
+
+
+def _captions(root: Path, listing: Listing) -> list[str]:
+    """A hint where texts lie beside pictures, which other programs take for captions."""
+    texts = "SELECT path FROM left_out WHERE lower(CAST(path AS TEXT)) GLOB '*.txt' LIMIT 100"
+    for (text,) in listing.ask(texts).fetchall():
+        place = root / os.fsdecode(text)
+        if any(place.with_suffix(end).is_file() for end in PICTURE_ENDINGS):
+            said = "classes, tags and numbers are said in one metadata.csv"
+            such = f"Texts beside pictures, such as '{shown(text)}', are not read"
+            return [f"{such}: {said}, with a column {KEY}."]
+    return []
 
 
 def _draw(root: Path, paths: Paths) -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,9 @@ from urllib.parse import quote
 import numpy as np
 
 from ornstein.data.dataset import Refused
-from ornstein.data.decode import Bad, Head
+from ornstein.data.decode import Bad, Head, readable
 from ornstein.data.pixels import Size
-from ornstein.data.walk import TABLES, Found, shown, walk
+from ornstein.data.walk import TABLES, Found, changed, shown, walk
 
 BLOCK = 256  # files handled at a time
 FILE = "files.db"
@@ -118,7 +118,7 @@ class Listing:
         listing = cls(root, place)
         for path in paths:
             status = Path(root, os.fsdecode(path)).stat()
-            row = (path, status.st_size, str(status.st_mtime_ns))
+            row = (path, status.st_size, changed(status))
             listing.ask("INSERT OR IGNORE INTO files VALUES (?, ?, ?, NULL, 0)", *row)
         return listing
 
@@ -160,12 +160,15 @@ class Listing:
             self.drop([file.relative])
 
     def key(self, size: Size | None, version: int) -> str:
-        """Hash of the folder, the size asked for, and every file's name, length and time."""
-        digest = hashlib.sha256(repr((version, os.path.realpath(self.root), size)).encode())
-        for path, length, changed in self.ask(
-            "SELECT path, size, changed FROM files ORDER BY path"
-        ):
-            digest.update(path + f"\0{length}\0{changed}\n".encode())
+        """Hash of all that decides what is read.
+
+        The folder, the size asked for, the formats that can be read here, and every file's name,
+        length and times.
+        """
+        head = (version, os.path.realpath(self.root), size, readable())
+        digest = hashlib.sha256(repr(head).encode())
+        for path, length, when in self.ask("SELECT path, size, changed FROM files ORDER BY path"):
+            digest.update(path + f"\0{length}\0{when}\n".encode())
         return digest.hexdigest()[:32]
 
     def keep(self, place: Path | None) -> None:

@@ -54,9 +54,11 @@ def smaller(items: np.ndarray, factor: int) -> np.ndarray:
     sides = items.shape[2:]
     if not sides or any(side % factor for side in sides):
         shown = "x".join(map(str, items.shape[1:]))
+        fits = -(-max(sides, default=0) // factor) * factor
+        other = f", or a size that it divides: --size {fits}" if len(sides) == 2 else ""
         raise DataError(
             f"items of {shown} cannot be made {factor} times smaller; take pictures or series, "
-            "and a factor that divides their sides."
+            f"and a factor that divides their sides{other}."
         )
     split = [part for side in sides for part in (side // factor, factor)]
     blocks = items.reshape(*items.shape[:2], *split)

@@ -23,6 +23,7 @@ import numpy as np
 
 from ornstein.data.conditions import Condition
 from ornstein.data.decode import PICTURE_ENDINGS
+from ornstein.data.facts import many
 from ornstein.data.listing import BLOCK, Listing
 from ornstein.data.tables.reading import missing, open_lines, opened
 from ornstein.data.typed import Cell, drawn, kept, typed
@@ -118,7 +119,8 @@ class Metadata:
             else:
                 told.append(found.at(rows))
         if silent := int((rows < 0).sum()):
-            notes.append(f"{silent:,} pictures are not in {self.path.name}: nothing is said.")
+            some = f"{many(silent, 'pictures')} {'is' if silent == 1 else 'are'}"
+            notes.append(f"{some} not in {self.path.name}: nothing is said.")
         return told, notes
 
 
@@ -232,12 +234,13 @@ def _objects(path: Path) -> Iterator[Row]:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"'{path}' line {number} is not JSON; mend it.") from error
+            # NaN, which json.dumps of Python writes for a gap, is no JSON and says nothing.
             if not isinstance(row, dict) or not all(map(_is_cell, row.values())):
                 raise DataError(
                     f"'{path}' line {number} must be a JSON object of texts, numbers, true, "
                     "false, null, or lists of texts or numbers."
                 )
-            yield number, row
+            yield number, {name: None if cell != cell else cell for name, cell in row.items()}
 
 
 def _is_cell(value: object) -> bool:

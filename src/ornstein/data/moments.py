@@ -62,7 +62,11 @@ def _as_moments(
 def usual_range(items: np.ndarray) -> tuple[float, float]:
     """Range of real-valued pictures: the first usual one that holds them all, else their own."""
     low, high = float(items.min()), float(items.max())
-    for usual in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0)):
+    for usual in (
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        *((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16)),
+    ):
         if usual[0] <= low and high <= usual[1]:
             return usual
     return low, high

@@ -105,6 +105,10 @@ def open_data(
             f"columns and label are for tables; '{dataset.name}' is of kind '{dataset.kind}', "
             "leave them out."
         )
+    if target is not None and dataset.kind == "table":
+        raise UsageError(
+            f"size is for pictures and series; '{dataset.name}' is a table, leave it out."
+        )
     if conditions is not None:
         dataset = replace(dataset, conditions=chosen(dataset.conditions, conditions))
     if target is not None and type(dataset.coding) is Coding:
@@ -130,7 +134,7 @@ def _open(
     known = isinstance(source, str) and name in SOURCES
     if known and name == "fashion-mnist":  # its own opener checks the files in ORNSTEIN_DATA
         return SOURCES[name](option)
-    if isinstance(source, str) and "/" not in source and not option:
+    if isinstance(source, str) and "/" not in source and source[:1] != "." and not option:
         for path in places(source):
             return replace(open_path(path, wishes), name=source)
     if known and name == "penguins":  # a table is read as its user wishes
@@ -148,7 +152,7 @@ _NONE = Wishes()
 def _count(source: str, option: str) -> int:
     if not option:
         return TOY_SIZE
-    if not option.isdigit() or not 1 <= int(option) <= _MOST_POINTS:
+    if not option.isdecimal() or not 1 <= int(option) <= _MOST_POINTS:
         raise UsageError(f"'{source}': after the colon comes a number of points, 1 to 10000000.")
     return int(option)
 

@@ -104,5 +104,7 @@ def resize_items(items: np.ndarray, size: Size) -> np.ndarray:
             out[n] = to_array(fit(Image.fromarray(item.transpose(1, 2, 0)), size))
             continue
         for c, plane in enumerate(item):
-            out[n, c] = np.asarray(fit(Image.fromarray(np.ascontiguousarray(plane)), size))
+            made = np.asarray(fit(Image.fromarray(np.ascontiguousarray(plane)), size))
+            # The filter overshoots at edges, and would leave the range of the pictures.
+            out[n, c] = made.clip(plane.min(), plane.max())
     return out

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ornstein.data.conditions import CLASS, Condition
 from ornstein.data.dataset import Dataset
-from ornstein.data.facts import tally
+from ornstein.data.facts import many, tally
 from ornstein.data.splitting import content_keys
 
 _NEAR = 4.0  # grey levels of 255: mean difference of the thumbnails of near-duplicates
@@ -22,17 +23,23 @@ def report(dataset: Dataset) -> list[str]:
     if dataset.kind == "table":
         shape, values = f"{dataset.items.shape[1]} columns", f"{dataset.dims} codes each"
     lines = [
-        f"{dataset.name}: {len(dataset):,} {dataset.coding.noun} of {shape}, {values}",
+        f"{dataset.name}: {_items(dataset)} of {shape}, {values}",
         f"{len(dataset.train):,} for training, {len(dataset.heldout):,} held out",
         f"source: {dataset.source.text}; licence {dataset.source.licence}",
         *dataset.notes,
     ]
     if dataset.refused:
         reasons = tally(r.reason for r in dataset.refused)
-        lines.append(f"{len(dataset.refused):,} files left out: {reasons}")
-    same, close = duplicates(dataset)
-    if same or close:
-        lines.append(f"{same:,} exact copies, {close:,} near-duplicates besides")
+        lines.append(f"{many(len(dataset.refused), 'files')} left out: {reasons}")
+    copies = duplicates(dataset)
+    if copies.same or copies.near:
+        exact = f"{copies.same:,} exact cop{'y' if copies.same == 1 else 'ies'}"
+        lines.append(f"{exact}, {many(copies.near, 'near-duplicates')} besides")
+    if copies.shared:
+        lines.append(
+            f"equal to a training item: {copies.shared:,} of "
+            f"{many(len(dataset.heldout), 'held-out items')}, on which measurements say less"
+        )
     if dataset.labels is not None:
         counts = class_counts(dataset)
         least, most = min(counts.values()), max(counts.values())
@@ -41,13 +48,18 @@ def report(dataset: Dataset) -> list[str]:
         known = "one class" if len(counts) == 1 else f"{len(counts):,} classes"
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         lines.append(f"{known} of {each}: {some}{more}")
-    lines += [_told(condition) for condition in dataset.conditions if condition.name != CLASS]
+    told = (
+        dataset.conditions
+        if dataset.labels is None
+        else [condition for condition in dataset.conditions if condition.name != CLASS]
+    )
+    lines += [_told(condition) for condition in told]
     return [*lines, *dataset.coding.about(dataset.items)]
 
 
 def details(dataset: Dataset) -> dict[str, Any]:
     """The same as a dict for a JSON file, with every refused file."""
-    same, close = duplicates(dataset)
+    copies = duplicates(dataset)
     return {
         "name": dataset.name,
         "kind": dataset.kind,
@@ -66,12 +78,19 @@ def details(dataset: Dataset) -> dict[str, Any]:
         ],
         "coding": dataset.coding.to_json(),
         "fingerprint": dataset.fingerprint,
-        "exact_copies": same,
-        "near_duplicates": close,
+        "exact_copies": copies.same,
+        "near_duplicates": copies.near,
+        "heldout_copies": copies.shared,
         "source": vars(dataset.source).copy(),
         "notes": list(dataset.notes),
         "refused": [{"path": r.path, "reason": r.reason} for r in dataset.refused],
     }
+
+
+def _items(dataset: Dataset) -> str:
+    """Such as "3 pictures", "1 picture", "1 series"."""
+    noun = dataset.coding.noun
+    return f"{len(dataset):,} series" if noun == "series" else many(len(dataset), noun)
 
 
 def _told(condition: Condition) -> str:
@@ -114,23 +133,48 @@ def class_counts(dataset: Dataset) -> dict[str, int]:
     return {name: int(n) for name, n in zip(dataset.classes, counts, strict=True)}
 
 
-def duplicates(dataset: Dataset) -> tuple[int, int]:
-    """Items that are exact copies of another one, and pictures that are nearly so besides.
+class Copies(NamedTuple):
+    """How many items are copies.
+
+    Attributes:
+        same: Exactly of another one.
+        near: Pictures that are nearly so besides.
+        shared: Held-out items that are exactly a training item.
+    """
+
+    same: int
+    near: int
+    shared: int
+
+
+_KNOWN: WeakKeyDictionary[Dataset, Copies] = WeakKeyDictionary()
+
+
+def duplicates(dataset: Dataset) -> Copies:
+    """Count the copies, once for a data set: all of it is read."""
+    if dataset not in _KNOWN:
+        keys = content_keys(dataset.items)
+        _, first = np.unique(keys, return_index=True)
+        shared = np.isin(keys[dataset.heldout], keys[dataset.train]).sum()
+        near = _near(dataset, np.sort(first))
+        _KNOWN[dataset] = Copies(len(keys) - len(first), near, int(shared))
+    return _KNOWN[dataset]
+
+
+def _near(dataset: Dataset, unique: np.ndarray) -> int:
+    """How many pictures are nearly copies of others.
 
     Near means: the same 64-bit difference hash (brighter than the neighbour to the right, on a
     9x8 thumbnail) and thumbnails that differ by less than 4 of 255 levels on average.
     """
-    keys = content_keys(dataset.items)
-    _, first = np.unique(keys, return_index=True)
-    same = len(keys) - len(first)
-    if dataset.kind != "image" or min(dataset.shape[1:]) < 9 or len(first) > _MOST_COMPARED:
-        return same, 0
-    thumbs = _thumbnails(dataset, np.sort(first))
+    if dataset.kind != "image" or min(dataset.shape[1:]) < 9 or len(unique) > _MOST_COMPARED:
+        return 0
+    thumbs = _thumbnails(dataset, unique)
     bits = np.packbits(thumbs[:, :, 1:] > thumbs[:, :, :-1], axis=1).reshape(len(thumbs), 8)
     _, leader, group = np.unique(bits.view("<u8").ravel(), return_index=True, return_inverse=True)
     apart = np.abs(thumbs - thumbs[leader[group]]).mean(axis=(1, 2))
     follows = leader[group] != np.arange(len(thumbs))
-    return same, int((follows & (apart < _NEAR)).sum())
+    return int((follows & (apart < _NEAR)).sum())
 
 
 def _thumbnails(dataset: Dataset, indices: np.ndarray) -> np.ndarray:

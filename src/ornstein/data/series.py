@@ -11,7 +11,7 @@ import numpy as np
 from ornstein.data.coding import Coding, fields_of
 from ornstein.data.dataset import Dataset, Source, make_dataset
 from ornstein.data.tables.moments import format_of
-from ornstein.data.tables.numeric import form_of, read_number
+from ornstein.data.tables.numeric import form_of, read_number, written_number
 from ornstein.data.tables.reading import Style, Text, missing, write_text
 from ornstein.errors import DataError
 
@@ -40,12 +40,7 @@ class Series(Coding):
 
     def cells(self, raw: np.ndarray) -> list[list[str]]:
         """Text of numbers, (rows, columns)."""
-        kind, digits = self.form[0], int(self.form[1:])
-        mode = "g" if kind == "g" else "f"
-        said = [[f"{v:.{digits}{mode}}" for v in row] for row in raw.tolist()]
-        if kind == ",":
-            said = [[text.replace(".", ",") for text in row] for row in said]
-        return said
+        return [[written_number(value, self.form) for value in row] for row in raw.tolist()]
 
     def files(self, raw: np.ndarray, stem: str) -> dict[str, bytes]:
         if not self.down:
@@ -169,7 +164,7 @@ def _first(text: Text) -> int:
         steps = np.diff([read_number(cell, _mark(column)) for cell in column])
     except ValueError:
         return 0
-    return int(steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6))
+    return int(steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
 def _windows(

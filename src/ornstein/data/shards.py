@@ -42,14 +42,20 @@ def is_sharded(path: Path) -> bool:
     """Whether a path is a .tar, or a folder with some at its top."""
     if path.is_dir():
         with os.scandir(path) as entries:  # a glob would list a folder of a million files
-            return any(entry.name.endswith(".tar") for entry in entries)
+            return any(_is_shard(entry.name) and entry.is_file() for entry in entries)
     return path.suffix == ".tar" and path.is_file()
 
 
 def shards_in(path: Path) -> list[Path]:
     """The archives of a path, in the order of their names' bytes."""
     found = sorted(path.glob("*.tar"), key=os.fsencode) if path.is_dir() else [path]
-    return [shard for shard in found if shard.is_file() and not shard.name.startswith(".")]
+    return [
+        shard for shard in found if shard.is_file() and (shard == path or _is_shard(shard.name))
+    ]
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(".tar") and not name.startswith(".")
 
 
 @dataclass(eq=False)

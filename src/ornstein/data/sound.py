@@ -16,7 +16,8 @@ import numpy as np
 
 from ornstein.data.coding import Coding, fields_of
 from ornstein.data.dataset import Dataset, Source, make_dataset
-from ornstein.data.facts import classes_of
+from ornstein.data.facts import classes_of, heldout_of, many
+from ornstein.data.splitting import split_runs
 from ornstein.errors import DataError
 
 LONGEST = 4096  # samples of an item when nothing is said
@@ -147,10 +148,9 @@ def read_head(path: Path) -> Head:
                     start, size = at, length
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
+    short = f"'{path}' is not a .wav file, or is cut short; export it again as PCM .wav."
     if len(form) < 16 or not size:
-        raise DataError(
-            f"'{path}' is not a .wav file, or is cut short; export it again as PCM .wav."
-        )
+        raise DataError(short)
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
     if tag == _EXTENSIBLE and len(form) >= 26:
         tag = int.from_bytes(form[24:26], "little")
@@ -159,7 +159,9 @@ def read_head(path: Path) -> Head:
             f"'{path}' holds sound of format {tag} with {bits} bits in {channels} channels; "
             "export it as PCM of 8, 16, 24 or 32 bits, or as float."
         )
-    return Head(path, tag, bits, rate, channels, start, size // (channels * bits // 8))
+    if (length := size // (channels * bits // 8)) == 0:
+        raise DataError(short)
+    return Head(path, tag, bits, rate, channels, start, length)
 
 
 def _parts(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
@@ -236,7 +238,8 @@ def open_sounds(root: Path, length: int | None = None) -> Dataset:
         if head.rate != first.rate:
             raise DataError(
                 f"'{head.path}' has {head.rate:,} samples a second, '{first.path.name}' has "
-                f"{first.rate:,}; bring all files to one rate."
+                f"{first.rate:,}; bring all files to one rate, each by: ffmpeg -i IN.wav -ar "
+                f"{min(head.rate, first.rate)} OUT.wav"
             )
     side = length or min(LONGEST, max(head.length for head in heads))
     mixed = len({head.channels for head in heads}) > 1
@@ -244,13 +247,17 @@ def open_sounds(root: Path, length: int | None = None) -> Dataset:
     items = np.zeros((sum(counts), 1 if mixed else first.channels, side), np.float32)
     for head, windows in zip(heads, np.split(items, np.cumsum(counts)[:-1]), strict=True):
         _fill(windows, head)
-    labels, classes, notes = _classes(root, paths, counts)
+    labels, classes, heldout, notes = _classes(root, paths, counts)
+    if heldout is None:
+        heldout = split_runs(items, np.array(counts))
     whole = sum(head.length == side for head in heads)
-    notes.append(f"{len(paths):,} files, cut or filled up to {side:,} samples; {whole:,} fit.")
+    notes.append(
+        f"{many(len(paths), 'files')}, cut or filled up to {side:,} samples; {whole:,} fit."
+    )
     notes += ["Mono and stereo files are mixed, so all are made mono."] if mixed else []
     coding = Sound((0.0,), (1.0,), "series", -1.0, 1.0, rate=first.rate, bits=first.bits)
     return make_dataset(
-        root.stem, "series", items,
+        root.stem, "series", items, heldout=heldout,
         labels=labels, classes=classes, coding=coding, notes=tuple(notes),
         source=Source(f"sounds in {root.name}"),
     )  # fmt: skip
@@ -280,8 +287,13 @@ def _fill(windows: np.ndarray, head: Head) -> None:
 
 def _classes(
     root: Path, paths: Sequence[Path], counts: Sequence[int]
-) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
+) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None, list[str]]:
+    """Class of each item, names of the classes, items that folders hold out, and notes."""
     if root.is_file():
-        return None, (), []
-    labels, classes, notes = classes_of([p.relative_to(root).as_posix().encode() for p in paths])
-    return None if labels is None else np.repeat(labels, counts), classes, notes
+        return None, (), None, []
+    below = [os.fsencode(path.relative_to(root).as_posix()) for path in paths]
+    labels, classes, notes = classes_of(below)
+    held, more = heldout_of(below)
+    if held is not None:
+        held = np.flatnonzero(np.repeat(np.isin(np.arange(len(paths)), held), counts))
+    return None if labels is None else np.repeat(labels, counts), classes, held, [*notes, *more]

@@ -19,13 +19,13 @@ from ornstein.data.cache import cache_folder, keep_facts, recall_facts
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import labelled
 from ornstein.data.dataset import Dataset, Refused, Source
-from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, Head, head, quiet
-from ornstein.data.facts import tally
+from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, Head, head, quiet, readable
+from ornstein.data.facts import many, tally
 from ornstein.data.folder import check_bad, default_size
 from ornstein.data.pixels import Size
 from ornstein.data.shards import _WORKERS, PLACE, Progress, Shards, shards_in
 from ornstein.data.splitting import content_keys, held_out
-from ornstein.data.walk import Found, packed, shown
+from ornstein.data.walk import Found, changed, packed, shown
 from ornstein.errors import DataError
 
 FORMAT = 2  # 1 had no identity
@@ -48,10 +48,13 @@ def open_shards(
         DataError: nothing there can be used, or too many pictures cannot.
     """
     archives = shards_in(path)
-    stats = [(shard.name, shard.stat().st_size, shard.stat().st_mtime_ns) for shard in archives]
+    found = [(shard.name, shard.stat()) for shard in archives]
     key, former = (
         hashlib.sha256(repr((kind, os.path.realpath(path), size, stats)).encode()).hexdigest()
-        for kind in (FORMAT, 1)
+        for kind, stats in (
+            ((FORMAT, readable()), [(name, one.st_size, changed(one)) for name, one in found]),
+            (1, [(name, one.st_size, one.st_mtime_ns) for name, one in found]),
+        )
     )
     folder = cache_folder()
     place = None if folder is None else folder / f"tar-{key[:32]}"
@@ -113,8 +116,8 @@ def index(
         why = f" ({tally(reason for _, reason in refused)})" if refused else ""
         raise DataError(
             f"'{shown(os.fsencode(root))}' has no pictures that can be used in its "
-            f"{len(archives):,} .tar files{why}; pack them, uncompressed, as 000000.jpg beside "
-            "000000.cls."
+            f"{many(len(archives), '.tar files')}{why}; pack them, uncompressed, as 000000.jpg "
+            "beside 000000.cls."
         )
     check_bad(root, int(good.sum()), [Refused(*pair) for pair in refused], allow_bad)
     sums = np.concatenate([look.sums for look in looks])[good]
@@ -122,7 +125,7 @@ def index(
     heldout = held_out(keys)
     labels = found["c"][good].astype(np.int64)
     classes = sorted(words.keys() - {""}, key=lambda w: (len(w), w) if w.isdigit() else (99, w))
-    note = [f"{len(archives):,} shards; pictures are read from them as they are needed."]
+    note = [f"{many(len(archives), 'shards')}; pictures are read from them as they are needed."]
     if len(classes) > 1 and (labels < 0).any():
         note.append(f"{int((labels < 0).sum()):,} pictures say no class.")
     order = np.array([*(classes.index(word) for word in list(words)[1:]), -1])  # -1: none said
@@ -232,7 +235,8 @@ def _class_in(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
         said = "" if opened is None else opened.read().decode().strip()
         if member.name.endswith("json") and said:
             table = json.loads(said)
-            said = next((str(table[key]) for key in SAYS if key in table), "")
+            named = (table[key] for key in SAYS if key in table)
+            said = next((str(name) for name in named if name is not None), "")
     except (ValueError, TypeError, RecursionError):
         return ""
     return said[:200]

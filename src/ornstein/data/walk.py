@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM_NAMES = (b"thumbs.db", b"desktop.ini", b"__macosx")
+# What ornstein wrote itself, by somebody who stood in the folder of the data.
+RUN = (b"config.toml", b"events.log")
+SHEET, REPORT = b".sheet.png", b".report.json"
 
 # ``node`` is what a file is known by, whatever it is called; ``far`` is the number of links on
 # the way to it. Both numbers of a node, and times, may have 64 bits; SQLite's have a sign.
@@ -104,6 +107,9 @@ def _folders(
         into.execute("DELETE FROM waiting WHERE rowid = ?", (row,))
         place = os.path.join(top, folder)  # noqa: PTH118 - of any bytes
         try:
+            if folder and all(os.path.isfile(os.path.join(place, n)) for n in RUN):  # noqa: PTH113, PTH118
+                _pass(into, folder, "a run, and no data")
+                continue
             node = _node(os.stat(place))  # noqa: PTH116
             if into.execute("INSERT OR IGNORE INTO entered VALUES (?)", (node,)).rowcount:
                 with os.scandir(place) as entries:
@@ -119,6 +125,8 @@ def _entry(into: sqlite3.Connection, folder: bytes, entry: os.DirEntry[bytes], f
     path = folder + b"/" + name if folder else name
     if name.startswith(b".") or name.lower() in SYSTEM_NAMES:
         _pass(into, path, "hidden or system file")
+    elif name.endswith(SHEET) and os.path.isfile(entry.path.removesuffix(SHEET) + REPORT):  # noqa: PTH113
+        _pass(into, path, "a contact sheet, and no data")
     elif entry.is_symlink():
         into.execute("INSERT INTO links VALUES (?, ?)", (far + 1, path))
     elif entry.is_dir(follow_symlinks=False):
@@ -136,12 +144,17 @@ def _file(into: sqlite3.Connection, path: bytes, status: os.stat_result, far: in
     if not stat.S_ISREG(status.st_mode):
         _pass(into, path, "not a regular file")
         return
-    row = (path, status.st_size, str(status.st_mtime_ns), _node(status), far)
+    row = (path, status.st_size, changed(status), _node(status), far)
     into.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _pass(into: sqlite3.Connection, path: bytes, reason: str) -> None:
     into.execute("INSERT INTO passed VALUES (?, ?)", (path or b".", reason))
+
+
+def changed(status: os.stat_result) -> str:
+    """When a file was changed: what a copy keeps, and what nobody can set back."""
+    return f"{status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _node(status: os.stat_result) -> str:

@@ -62,9 +62,10 @@ def labels(patient: Patient) -> Iterator[Finding]:
     data, labels = patient.data, patient.labels
     if data is None or labels is None:
         return
-    known = labels < len(data.classes)
-    said = labels[known]
-    counts = torch.bincount(said, minlength=len(data.classes))
+    assert data.labels is not None
+    # All of them are counted: among the few items that are read a class of many may be missing.
+    every = torch.from_numpy(data.labels[data.train])
+    counts = torch.bincount(every, minlength=len(data.classes))
     if int((counts > 0).sum()) < 2:
         yield Finding(
             f"all items are of one class, '{data.classes[int(counts.argmax())]}'",
@@ -72,7 +73,7 @@ def labels(patient: Patient) -> Iterator[Finding]:
             "put the pictures of each class into a folder of its own, or leave the labels out",
         )
         return
-    even = len(said) / len(counts)
+    even = len(every) / len(counts)
     rare = (counts < max(2.0, RARE * even)).nonzero().flatten().tolist()
     if rare:
         names = ", ".join(f"'{data.classes[k]}' ({int(counts[k])})" for k in rare[:5])
@@ -81,7 +82,7 @@ def labels(patient: Patient) -> Iterator[Finding]:
             f"each at least {RARE:.0%} of an even share, {even:.0f} items here",
             "join such classes, or leave them out",
         )
-    yield from _meaningless(patient.items[known], said)
+    yield from _meaningless(patient.items, labels)
 
 
 def _meaningless(items: torch.Tensor, said: torch.Tensor) -> Iterator[Finding]:

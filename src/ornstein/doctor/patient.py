@@ -39,6 +39,13 @@ class Finding(NamedTuple):
     mend: str
 
 
+CHANGED = Finding(
+    "the data of the run are others than it learned, so nothing is measured on them",
+    "as they were when it began",
+    "restore them, or train on what they are now as another run: add --name",
+)
+
+
 @dataclass
 class Patient:
     """What is examined; what is not there is None.
@@ -137,12 +144,16 @@ def admit(
     if folder is None:
         bundle = _denoiser(load_any(target, runs), target)
         return Patient(target, bundle=bundle, seconds=seconds)
-    patient = Patient(target, run=Run(folder), seconds=seconds)
+    run = Run(folder)
+    patient = Patient(target, run=run, seconds=seconds)
     assert patient.config is not None
     try:
         patient.data = open_data(**patient.config.data.opening())
     except OrnsteinError as error:
         patient.wounds.append(_wound("the data of the run", error))
+    if patient.data is not None and run.changed(patient.data):
+        patient.data = None  # what is measured on them says nothing of this training
+        patient.wounds.append(CHANGED)
     if (folder / "model.safetensors").exists():
         try:
             found = load_any(folder, runs)

@@ -10,7 +10,7 @@ from ornstein import build
 from ornstein.bundle.file import text_of
 from ornstein.config import to_toml
 from ornstein.data import Dataset
-from ornstein.errors import DiskError, OrnsteinError, StoppedEarly
+from ornstein.errors import DataError, DiskError, StoppedEarly
 from ornstein.model import Model
 from ornstein.planning import Plan
 from ornstein.run import Progress, Run
@@ -85,7 +85,7 @@ class Session:
         for warning in found.warnings:
             work.say.note(f"warning: {warning}")
         if not work.data.known_as(state["fingerprint"]):
-            raise OrnsteinError(
+            raise DataError(
                 f"the data of {work.run.folder} changed since it was started, so it cannot go on. "
                 "Restore them, or start another run: add --name."
             )

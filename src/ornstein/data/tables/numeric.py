@@ -25,8 +25,8 @@ class Number(Column):
     Samples are rounded to the precision that was seen, and lie within the range that was seen.
 
     Attributes:
-        form: How they are written: "." or "," and a number of decimals (".2"), "g" and digits for
-            numbers that were not rounded, or the format of a date.
+        form: How they are written: "." or "," and a number of decimals (".2"), "g" or ",g" and
+            digits for numbers that were not rounded, or the format of a date.
         low: Least value.
         high: Greatest value.
         step: All values are low plus multiples of it; 0 for numbers that were not rounded.
@@ -48,16 +48,20 @@ class Number(Column):
         """Whether values are moments in seconds."""
         return "%" in self.form
 
+    @property
+    def decimals(self) -> int | None:
+        """Of a value as written, of seconds where it is dated; None if it was not rounded."""
+        if self.dated:
+            return 6 if "%f" in self.form else 0
+        return None if "g" in self.form else int(self.form[1:])
+
     def value(self, cell: str) -> float:
         return read_moment(cell, self.form) if self.dated else read_number(cell, self.form)
 
     def cell(self, value: float) -> str:
         if self.dated:
             return written_moment(value, self.form)
-        if self.form[0] == "g":
-            return f"{value:.{self.form[1:]}g}" if int(self.form[1:]) < 16 else repr(value)
-        text = f"{value:.{self.form[1:]}f}"
-        return text.replace(".", ",") if self.form[0] == "," else text
+        return written_number(value, self.form)
 
     def measured(self, values: np.ndarray, train: np.ndarray) -> Number:
         low, high = float(values.min()), float(values.max())
@@ -67,9 +71,9 @@ class Number(Column):
 
     def _lattice(self, values: np.ndarray) -> float:
         """Greatest number that all differences are multiples of; 0 if they are not rounded."""
-        if self.form[0] == "g":
+        if self.decimals is None:
             return 0.0
-        scale = 1.0 if self.dated else 10.0 ** int(self.form[1:])
+        scale = 10.0**self.decimals
         whole = np.rint((values - values.min()) * scale)
         if whole.max() >= 2**53:
             return 0.0
@@ -85,8 +89,7 @@ class Number(Column):
         values = self.map.number(codes[:, 0])
         if self.step:
             values = self.low + np.rint((values - self.low) / self.step) * self.step
-            decimals = 0 if self.dated else int(self.form[1:])
-            values = np.round(values, decimals)
+            values = np.round(values, self.decimals or 0)
         return values.clip(self.low, self.high)
 
     def range_text(self) -> str:
@@ -128,10 +131,20 @@ def read_number(cell: str, form: str = ".") -> float:
     return value
 
 
+def written_number(value: float, form: str) -> str:
+    """Text of a number in a form of :func:`form_of`, one that was not rounded in full."""
+    mark, _, digits = form.rpartition("g")
+    if "g" in form:
+        text = f"{value:.{digits}g}" if int(digits) < 16 else repr(value)
+    else:
+        mark, text = form[0], f"{value:.{form[1:]}f}"
+    return text.replace(".", ",") if mark == "," else text
+
+
 def form_of(cells: Sequence[str], mark: str) -> str:
     """How numbers are written: decimals after ``mark``, or digits in all for those as computed."""
     digits = max(len(re.sub(r"[eE].*|\D", "", cell).lstrip("0")) for cell in cells)
     decimals = max(len(cell.partition(mark)[2]) for cell in cells)
     if digits > 15 or any("e" in cell.lower() for cell in cells):
-        return f"g{min(max(digits, 6), 17)}"
+        return f"{',' if mark == ',' else ''}g{min(max(digits, 6), 17)}"
     return f"{mark}{decimals}"
