@@ -36,7 +36,7 @@ from ornstein.training.times import Importance
 from ornstein.training.variational import LOSSES
 
 
-def device() -> torch.device:
+def fastest_device() -> torch.device:
     """Return the fastest device here: this rank's CUDA device, or else the CPU.
 
     Apple's MPS is not among them: it has no float64, in which all levels are kept.

@@ -111,7 +111,7 @@ def train(
 
     with stop or StopRequest() as asking, joined(asking) as ranks:
         if isinstance(ranks, Ranks) and ranks.rank > 0:
-            code = follow(ranks, partial(_described, ranks, build.device()))
+            code = follow(ranks, partial(_described, ranks, build.fastest_device()))
             if code:
                 raise FollowedError(code)
             return run
@@ -150,7 +150,7 @@ def _lead(
         return
     stop.idle = False  # half a cache is cleaned up
     data = open_data(**settled.data.opening(), progress=lambda *_: stop.check())
-    stop.idle, device = True, build.device()
+    stop.idle, device = True, build.fastest_device()
     stop.check()
     resumed = bool(list_checkpoints(run.folder / "checkpoints"))
     made = plan(settled, data, device, ranks, stop.check, resumed=resumed)

@@ -148,11 +148,11 @@ class Run:
         See :meth:`ornstein.bundle.Bundle.sample`, and :meth:`ornstein.bundle.Bundle.to` for the
         precision.
         """
-        from ornstein.build import device
+        from ornstein.build import fastest_device
 
         return (
             self.bundle()
-            .to(device(), precision)
+            .to(fastest_device(), precision)
             .sample(
                 n,
                 seed=seed,
@@ -207,10 +207,10 @@ class Run:
         Raises:
             UsageError: an unknown name, or an item that is not the model's.
         """
-        from ornstein.build import device
+        from ornstein.build import fastest_device
         from ornstein.editing import Ask
 
-        bundle = self.bundle().to(device(), precision)
+        bundle = self.bundle().to(fastest_device(), precision)
         way = bundle.how(
             solver=solver,
             grid=grid,

@@ -43,7 +43,7 @@ def trained(where: torch.device, source: str | Path, at: Path) -> Run:
 def patched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No time is measured, and the foreign device is the fastest until a test says otherwise."""
     monkeypatch.setattr(trying, "pace", lambda step, seconds: step() or 0.01)
-    monkeypatch.setattr(build, "device", lambda: HERE)
+    monkeypatch.setattr(build, "fastest_device", lambda: HERE)
     return monkeypatch
 
 
@@ -52,7 +52,7 @@ def test_a_table_is_learnt_and_its_gaps_are_filled_alike(
     table: Path, tmp_path: Path, patched: pytest.MonkeyPatch
 ) -> None:
     def work(where: torch.device) -> object:
-        patched.setattr(build, "device", lambda: where)
+        patched.setattr(build, "fastest_device", lambda: where)
         bundle = trained(where, table, tmp_path).bundle().to(where)
         rows = np.array([[0.5, np.nan, 0.0], [np.nan, -1.0, 1.0]])
         filled = impute(bundle, rows, Ask(2, sampler=bundle.how(steps=2)))

@@ -129,7 +129,7 @@ def test_r18_a_run_is_stopped_goes_on_goes_back_and_ends_alike(
 
     def work(where: torch.device) -> object:
         bad[:] = 4, 5
-        monkeypatch.setattr(build, "device", lambda: torch.device(where))
+        monkeypatch.setattr(build, "fastest_device", lambda: torch.device(where))
         asking = Asking()
         with pytest.raises(StoppedEarly):
             trained(where, tmp_path, stop=asking.stop, progress=asking)

@@ -405,7 +405,7 @@ def test_of_several_devices_the_one_that_a_training_takes_is_named(
         torch.cuda, "get_device_properties",
         lambda where: SimpleNamespace(total_memory=sizes[where.index] << 20),
     )  # fmt: skip
-    monkeypatch.setattr(build, "device", lambda: torch.device("cuda", 1))
+    monkeypatch.setattr(build, "fastest_device", lambda: torch.device("cuda", 1))
     devices = [told for told in machine(Path("runs")) if told.kind == "device"]
     assert [told.facts["taken"] for told in devices] == [False, False, True]
     assert [told.line for told in devices[1:]] == [

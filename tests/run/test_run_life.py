@@ -165,7 +165,7 @@ def test_a_run_is_sampled_on_the_fastest_device_and_loaded_on_the_cpu(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.device] = []
-    monkeypatch.setattr(build, "device", lambda: torch.device("meta"))
+    monkeypatch.setattr(build, "fastest_device", lambda: torch.device("meta"))
     monkeypatch.setattr(Bundle, "sample", lambda self, *_, **__: seen.append(self.device))
     run = open_run("two-moons", runs)
     run.sample(1)

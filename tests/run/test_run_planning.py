@@ -269,12 +269,12 @@ def test_the_device_is_that_of_the_rank_or_a_sentence_and_never_one_without_floa
 ) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert build.device() == CPU
+    assert build.fastest_device() == CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match=r"rank 2 .* there are 2. Start at most 2 ranks"):
-        build.device()
+        build.fastest_device()
 
 
 OPEN = ("net.name=auto", "net.size=auto", "batch=auto", "learning_rate=auto", "optimizer=auto",

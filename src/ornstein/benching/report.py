@@ -53,7 +53,7 @@ class Asked:
     fixed: bool = False
     seconds: float = 60.0
     compiles: bool = False
-    device: torch.device = field(default_factory=build.device)
+    device: torch.device = field(default_factory=build.fastest_device)
 
     def time(self, kind: str) -> float:
         """Seconds for one kind of measurement."""

@@ -46,10 +46,10 @@ def placed(target: str, runs: Path) -> Bundle:
     Raises:
         UsageError: no such model, or no such precision.
     """
-    from ornstein.build import device
+    from ornstein.build import fastest_device
     from ornstein.bundle import load
 
-    return load(target, runs).to(device(), precision())
+    return load(target, runs).to(fastest_device(), precision())
 
 
 def walked(

@@ -137,7 +137,7 @@ def _pace(budget: Budget) -> dict[str, Any]:
     """What the steps that fit into a time depend on; nothing where steps are counted."""
     if budget.seconds is None:
         return {}
-    return {"device": build.device().type, "threads": torch.get_num_threads()}
+    return {"device": build.fastest_device().type, "threads": torch.get_num_threads()}
 
 
 def done(task: Task, families: Sequence[str], seeds: int) -> int:

@@ -54,6 +54,6 @@ def fit_diffusion(task: Task, budget: Budget, seed: int) -> Diffusion:
         minutes=None if budget.seconds is None else budget.seconds / 60, steps=budget.steps,
         runs=task.folder, progress=Silent(),
     )  # fmt: skip
-    bundle, record = run.bundle().to(build.device()), run.record
+    bundle, record = run.bundle().to(build.fastest_device()), run.record
     weights = sum(p.numel() for p in bundle.model.parameters())
     return Diffusion(bundle, Spent(weights, int(record["step"]), float(record["seconds"])))

@@ -50,7 +50,8 @@ class Flow(Played):
 
     def _log_prob(self, x: Tensor) -> Tensor:
         parts = [
-            self.net().log_prob(part.to(build.device())) for part in x.flatten(1).split(PIECE)
+            self.net().log_prob(part.to(build.fastest_device()))
+            for part in x.flatten(1).split(PIECE)
         ]
         return torch.cat(parts).double().cpu()
 

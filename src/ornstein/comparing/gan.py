@@ -40,7 +40,7 @@ class Gan(Played):
     """A trained generator; its law has no density that could be told."""
 
     def draw(self, n: int) -> Tensor:
-        made: Tensor = self.net(torch.randn(n, LATENT, device=build.device()))
+        made: Tensor = self.net(torch.randn(n, LATENT, device=build.fastest_device()))
         return made
 
 

@@ -37,7 +37,7 @@ def built(make: Callable[[], Net], seed: int) -> Net:
     """A network on the fastest device, its first weights a function of the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "build"))
-        return make().to(build.device())
+        return make().to(build.fastest_device())
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,7 @@ class Vae(Played):
 
     def draw(self, n: int) -> Tensor:
         """Means of the decoder where items have space, as is the custom, else draws from it."""
-        z = torch.randn(n, LATENT[self.data.kind], device=build.device())
+        z = torch.randn(n, LATENT[self.data.kind], device=build.fastest_device())
         mean, variance = self.net.decoded(z)
         if len(self.data.shape) > 1:
             return mean
@@ -96,7 +96,7 @@ class Vae(Played):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(seed, "vae weights"))
             for part in self.data.coding.encode(raw).split(16):
-                weights = self.net.weights(part.to(build.device()), draws)
+                weights = self.net.weights(part.to(build.fastest_device()), draws)
                 found.append(weights.logsumexp(1).cpu() - math.log(draws))
         return torch.cat(found)
 

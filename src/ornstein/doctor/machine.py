@@ -51,7 +51,7 @@ def _versions() -> Told:
 
 def _devices() -> Iterator[Told]:
     """The CPU and every CUDA device; one of them is what a training takes."""
-    taken, cores = build.device(), os.cpu_count() or 1
+    taken, cores = build.fastest_device(), os.cpu_count() or 1
     used = torch.get_num_threads()
     names = {torch.device("cpu"): f"{cores} core{'s' * (cores > 1)}, {threads(used)}"}
     for k in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):

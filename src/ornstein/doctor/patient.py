@@ -75,7 +75,7 @@ class Patient:
     @property
     def device(self) -> torch.device:
         """Where models are tried."""
-        return build.device()
+        return build.fastest_device()
 
     @cached_property
     def config(self) -> Config | None:
@@ -175,7 +175,7 @@ def _denoiser(found: Bundle | Recogniser, name: str) -> Bundle:
             f"{name} is a classifier of noisy items, and the checks are those of models that make "
             "items; how well it recognises is in its log.jsonl."
         )
-    return found.to(build.device())
+    return found.to(build.fastest_device())
 
 
 def _wound(what: str, error: OrnsteinError) -> Finding:
