@@ -138,7 +138,7 @@ def test_folders_of_sounds_are_classes_where_paths_have_backslashes() -> None:
 
     root = Folder("C:/sounds")
     paths = [root / name / f"{k}.wav" for name in ("bell", "drum") for k in range(3)]
-    labels, classes, _ = sound._classes(root, paths, [1] * 6)  # type: ignore[arg-type]
+    labels, classes, *_ = sound._classes(root, paths, [1] * 6)  # type: ignore[arg-type]
     assert classes == ("bell", "drum")
     assert labels is not None
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
