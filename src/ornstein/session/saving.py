@@ -14,6 +14,7 @@ from ornstein.session.versioned import commit_here
 from ornstein.session.work import Work
 from ornstein.training.checkpoint import save_checkpoint
 from ornstein.training.disk import write_atomically
+from ornstein.training.memory import given_back
 
 SAVE_SECONDS = 45.0
 LAST_SAVE_TRIES, LAST_SAVE_WAIT = 5, 15.0
@@ -42,6 +43,7 @@ class Saving:
         late = time.monotonic() - self._saved > SAVE_SECONDS
         return late or self.work.budget.astray(step)
 
+    @given_back()
     def save(self, state: str = "training") -> None:
         """Write a checkpoint, the model file and the run's record.
 

@@ -6,7 +6,8 @@ import ctypes
 import gc
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ except ImportError:  # Windows; torch does not tell either what a process takes
 MISSING = (AttributeError, OSError, TypeError, ValueError)
 """What a call ends in that this system does not have, as that of a library without a name."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
+KEPT, GIVEN_BACK = 1 << 30, 1 << 17  # arrays below so many bytes are kept; glibc's own choice
 
 
 def fitting(trainer: Trainer, total: int) -> Report:
@@ -59,8 +61,23 @@ def keep_freed() -> None:
     """
     with suppress(*MISSING):
         system = ctypes.CDLL(None)
-        system.mallopt(MMAP_THRESHOLD, 1 << 30)
+        system.mallopt(MMAP_THRESHOLD, KEPT)
         system.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+@contextmanager
+def given_back() -> Iterator[None]:
+    """Within, large arrays go back to the system when they are freed, after :func:`keep_freed`.
+
+    For work that comes now and then, as saving does: among the arrays of the steps its own would
+    one day find no hole that is large enough, and the process would grow by that.
+    """
+    with suppress(*MISSING):
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, GIVEN_BACK)
+    try:
+        yield
+    finally:
+        keep_freed()
 
 
 def used_mb(device: torch.device) -> int | None:
