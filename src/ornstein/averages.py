@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from ornstein.bundle import Bundle
@@ -15,6 +15,7 @@ from ornstein.errors import ModelFileError, UsageError
 from ornstein.run import Run
 from ornstein.training.disk import make_folder, remove, write_atomically
 from ornstein.training.ema import PROFILES, shares
+from ornstein.training.tensorfile import TensorFile
 
 LEAST, MOST = 0.02, 0.25
 
@@ -28,7 +29,7 @@ def store(run: Path, step: int, tensors: dict[str, Tensor]) -> Path:
     folder = run / "averages"
     make_folder(folder)
     path = folder / f"step-{step:09d}.safetensors"
-    write_atomically(path, save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}))
+    write_atomically(path, TensorFile(tensors))
     return path
 
 

@@ -219,10 +219,10 @@ def test_what_does_not_read_back_is_not_called_saved(
 ) -> None:
     real = module.disk.write_file
 
-    def rot(path: Path, data: bytes) -> str:
+    def rot(path: Path, data: bytes | module.disk.Pieces) -> str:
         digest = real(path, data)
         if path.name == "model.safetensors":
-            path.write_bytes(data[:-1] + b"!")
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
         return digest
 
     monkeypatch.setattr(module.disk, "write_file", rot)

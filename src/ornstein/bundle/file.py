@@ -15,7 +15,6 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from ornstein import __version__
 from ornstein.bundle.bundle import Bundle
@@ -23,6 +22,7 @@ from ornstein.bundle.making import built, described_as, description, limited
 from ornstein.bundle.recogniser import Recogniser
 from ornstein.errors import ModelFileError, OrnsteinError, UsageError, near
 from ornstein.training.disk import explained, make_folder, read_file, write_atomically
+from ornstein.training.tensorfile import TensorFile
 
 FORMAT = 2  # 1 had classes in place of conditions
 FILE = "model.safetensors"
@@ -41,15 +41,14 @@ def save(bundle: Bundle | Recogniser, path: str | Path) -> Path:
     path = Path(path)
     text = text_of(bundle)
     weights = bundle.model.net.state_dict()
-    raw = save_tensors({n: t.detach().cpu().contiguous().clone() for n, t in weights.items()})
-    header, body = _split(raw)
-    digest = hashlib.sha256(text.encode() + body).hexdigest()
-    header["__metadata__"] = {"format": "pt", "ornstein": text, "sha256": digest}
-    head = json.dumps(header).encode()
-    head += b" " * (-len(head) % 8)
-    with explained(f"saving {path.name}", path.parent, len(raw)):
+    digest = hashlib.sha256(text.encode())
+    for piece in TensorFile(weights).body():
+        digest.update(piece)
+    said = {"format": "pt", "ornstein": text, "sha256": digest.hexdigest()}
+    file = TensorFile(weights, said)
+    with explained(f"saving {path.name}", path.parent, len(file)):
         make_folder(path.parent)
-    write_atomically(path, len(head).to_bytes(8, "little") + head + body)
+    write_atomically(path, file)
     return path
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from ornstein.errors import DiskError, DivergedError, ModelFileError
@@ -27,6 +27,7 @@ from ornstein.training.manifest import (
     STEM,
     Damaged,
     Listed,
+    check_listed,
     name_of,
     public,
     read_listed,
@@ -34,6 +35,7 @@ from ornstein.training.manifest import (
     step_of,
     write_manifest,
 )
+from ornstein.training.tensorfile import TensorFile
 
 READ_BACK_HASHES = 10**9  # larger checkpoints are read back by their sizes only
 
@@ -183,9 +185,7 @@ def _write(
     disk.make_folder(fresh)
     files = {STATE: Listed(len(text), disk.write_file(fresh / STATE, text))}
     for stem, group in tensors.items():
-        # One file at a time is held in memory. The format knows neither strides nor shared memory.
-        data = save({n: t.detach().cpu().contiguous().clone() for n, t in group.items()})
-        name = f"{stem}.safetensors"
+        name, data = f"{stem}.safetensors", TensorFile(group)
         files[name] = Listed(len(data), disk.write_file(fresh / name, data))
     write_manifest(fresh, step, files)
     disk.sync_folder(fresh)
@@ -204,7 +204,7 @@ def _read_back(final: Path, *, hashes: bool) -> None:
     try:
         for name, listed in read_manifest(final)[1].items():
             if hashes:
-                read_listed(final, name, listed)
+                check_listed(final, name, listed)
             elif (final / name).stat().st_size != listed.size:
                 raise Damaged(f"{name}: size differs")
     except (ModelFileError, OSError) as error:

@@ -13,10 +13,11 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from ornstein.errors import DiskError, ModelFileError
 
@@ -89,21 +90,42 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
             sync_folder(folder.parent)
 
 
-def write_file(path: Path, data: bytes | memoryview) -> str:
+class Pieces(Protocol):
+    """The content of a file, made piece by piece: its length in bytes, and the pieces."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[memoryview]: ...
+
+
+def write_file(path: Path, data: bytes | Pieces) -> str:
     """Write a file that must not exist yet, to the platter, and return its SHA-256."""
     digest = hashlib.sha256()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
     handle = os.open(path, flags, 0o666)
     try:
-        view = memoryview(data)
-        while view:
-            written = os.write(handle, view[:BLOCK])
-            digest.update(view[:written])
-            view = view[written:]
+        for block in _blocks([memoryview(data)] if isinstance(data, bytes) else data):
+            view = memoryview(block)
+            while view:
+                written = os.write(handle, view)
+                digest.update(view[:written])
+                view = view[written:]
         os.fsync(handle)
     finally:
         os.close(handle)
     return digest.hexdigest()
+
+
+def _blocks(pieces: Iterable[memoryview]) -> Iterator[bytes]:
+    """Cut and join pieces to blocks worth a call of the system each."""
+    waiting = bytearray()
+    for piece in pieces:
+        for start in range(0, len(piece), BLOCK):
+            waiting += piece[start : start + BLOCK]
+            if len(waiting) >= BLOCK:
+                yield bytes(waiting[:BLOCK])
+                del waiting[:BLOCK]
+    yield bytes(waiting)
 
 
 def sync_folder(path: Path) -> None:
@@ -123,7 +145,7 @@ def rename(old: Path, new: Path) -> None:
     sync_folder(new.parent)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Pieces) -> None:
     """Replace a file as a whole: after any crash it is the old or the new one.
 
     Raises:
@@ -200,6 +222,17 @@ def read_file(path: Path, cap: int) -> bytes:
     Raises:
         ModelFileError: not a regular file, too large, or not there.
     """
+    with opened(path, cap) as (file, size):
+        return file.read(size)
+
+
+@contextmanager
+def opened(path: Path, cap: int) -> Iterator[tuple[BufferedReader, int]]:
+    """Open a regular file of at most ``cap`` bytes to be read; it, and its size in bytes.
+
+    Raises:
+        ModelFileError: as :func:`read_file`, also where reading it fails within.
+    """
     # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -217,7 +250,7 @@ def read_file(path: Path, cap: int) -> bytes:
         if found.st_size > cap:
             raise ModelFileError(f"{path.name}: larger than {megabytes(cap)}")
         with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(found.st_size)
+            yield file, found.st_size
     except OSError as error:
         raise ModelFileError(f"{path.name}: {error.strerror}") from error
     finally:

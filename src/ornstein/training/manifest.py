@@ -90,11 +90,29 @@ def read_listed(folder: Path, name: str, listed: Listed) -> bytes:
         Damaged: missing, cut, changed, or not a regular file.
     """
     data = _read(folder / name, listed.size)
-    if len(data) != listed.size:
-        raise Damaged(f"{name}: {len(data):,} bytes instead of {listed.size:,}")
-    if hashlib.sha256(data).hexdigest() != listed.sha256:
-        raise Damaged(f"{name}: hash differs")
+    _compare(name, listed, Listed(len(data), hashlib.sha256(data).hexdigest()))
     return data
+
+
+def check_listed(folder: Path, name: str, listed: Listed) -> None:
+    """Compare a file with the manifest without holding it in memory.
+
+    Raises:
+        Damaged: as :func:`read_listed`.
+    """
+    try:
+        with disk.opened(folder / name, listed.size) as (file, size):
+            found = Listed(size, hashlib.file_digest(file, "sha256").hexdigest())
+    except ModelFileError as error:
+        raise Damaged(str(error)) from error
+    _compare(name, listed, found)
+
+
+def _compare(name: str, listed: Listed, found: Listed) -> None:
+    if found.size != listed.size:
+        raise Damaged(f"{name}: {found.size:,} bytes instead of {listed.size:,}")
+    if found.sha256 != listed.sha256:
+        raise Damaged(f"{name}: hash differs")
 
 
 def _read(path: Path, cap: int) -> bytes:
