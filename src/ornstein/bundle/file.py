@@ -137,7 +137,8 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
         text = meta["ornstein"]
         described = json.loads(text)
         number = described["format"]
-        digest = hashlib.sha256(text.encode() + body).hexdigest()
+        digest = hashlib.sha256(text.encode())
+        digest.update(body)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(
             f"{path} is not a model of ornstein, or is cut short. It opens only what it wrote "
@@ -149,7 +150,7 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
             f"{number}); this is {__version__} (format {FORMAT}). Install a newer version of "
             "ornstein."
         )
-    if digest != meta.get("sha256"):
+    if digest.hexdigest() != meta.get("sha256"):
         raise ModelFileError(
             f"{path} is damaged: its content does not match its hash. Copy it again."
         )
@@ -160,12 +161,12 @@ def _parse(path: Path, data: bytes) -> Bundle | Recogniser:
     return built(described_as(described), tensors)
 
 
-def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
     """The JSON header and the rest of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):
         raise ValueError("no safetensors header")
-    return json.loads(data[8 : 8 + length]), data[8 + length :]
+    return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
 
 
 def _pickle(path: Path) -> ModelFileError:
