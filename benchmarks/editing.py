@@ -24,11 +24,10 @@ from ornstein.bundle import Bundle
 from ornstein.data import open_data
 from ornstein.data.lowered import smaller
 from ornstein.edit import Mask, Measurement, Shrink
-from ornstein.editing import METHODS, Ask, Workbench, posed
+from ornstein.editing import METHODS, Ask, Workbench, bicubic, misfit, posed, upscale
 from ornstein.errors import UsageError
 from ornstein.evaluate.extractors import extractor
 from ornstein.evaluate.features import Reading
-from ornstein.upscaling import bicubic, misfit, upscale
 from ornstein.viz import pictures
 
 FACTOR = 4

@@ -8,8 +8,7 @@ import numpy as np
 
 import ornstein
 from ornstein.data import open_data
-from ornstein.editing import Ask
-from ornstein.imputing import impute
+from ornstein.editing import Ask, impute
 from ornstein.viz import sheet
 
 

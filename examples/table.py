@@ -9,10 +9,9 @@ import numpy as np
 import ornstein
 from ornstein.data import open_data
 from ornstein.data.tables import Table
-from ornstein.editing import Ask
+from ornstein.editing import Ask, impute
 from ornstein.evaluate.rows import closest, detection, utility
 from ornstein.evaluate.tables import Schema, associations, marginals
-from ornstein.imputing import impute
 from ornstein.viz import sheet
 
 

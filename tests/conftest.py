@@ -38,4 +38,4 @@ def whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Two trainings that must not differ would, on a busy machine that has it.
     """
-    monkeypatch.setattr("ornstein.planning.has_bfloat16", lambda where: False)
+    monkeypatch.setattr("ornstein.planning.planning.has_bfloat16", lambda where: False)

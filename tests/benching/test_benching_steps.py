@@ -13,7 +13,6 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from ornstein import trying
 from ornstein.benching import Asked, advice
 from ornstein.benching.machine import Bench, Made
 from ornstein.benching.report import _sampled, lightest
@@ -23,6 +22,7 @@ from ornstein.cli.app import cli
 from ornstein.cli.bench import _asked
 from ornstein.data import open_data
 from ornstein.errors import UsageError
+from ornstein.planning import trying
 from ornstein.run import open_run
 from ornstein.training.budget import pace
 from ornstein.training.memory import forget_peak, used_mb

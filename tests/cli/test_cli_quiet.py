@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ornstein import trying
 from ornstein.cli.app import VERBS, cli
+from ornstein.planning import trying
 from ornstein.training.budget import pace
 
 

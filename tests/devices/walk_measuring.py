@@ -11,14 +11,14 @@ from foreign import DONE, HERE, agree
 from walk_training import USUAL
 
 import ornstein
-from ornstein import build, trying
+from ornstein import build
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.comparing import FAMILIES, Budget, Task
 from ornstein.data import open_data
 from ornstein.doctor import admit, trials
-from ornstein.editing import Ask
-from ornstein.imputing import impute
+from ornstein.editing import Ask, impute
+from ornstein.planning import trying
 from ornstein.run import Run
 
 SHORT = [*USUAL, "net.size=tiny", "sample.count=2", "sample.steps=2", "sample_every=100"]

@@ -14,14 +14,15 @@ from foreign import CPU, HERE, agree
 from torch import Tensor
 
 import ornstein
-from ornstein import build, trying
-from ornstein.averages import averaged
+from ornstein import build
 from ornstein.config import resolve
 from ornstein.data import open_data
 from ornstein.errors import StoppedEarly
+from ornstein.launch.stored import store_array
+from ornstein.planning import trying
 from ornstein.run import Run, Silent
+from ornstein.run.averages import averaged
 from ornstein.session import recovery
-from ornstein.stored import store_array
 from ornstein.training.checkpoint import load_latest, save_checkpoint
 from ornstein.training.loop import Trainer
 from ornstein.training.signals import StopRequest

@@ -21,16 +21,27 @@ from ornstein.data import make_dataset, open_data
 from ornstein.data.coding import Coding
 from ornstein.data.dataset import Source
 from ornstein.data.lowered import lowered, smaller
-from ornstein.editing import Ask, Workbench, fill, invert, mix, vary
+from ornstein.editing import (
+    Ask,
+    Workbench,
+    bicubic,
+    cascade,
+    fill,
+    impute,
+    invert,
+    misfit,
+    mix,
+    psnr,
+    upscale,
+    vary,
+)
 from ornstein.errors import DataError, UsageError
-from ornstein.imputing import impute
 from ornstein.model import Model
 from ornstein.samples import Samples
 from ornstein.training.batches import Batches
 from ornstein.training.objective import LAWS, WEIGHTS, Objective
 from ornstein.training.ranks import ALONE
 from ornstein.training.settings import Settings
-from ornstein.upscaling import bicubic, cascade, misfit, psnr, upscale
 
 PAIRS, FACTOR = 3, 2
 CODING = Coding((3.0,), (2.0,), "series")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ornstein import build, planning
+from ornstein import build
 from ornstein.bundle import load
 from ornstein.config import resolve
 from ornstein.core import Gaussian, Level, Mixture, Principal, generator
@@ -21,7 +21,7 @@ from ornstein.gaussians import EACH, clusters, fit, fit_gaussians
 from ornstein.model import seen
 from ornstein.nets import UNet
 from ornstein.nets.wiener import Wiener, fold_of
-from ornstein.planning import plan
+from ornstein.planning import plan, planning
 from ornstein.training.ranks import Ranks
 from ornstein.viz.anatomy import examine
 

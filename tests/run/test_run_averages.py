@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 import ornstein
-from ornstein.averages import averaged, stored
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
 from ornstein.run import Run
+from ornstein.run.averages import averaged, stored
 from ornstein.training.ema import exponent, product, shares
 
 SETTINGS = {

@@ -14,8 +14,8 @@ from ornstein import open_run, train
 from ornstein.config import load_config, resolve
 from ornstein.data import open_data
 from ornstein.errors import ConfigError, DataError, UsageError
+from ornstein.launch.stored import store_array
 from ornstein.run import Run
-from ornstein.stored import store_array
 from ornstein.training.conditions import groups, hidden
 
 SETTINGS = {"batch": 256, "net.size": "tiny", "log_every": 100, "sample.count": 4,

@@ -26,9 +26,9 @@ from ornstein.errors import (
     UsageError,
 )
 from ornstein.guide import Guide
+from ornstein.launch.stored import Stored, store_array
 from ornstein.planning import Plan, plan
 from ornstein.run import Run, Silent, list_runs, open_run, run_name
-from ornstein.stored import Stored, store_array
 from ornstein.training.ranks import joined
 from ornstein.training.signals import StopRequest
 
@@ -256,7 +256,7 @@ def test_an_array_whose_writing_is_cut_short_leaves_the_one_before(
         file.write(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ornstein.stored.write_array", cut)
+    monkeypatch.setattr("ornstein.launch.stored.write_array", cut)
     with pytest.raises(DiskError, match=r"disk is full: saving data\.npz needs"):
         store_array(POINTS, tmp_path, told)
     assert (tmp_path / "data.npz").read_bytes() == before
@@ -280,7 +280,7 @@ def test_an_array_that_another_call_wrote_over_while_one_planned_is_kept_again(
 
     how = {"runs": tmp_path, "name": "mine", "steps": 20, "settings": TINY}
     with monkeypatch.context() as patch:
-        patch.setattr("ornstein.launch.plan", planned)
+        patch.setattr("ornstein.launch.launch.plan", planned)
         with pytest.raises(StoppedEarly):
             orn.train(POINTS, stop=stop, progress=StopAtOnce(), **how)  # type: ignore[arg-type]
     np.testing.assert_array_equal(np.load(tmp_path / "mine" / "data.npy"), POINTS)

@@ -161,7 +161,7 @@ def test_r19_in_the_middle_of_a_training_nothing_is_lost_and_pieces_go_on(
     whole = train(tmp_path / "whole", log_every=1)
     with monkeypatch.context() as patch:
         holds(patch, 16, after=12)
-        patch.setattr("ornstein.trying.pace", lambda step, seconds: 0.01)
+        patch.setattr("ornstein.planning.trying.pace", lambda step, seconds: 0.01)
         with pytest.raises(OutOfMemoryError, match="accumulate=3 added"):
             train(tmp_path, log_every=1)
         run = train(tmp_path, accumulate=3)

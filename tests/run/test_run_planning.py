@@ -10,11 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ornstein import build, introducing, planning, trying
+from ornstein import build
 from ornstein.config import Config, resolve, to_toml
 from ornstein.data import Dataset, Source, make_dataset
 from ornstein.errors import ConfigError, OutOfMemoryError, StoppedEarly
-from ornstein.launch import _agreed, train
+from ornstein.launch import introducing, train
+from ornstein.launch.launch import _agreed
+from ornstein.planning import planning, trying
 from ornstein.run import Run, Silent
 from ornstein.training.memory import used_mb
 from ornstein.training.ranks import ALONE, Share

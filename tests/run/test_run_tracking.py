@@ -10,8 +10,8 @@ import pytest
 
 import ornstein
 from ornstein.errors import UsageError
+from ornstein.launch.tracking import TRACKERS, Kind
 from ornstein.run import Run, Silent
-from ornstein.tracking import TRACKERS, Kind
 
 SETTINGS = {"net.name": "mlp", "net.size": "tiny", "batch": 32, "log_every": 1, "sample.count": 4}
 

@@ -14,9 +14,8 @@ from torch import Tensor
 from ornstein.bundle import Bundle
 from ornstein.core import TARGETS, Denoiser, Estimate, Gaussian, Level, from_x0
 from ornstein.data import Coding, Dataset, open_data
-from ornstein.editing import Ask
+from ornstein.editing import Ask, impute, impute_long
 from ornstein.errors import UsageError
-from ornstein.imputing import impute, impute_long
 from ornstein.model import Model
 from ornstein.nets import NETS
 

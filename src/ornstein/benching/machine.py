@@ -18,11 +18,10 @@ from ornstein.bundle.parts import ROWS
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.errors import OutOfMemoryError
-from ornstein.planning import Plan, plan
+from ornstein.planning import FAR, Plan, plan
 from ornstein.training.budget import pace
 from ornstein.training.loop import Trainer
 from ornstein.training.memory import fitting, forget_peak, used_mb
-from ornstein.trying import FAR
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def _sheet(bundle: Bundle, done: Edited, original: np.ndarray | None) -> np.ndar
     import numpy as np
 
     from ornstein.cli.restoring import reach
-    from ornstein.upscaling import bicubic
+    from ornstein.editing import bicubic
 
     if bundle.kind != "image":
         return None

@@ -30,9 +30,9 @@ def command(
 
     The run must have been trained with --set snapshots=16 or so.
     """
-    from ornstein.averages import averaged
     from ornstein.cli.drawing import report
     from ornstein.run import open_run
+    from ornstein.run.averages import averaged
 
     run = open_run(name, runs)
     path = out or run.folder / f"model-{width:g}.safetensors"

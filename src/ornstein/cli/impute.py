@@ -12,8 +12,7 @@ import click
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
     from ornstein.displays import Count
-    from ornstein.editing import Ask
-    from ornstein.imputing import Imputed
+    from ornstein.editing import Ask, Imputed
 
 TABLES = (".csv", ".tsv")
 
@@ -75,8 +74,8 @@ def _table(
     import numpy as np
 
     from ornstein.data.tables import Table, like_items, read_text, write_text
+    from ornstein.editing import impute
     from ornstein.errors import UsageError
-    from ornstein.imputing import impute
 
     coding = bundle.coding
     if not isinstance(coding, Table):
@@ -107,7 +106,7 @@ def _series(
 
     from ornstein.data.series import Series, numbers_like
     from ornstein.data.tables import read_text, write_text
-    from ornstein.imputing import impute, impute_long
+    from ornstein.editing import impute, impute_long
 
     coding = bundle.coding
     assert isinstance(coding, Series)
@@ -137,7 +136,7 @@ def _array(
     import numpy as np
 
     from ornstein.data.one import load_numbers
-    from ornstein.imputing import impute
+    from ornstein.editing import impute
 
     done = impute(bundle, load_numbers(path).astype(np.float32), ask, counted)
     file = io.BytesIO()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from ornstein.averages import stored
 from ornstein.displays import amount
 from ornstein.run import Run
+from ornstein.run.averages import stored
 from ornstein.training.ema import PROFILES
 from ornstein.training.panel import memorises, readings
 

@@ -126,7 +126,7 @@ def _undone(bundle: Bundle, given: np.ndarray, operator: Linear, ask: Ask, noise
     """By a model that was trained to upscale, if that is asked of one; else by any model."""
     from ornstein import editing
     from ornstein.edit import Shrink
-    from ornstein.upscaling import versions
+    from ornstein.editing import versions
 
     if bundle.upscales and isinstance(operator, Shrink):
         return versions(bundle, given, ask, noise)
@@ -139,7 +139,7 @@ def _compared(
     """How far the versions are from the original, and beside them what needs no model."""
     import numpy as np
 
-    from ornstein.upscaling import bicubic, misfit, psnr
+    from ornstein.editing import bicubic, misfit, psnr
 
     made, figures = done.samples.items, {}
     tried: dict[str, np.ndarray] = {"": made, " of their mean": made.mean(axis=0, keepdims=True)}

@@ -82,7 +82,7 @@ def command(
     from ornstein.cli.places import label_from, output_folder, stem_of
     from ornstein.data.lowered import LOW
     from ornstein.displays import Count
-    from ornstein.upscaling import cascade, misfit
+    from ornstein.editing import cascade, misfit
 
     bundle = opened(target, runs)
     # What is asked to lead guidance leads the first.

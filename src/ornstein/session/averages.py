@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ornstein.averages import forget, store
+from ornstein.run.averages import forget, store
 from ornstein.session.work import Work
 
 

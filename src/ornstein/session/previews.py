@@ -12,6 +12,7 @@ from PIL import Image
 from ornstein.bundle import Bundle, Recogniser
 from ornstein.bundle.parts import ROWS
 from ornstein.data.lowered import smaller
+from ornstein.editing import upscale
 from ornstein.errors import StoppedEarly, lacks_memory
 from ornstein.model import Classifier
 from ornstein.recognising import accuracies
@@ -19,7 +20,6 @@ from ornstein.samples import Samples
 from ornstein.session.learning import Learning
 from ornstein.session.work import Work
 from ornstein.training.batches import evenly
-from ornstein.upscaling import upscale
 from ornstein.viz import film
 
 PREVIEW_SHARE = 0.1  # of the time, at most, goes into measuring and sample grids

@@ -16,7 +16,7 @@ from ornstein.bundle.walking import sample
 from ornstein.core import key
 from ornstein.data.conditions import CLASS
 from ornstein.data.lowered import LOW, NOISED, smaller
-from ornstein.editing import Ask, Edited
+from ornstein.editing.workbench import Ask, Edited
 from ornstein.errors import UsageError
 from ornstein.samples import Samples
 

@@ -7,7 +7,7 @@ import html
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ornstein.run import Run
+    from ornstein.run.run import Run
 
 
 def run_html(run: Run) -> str:

@@ -18,12 +18,12 @@ from ornstein.config.toml import toml_value
 from ornstein.data import names, open_data
 from ornstein.displays import shown
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
-from ornstein.introducing import introduce
+from ornstein.launch.introducing import introduce
+from ornstein.launch.stored import Stored
+from ornstein.launch.tracking import watched
 from ornstein.planning import fills, plan
 from ornstein.run import Progress, Run, run_name
 from ornstein.session import Session
-from ornstein.stored import Stored
-from ornstein.tracking import watched
 from ornstein.training.checkpoint import list_checkpoints
 from ornstein.training.leading import Do, follow, leading, together
 from ornstein.training.lock import RunLock

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ornstein.bundle import Bundle
 from ornstein.errors import ModelFileError, UsageError
-from ornstein.run import Run
+from ornstein.run.run import Run
 from ornstein.training.disk import make_folder, remove, write_atomically
 from ornstein.training.ema import PROFILES, shares
 from ornstein.training.tensorfile import TensorFile

@@ -16,9 +16,9 @@ from ornstein.data.conditions import NAMED
 from ornstein.errors import ConfigError
 from ornstein.gaussians import GUESS, suited
 from ornstein.nets.sizes import SIZES
+from ornstein.planning.trying import Trials
 from ornstein.training.budget import largest
 from ornstein.training.ranks import ALONE, Share
-from ornstein.trying import Trials
 
 DEFAULT_MINUTES = 10.0
 PREVIEWS = 10

@@ -225,7 +225,7 @@ class Run:
         return f"Run({str(self.folder)!r}, {self.state}, step {self.record.get('step', 0)})"
 
     def _repr_html_(self) -> str:
-        from ornstein.notebook import run_html
+        from ornstein.run.notebook import run_html
 
         return run_html(self)
 

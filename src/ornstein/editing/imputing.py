@@ -18,7 +18,7 @@ from ornstein.bundle.walking import rows_of
 from ornstein.data.conditions import CLASS
 from ornstein.data.tables import Table
 from ornstein.edit import Mask, Measurement
-from ornstein.editing import Ask, Workbench, settled
+from ornstein.editing.workbench import Ask, Workbench, settled
 from ornstein.errors import UsageError
 
 BATCH, NUMBERS = 512, 1 << 18  # items at a time, and numbers in them: 16 pictures of 3x64x64
