@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from figures import figure, times
 from ornstein.core import EDM, EDMTarget, Level
 from ornstein.model import Model
 from ornstein.training.batches import afforded
-from ornstein.training.budget import Budget, largest
+from ornstein.training.budget import Budget, compared, largest
 from ornstein.training.loop import Settings, Trainer
 from ornstein.training.objective import WEIGHTS, LogNormal, Objective
 
@@ -396,3 +398,21 @@ def test_the_held_out_loss_is_of_items_from_all_over_the_data() -> None:
     few = made.heldout_loss(made.model, limit=1000)  # all that there are
     assert torch.equal(items.read[-1], items.heldout)
     assert few != found
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.3])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_machine_with_slow_moments_does_not_change_how_two_ways_compare(
+    seed: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow for some ten calls at a time, up to four times, and one call in ten interrupted."""
+    now, chance, load = [0.0], random.Random(seed), [1.0]
+
+    def step(seconds: float) -> None:
+        if chance.random() < 0.1:
+            load[0] = chance.choice([1.0, 1.5, 4.0])
+        now[0] += seconds * load[0] + (0.05 if chance.random() < 0.1 else 0.0)
+
+    monkeypatch.setattr("ornstein.training.budget.time.perf_counter", lambda: now[0])
+    found = compared(lambda: step(0.01), lambda: step(0.01 * share), seconds=9.0)
+    assert found == pytest.approx(share, rel=0.05)

@@ -14,11 +14,15 @@ from ornstein import build
 from ornstein.config import Config
 from ornstein.data import Dataset
 from ornstein.errors import OutOfMemoryError, lacks_memory
-from ornstein.training.budget import pace
+from ornstein.training.budget import compared, pace
 from ornstein.training.memory import fitting, forget_peak, used_mb
 from ornstein.training.ranks import Share
 
 FAR = 10**6  # steps of a training whose end is not in sight
+
+
+LACKING = (OutOfMemoryError, RuntimeError, MemoryError)
+"""What a step may end in that does not fit, among other faults."""
 
 
 class Trial(NamedTuple):
@@ -63,9 +67,12 @@ class Trials:
 
         return step
 
+    def _plain(self, config: Config) -> Callable[[], None]:
+        return self.step(config.changed("train", compile=False))
+
     def seconds(self, config: Config) -> float:
         """Seconds of one step, not compiled, measured for about a second."""
-        return pace(self.step(config.changed("train", compile=False)), 1.0)
+        return pace(self._plain(config), 1.0)
 
     def affordable(self, config: Config) -> float:
         """Seconds of one step as :meth:`seconds` finds them; infinite where memory is lacking.
@@ -74,10 +81,23 @@ class Trials:
         """
         try:
             return self.seconds(config)
-        except (OutOfMemoryError, RuntimeError, MemoryError) as fault:
-            if not (isinstance(fault, OutOfMemoryError) or lacks_memory(fault)):
+        except LACKING as fault:
+            if not _lacks(fault):
                 raise
             return math.inf
+
+    def share(self, one: Config, other: Config) -> float:
+        """Time of a step of ``other`` in times of one of ``one``, not compiled.
+
+        Both are held at once and take turns. Where there is no memory for that each is measured
+        alone: 0 where only ``other`` fits, infinite or not a number where it does not.
+        """
+        try:
+            return compared(self._plain(one), self._plain(other))
+        except LACKING as fault:
+            if not _lacks(fault):
+                raise
+        return self.affordable(other) / self.affordable(one)
 
     def whole(self, config: Config) -> Trial:
         """Measure a training as it will be done."""
@@ -88,3 +108,7 @@ class Trials:
             step()
             compiling = time.perf_counter() - start
         return Trial(pace(step, 2.0), used_mb(self.device), compiling)
+
+
+def _lacks(fault: Exception) -> bool:
+    return isinstance(fault, OutOfMemoryError) or lacks_memory(fault)

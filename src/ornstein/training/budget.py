@@ -27,6 +27,32 @@ def pace(step: Callable[[], object], seconds: float = 2.0, most: int = 12) -> fl
     return median(times)
 
 
+def compared(
+    one: Callable[[], object], other: Callable[[], object], seconds: float = 3.0, most: int = 24
+) -> float:
+    """Measure the time of a call of ``other`` in times of one of ``one``.
+
+    They are called in turn, after one call each to warm up, and the ratio is the median over the
+    turns: a moment in which the machine is slow meets both.
+
+    Args:
+        one: Does one training step.
+        other: Does one in another way.
+        seconds: Stop measuring after about this long.
+        most: Measure at most so many turns.
+    """
+    one(), other()
+    ratios: list[float] = []
+    start = time.perf_counter()
+    while len(ratios) < most and (len(ratios) < 3 or time.perf_counter() - start < seconds):
+        marks = [time.perf_counter()]
+        for call in (one, other):
+            call()
+            marks.append(time.perf_counter())
+        ratios.append((marks[2] - marks[1]) / (marks[1] - marks[0]))
+    return median(ratios)
+
+
 def largest(needs: Mapping[str, float], seen: Callable[[str], float]) -> str:
     """Choose the largest network size that the budget feeds well enough.
 
