@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import Amount, bad_option, chosen, common_options
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     sheet_path, report_path = out / f"{data.name}.sheet.png", out / f"{data.name}.report.json"
     draw_sheet(data).save(sheet_path)
-    report_path.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    report_path.write_text(jsons.dumps(facts, indent=1) + "\n", "utf-8")
     if as_json:
         files = {"sheet": str(sheet_path), "report": str(report_path)}
-        click.echo(json.dumps({**facts, "files": files}))
+        click.echo(jsons.dumps({**facts, "files": files}))
     elif not quiet:
         refused = [f"  {r.path}: {r.reason}" for r in data.refused[:SHOWN]]
         more = len(data.refused) - len(refused)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options, led_text, said_of
 from ornstein.cli.options import (
     ITEMS,
@@ -112,7 +112,7 @@ def command(
     if film:
         files["film"] = write_film(bundle, base, folder / "film.webp")
     if as_json:
-        click.echo(json.dumps(facts_of(made, files)))
+        click.echo(jsons.dumps(facts_of(made, files)))
     elif not quiet:
         for line in told(made, files):
             click.echo(line)

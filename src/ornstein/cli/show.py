@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import run_options, target_argument
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def command(
     if plots:
         files |= draw(bundle, facts["log"], output_folder(target, runs, "plots", out))
     if as_json:
-        click.echo(json.dumps({**facts, "plots": {k: str(p) for k, p in files.items()}}))
+        click.echo(jsons.dumps({**facts, "plots": {k: str(p) for k, p in files.items()}}))
         return
     for line in [*head(facts), "", *layers(anatomy), *settings(facts), *training(facts["log"])]:
         click.echo(line)
@@ -229,7 +229,7 @@ def settings(facts: dict[str, Any]) -> list[str]:
     lines = ["", "settings   (* differs from the default; all in config.toml)"]
     for name, value in facts["config"].items():
         star = "*" if name in facts["changed"] else " "
-        shown = "auto" if value is None else json.dumps(value, default=str)
+        shown = "auto" if value is None else jsons.dumps(value, default=str)
         lines.append(f"  {star} {name} = {shown}")
     return lines
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options
 from ornstein.cli.options import SEED, Amount, asked, run_options, sampler_options, target_argument
 from ornstein.cli.walks import opened
@@ -109,7 +110,7 @@ def guidance(
     folder = out or folder_of(target, runs)
     make_folder(folder)
     numbers = [{"guidance": s, **json.loads(q.to_json())} for s, q in points]
-    write_atomically(folder / "guidance.json", json.dumps(numbers, indent=1).encode())
+    write_atomically(folder / "guidance.json", jsons.dumps(numbers, indent=1).encode())
     first = points[0][1]
     figure = draw_tradeoff(
         [_scale(*one) for one in points], _scale(0.0, first, floor=True),

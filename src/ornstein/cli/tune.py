@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import SEED, STEPS, Amount, run_options, target_argument
 from ornstein.cli.walks import check_names, opened
 from ornstein.errors import UsageError
@@ -87,7 +87,7 @@ def command(
     named = out or (target if runs == Path("runs") else path)
     if as_json:
         facts = [facts_of(way, report) for way, report in zip(ways, reports, strict=True)]
-        click.echo(json.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
+        click.echo(jsons.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
     elif not quiet:
         click.echo("\n".join([*table(ways, reports), closing(bundle, path, str(named), ways[0])]))
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ornstein import jsons
 from ornstein.errors import DataError
 from ornstein.evaluate import Quality
 from ornstein.training.disk import make_folder, write_atomically
@@ -33,7 +34,7 @@ def record(quality: Quality, step: int, folder: Path) -> Path:
     make_folder(folder)
     path = folder / f"step-{step:09d}.json"
     others = [each for each in _entries(path) if not _same(_quality(each), quality)]
-    texts = [json.dumps(each, indent=1, ensure_ascii=False) for each in others]
+    texts = [jsons.dumps(each, indent=1, ascii_only=False) for each in others]
     write_atomically(path, ("[\n" + ",\n".join([*texts, quality.to_json()]) + "\n]\n").encode())
     return path
 
@@ -61,7 +62,7 @@ def _entries(path: Path) -> list[Any]:
 
 def _quality(entry: object) -> Quality | None:
     try:
-        return Quality.from_json(json.dumps(entry))
+        return Quality.from_json(jsons.dumps(entry))
     except DataError:
         return None
 
