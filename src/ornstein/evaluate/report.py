@@ -184,7 +184,8 @@ def score(
         reference: The real data, read once (Reference.of).
         asked: The class that each sample was asked to be, (n,), or None.
         made: How the samples were made; written into the report, and what says how they were
-            asked for into its stamp.
+            asked for into its stamp. Under "classes" it may say of which in words, in the place of
+            what ``asked`` comes to.
         metrics: Names in METRICS.
 
     Raises:
@@ -199,10 +200,11 @@ def score(
     if not bool(finite.all()):
         broken = int((~finite).sum())
         raise UsageError(f"{broken} of {len(samples)} samples hold values that are not finite.")
+    counts = None if asked is None else np.bincount(asked, minlength=len(reference.classes))
+    way = way_of(told, reference.classes, None if counts is None else counts.tolist())
     stamp = Stamp(
-        features.name, features.digest, reference.fingerprint, len(samples), features.resize,
-        way_of(told),
-    )  # fmt: skip
+        features.name, features.digest, reference.fingerprint, len(samples), features.resize, way
+    )
     return Quality(
         rows_of(plain, reference, metrics),
         stamp,
