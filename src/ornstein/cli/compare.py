@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ornstein import jsons
-from ornstein.cli.options import Amount, chosen, common_options
+from ornstein.cli.options import Amount, Place, chosen, common_options
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LEAST = 50  # samples, of which a quality can be said at all
               help="Samples of each model.")  # fmt: skip
 @click.option("--features", default="auto", help="What judges: classifier, encoder, values, ...")
 @click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=Place(),
               help="Folder; default NAME-compare here.")  # fmt: skip
 @click.option("--markdown", is_flag=True, help="A table to paste into a page.")
 @common_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ornstein import jsons
-from ornstein.cli.options import Amount, bad_option, chosen, common_options
+from ornstein.cli.options import Amount, Place, bad_option, chosen, common_options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +33,7 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 @click.option("--schedule", help="Say what this process leaves of the data in its noisiest level.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(),
     default=Path(),
     help="Folder for the contact sheet and the report; default here.",
 )

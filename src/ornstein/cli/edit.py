@@ -13,6 +13,7 @@ from ornstein.cli.impute import TABLES, fill, many
 from ornstein.cli.options import (
     SEED,
     Amount,
+    Place,
     asked,
     check_heard,
     condition_options,
@@ -70,7 +71,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other ones.")
 @condition_options
 @sampler_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
+@click.option("--out", type=Place(), help="Folder.")
 @run_options
 def command(
     target: str,

@@ -12,7 +12,7 @@ import click
 
 from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options
-from ornstein.cli.options import ITEMS, SEED, Amount, run_options, sampler_options
+from ornstein.cli.options import ITEMS, SEED, Amount, Place, run_options, sampler_options
 from ornstein.cli.walks import check_names, opened
 from ornstein.errors import OrnsteinWarning, UsageError
 
@@ -40,7 +40,7 @@ LEAST = 50  # samples, of which a quality can be said at all
 @click.option("--against", help="Another solver whose variety stands beside: an SDE's, say.")
 @click.option("--likelihood/--no-likelihood", default=True, help="Bound it where time allows.")
 @click.option("--batch", type=ITEMS, default=128, show_default=True, help="Items at a time.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=Place(),
               help="Folder; default eval/ in the run.")  # fmt: skip
 @run_options
 def command(

@@ -15,6 +15,7 @@ from ornstein.cli.options import (
     ITEMS,
     SEED,
     Amount,
+    Place,
     condition_options,
     run_options,
     said,
@@ -51,9 +52,7 @@ FILM_MOMENTS = 60
     help=f"With --then: put on what is made larger, to forgive its faults; {NOISE:g} by itself.",
 )
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
-)
+@click.option("--out", type=Place(), help="Folder; default in the run.")
 @click.option("--batch", type=Amount(1, 100_000), help="Items at a time; changes no picture.")
 @run_options
 def command(

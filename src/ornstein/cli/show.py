@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ornstein import jsons
-from ornstein.cli.options import run_options, target_argument
+from ornstein.cli.options import Place, run_options, target_argument
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -28,9 +28,7 @@ USUAL_BATCH = 64  # for the memory of a model whose training settings are not at
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw the network's parts and what each reads, as an SVG file.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the plots."
-)
+@click.option("--out", type=Place(), help="Folder for the plots.")
 @run_options
 def command(
     target: str,

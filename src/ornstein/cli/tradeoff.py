@@ -12,7 +12,15 @@ import click
 
 from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options
-from ornstein.cli.options import SEED, Amount, asked, run_options, sampler_options, target_argument
+from ornstein.cli.options import (
+    SEED,
+    Amount,
+    Place,
+    asked,
+    run_options,
+    sampler_options,
+    target_argument,
+)
 from ornstein.cli.walks import opened
 from ornstein.errors import UsageError
 
@@ -53,7 +61,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
 @partial(sampler_options, hidden=("guidance",))
 @guide_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=Place(),
               help="Folder; default eval/ in the run.")  # fmt: skip
 @run_options
 def guidance(

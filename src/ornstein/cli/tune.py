@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ornstein import jsons
-from ornstein.cli.options import SEED, STEPS, Amount, run_options, target_argument
+from ornstein.cli.options import SEED, STEPS, Amount, Place, run_options, target_argument
 from ornstein.cli.walks import check_names, opened
 from ornstein.errors import UsageError
 
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     "--guidance", type=Amount(0, 100, whole=False), help="Tune for this guidance; default its own."
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise tuned on.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File; default the model's own."
-)
+@click.option("--out", type=Place(file=True), help="File; default the model's own.")
 @run_options
 def command(
     target: str,
