@@ -13,6 +13,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+SLOW = 3600  # seconds that a slow test may take
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests more time than pyproject.toml allows, and those of make torture any."""
+    torture = "ORNSTEIN_TORTURE" in os.environ
+    for item in items:
+        if torture or item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0 if torture else SLOW))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "ornstein"
 
 FLOORS = {
-    "errors": -1, "caches": -1,
+    "errors": -1, "caches": -1, "jsons": -1,
     "core": 0,
     "solvers": 1, "guide": 1, "edit": 1, "bound": 1, "likelihood": 1, "tune": 1, "testing": 1,
     "model": 1, "nets": 1,
@@ -39,9 +39,9 @@ ALLOWED = {
     "edit": {"errors", "core", "solvers"},
     "tune": {"errors", "core", "solvers"},
     "testing": {"errors", "core", "solvers"},
-    "training": {"errors", "core", "model", "bound", "solvers", "likelihood"},
+    "training": {"errors", "jsons", "core", "model", "bound", "solvers", "likelihood"},
     "data": {"errors", "caches", "core"},
-    "evaluate": {"errors", "caches"},
+    "evaluate": {"errors", "caches", "jsons"},
     "viz": {"errors", "core", "solvers"},
 }
 OUTSIDE = {"core": {"torch"}, "nets": {"torch"}, "solvers": {"torch"}, "model": {"torch"}}

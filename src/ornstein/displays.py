@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from ornstein import jsons
 
 if TYPE_CHECKING:
     from rich.live import Live as Foot
@@ -89,7 +90,7 @@ class Json(Quiet):
         self._write("saved", {"path": str(path), "kind": kind})
 
     def _write(self, event: str, fields: Mapping[str, Any]) -> None:
-        click.echo(json.dumps({"event": event, **fields}))
+        click.echo(jsons.dumps({"event": event, **fields}))
 
 
 class Live(Quiet):

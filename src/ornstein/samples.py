@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ornstein import jsons
 from ornstein.data.coding import Coding
 from ornstein.errors import UsageError
 from ornstein.training.disk import explained, make_folder, write_atomically
@@ -120,7 +121,7 @@ class Samples:
             items = [
                 {"item": n, "class": c} for n, c in zip(self.numbers, self.labels, strict=True)
             ]
-            text = json.dumps({**self.settings, "items": items}, sort_keys=True)
+            text = jsons.dumps({**self.settings, "items": items}, sort_keys=True)
             write_atomically(folder / f"{stem}.json", text.encode())
             paths += [folder / name for name in files]
         return paths
@@ -176,7 +177,7 @@ def _picture(shown: np.ndarray) -> Image.Image:
 
 
 def _png(image: Image.Image, about: dict[str, Any]) -> bytes:
-    text = json.dumps(about, sort_keys=True)
+    text = jsons.dumps(about, sort_keys=True)
     inside = PngInfo()
     if len(text) <= MOST:
         inside.add_text(CHUNK, text)

@@ -20,8 +20,9 @@ from ornstein.benching.steps import Cell, in_turn, table
 from ornstein.bundle import Bundle
 from ornstein.cli.app import cli
 from ornstein.cli.bench import _asked
+from ornstein.cli.faults import guarded
 from ornstein.data import open_data
-from ornstein.errors import UsageError
+from ornstein.errors import OutOfMemoryError, UsageError
 from ornstein.planning import trying
 from ornstein.run import open_run
 from ornstein.training.budget import pace
@@ -86,12 +87,17 @@ def test_what_would_take_too_long_is_expected_from_the_cell_before() -> None:
         assert cell.seconds == pytest.approx(cost(cell.size, cell.batch))
 
 
-def test_a_batch_for_which_there_is_no_memory_ends_its_size_only() -> None:
-    cells, _ = tried(120.0, cost, lambda size, batch: (size, batch) != ("b", 8))
+@pytest.mark.parametrize("batch", [8, 32])
+def test_a_batch_for_which_there_is_no_memory_ends_its_size_and_the_least_the_larger_ones(
+    batch: int,
+) -> None:
+    """They were said to fit, and to take no time."""
+    cells, _ = tried(120.0, cost, lambda size, many: (size, many) != ("b", batch))
     told = {(c.size, c.batch): (c.tried, c.fits) for c in cells}
-    assert told["b", 8] == (True, False)
-    assert told["b", 32] == (False, False)
     assert told["a", 32] == (True, True)
+    assert told["b", batch] == (True, False)
+    assert told["b", 32] == (batch == 32, False)
+    assert told["c", 8] == ((True, True) if batch == 32 else (False, False))
 
 
 def test_ways_in_turn_are_compared_round_by_round_after_a_warm_up() -> None:
@@ -160,6 +166,27 @@ def test_every_kind_of_figure_comes_out_of_a_short_bench_of_ones_own_data(
     for fact in steps:
         assert fact["items_per_second"] == pytest.approx(fact["batch"] / fact["seconds"])
     assert [f["minutes"] for f in told if f["kind"] == "plan"] == [60.0, 10.0]
+
+
+def test_where_no_batch_fits_into_memory_one_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is told; then the largest of no batches was asked for."""
+    monkeypatch.setattr(trying, "pace", lambda step, seconds: pace(step, 0.01))
+
+    def full(*_: object) -> None:
+        raise OutOfMemoryError("not even one item at a time fits.")
+
+    monkeypatch.setattr("ornstein.benching.machine.fitting", full)
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(300, 2)))
+    code = guarded(cli, ["bench", str(tmp_path / "points.npy"), "--seconds", "1"])
+    out, err = capsys.readouterr()
+    assert code == 71
+    assert "does not fit into memory" in out
+    assert len(err.splitlines()) == 1
+    assert "out of memory: a step of mlp" in err
+    assert "so nothing else is measured" in err
+    assert "--size" not in err  # of points
 
 
 def test_a_run_is_measured_as_it_is_and_its_data_have_their_size(

@@ -18,6 +18,7 @@ import torch
 import ornstein
 from ornstein.cli.app import cli
 from ornstein.cli.faults import guarded
+from ornstein.cli.leaderboard import markdown_of
 from ornstein.cli.places import stem_of
 from ornstein.data import open_data
 from ornstein.errors import UsageError
@@ -180,6 +181,21 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(
     assert sentence in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a|b", "a\\|b", "|", "two\nlines", "c:\\d\\"])
+def test_a_name_ends_no_cell_of_a_markdown_table(name: str) -> None:
+    """A stroke is part of a cell where a backslash escapes it, as GitHub reads tables."""
+    lines = [["", "run", "recall"], ["1", name, "0.5"]]
+    *_, row, end = markdown_of(lines)
+    assert end == ""
+    cells, letters = [""], iter(row)
+    for letter in letters:
+        if letter == "|":
+            cells.append("")
+        else:
+            cells[-1] += next(letters) if letter == "\\" else letter
+    assert [cell.strip() for cell in cells] == ["", "1", name.replace("\n", " "), "0.5", ""]
 
 
 def test_an_empty_board_says_what_to_do(say: Say) -> None:

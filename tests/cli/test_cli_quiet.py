@@ -81,3 +81,25 @@ def test_a_quiet_bench_prints_measurements_alone(monkeypatch: pytest.MonkeyPatch
     few = say(*words, "--quiet")
     assert few
     assert not any(line.startswith("measuring") for line in few)
+
+
+def test_no_folder_or_file_is_called_as_the_standard_output_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the name "-" was made, which no other command takes for one."""
+    writes = [name for name, one in commands() if any("--out" in p.opts for p in one.params)]
+    assert {"sample", "edit", "evaluate", "compare", "data", "tune", "ema"} <= set(writes)
+    monkeypatch.chdir(tmp_path)
+    for name in writes:
+        answer = CliRunner().invoke(cli, [*name.split(), "a", "b", "c", "--out", "-"])
+        assert answer.exit_code == 2, name
+        assert "nothing is written to the standard output. Name one" in answer.output, name
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_called_so_can_be_written_as_a_path(
+    place: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    say("sample", "two-moons", "-n", "2", "--out", "./-", *place)
+    assert (tmp_path / "-" / "grid.png").is_file()

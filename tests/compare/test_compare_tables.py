@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+from PIL import Image
 from torch import Tensor
 
 from ornstein.cli.app import cli
@@ -19,6 +24,7 @@ from ornstein.comparing.measuring import LIKELY, likelihood_of
 from ornstein.data import Dataset, open_data
 from ornstein.errors import DivergedError, StoppedEarly, UsageError
 from ornstein.evaluate import Reference, reference_of
+from ornstein.viz.compared import Panel, draw_comparison
 
 CLOCKED = ("ms/sample", "seconds")  # columns that a clock gives
 
@@ -91,6 +97,17 @@ def falling(task: Task, budget: Budget, seed: int) -> Planted:
     return (Falling if seed == 1 else Planted)(task.data.raw(task.data.train))
 
 
+class Impossible(Planted):
+    """A model that holds held-out items impossible."""
+
+    def log_density(self, raw: np.ndarray, seed: int) -> Tensor | None:
+        return torch.full((len(raw),), -1.0 if seed != 1 else -math.inf)
+
+
+def impossible(task: Task, budget: Budget, seed: int) -> Planted:
+    return Impossible(task.data.raw(task.data.train))
+
+
 def breaking(task: Task, budget: Budget, seed: int) -> Planted:
     if seed == 1:
         raise DivergedError("the loss is nan after 7 steps.")
@@ -99,7 +116,7 @@ def breaking(task: Task, budget: Budget, seed: int) -> Planted:
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fit in (honest, collapsed, breaking, falling):
+    for fit in (honest, collapsed, breaking, falling, impossible):
         monkeypatch.setitem(FAMILIES, fit.__name__, Family(fit.__name__, "none", fit))
 
 
@@ -148,6 +165,45 @@ def test_a_likelihood_that_diverges_is_the_trouble_of_its_part_alone(
     assert [part.trouble for part in found.parts] == [
         None, "the walk takes more than 100,000 steps.", None,
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_likelihood_that_is_not_finite_is_counted_and_not_left_out_of_a_mean(
+    data: Dataset, reference: Reference, tmp_path: Path
+) -> None:
+    task = Task("gaussians:2000", data, tmp_path)
+
+    def go() -> Comparison:
+        names = ("honest", "impossible")
+        return compare(task, Budget(steps=1), reference, families=names, seeds=3, n=200)
+
+    found = go()
+    head, honest, line, _ = found.cells()
+    place = head.index("nats/dim")
+    assert line[1:3] == ["impossible", "3/3"]
+    assert (honest[place], line[place]) == ("–", "not finite in 1 of 3")
+    assert found.to_json()["not_finite"] == {"impossible": {"likelihood": 1}}
+    text = (tmp_path / "parts" / "impossible-1.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["numbers"]["likelihood"] is None
+    again = go()  # from what was kept, as null
+    assert again.cells() == found.cells()
+
+
+def test_the_figure_says_how_many_numbers_are_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    whole = Axes.text
+
+    def text(self: Axes, *args: Any, **how: Any) -> Text:  # noqa: ANN401
+        said.append(args[2])
+        return whole(self, *args, **how)
+
+    monkeypatch.setattr(Axes, "text", text)
+    values = {"one": [1.0, math.inf, 1.1], "other": [math.nan], "third": [], "good": [0.5]}
+    sheets = {"real": Image.new("L", (8, 8))}
+    draw_comparison(sheets, [Panel("bits/dim", values)], tmp_path / "compared.png")
+    assert said == ["1 of 3\nnot finite", "1 of 1\nnot finite", "none"]
 
 
 @pytest.mark.usefixtures("planted")

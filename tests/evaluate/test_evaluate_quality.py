@@ -7,6 +7,7 @@ import json
 import re
 import tracemalloc
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,33 @@ def test_numbers_of_unlike_protocols_refuse_to_be_compared(
     assert one.ratio(slow, free=("solver", "steps")) == pytest.approx(one.ratio(two))
     with pytest.raises(UsageError, match="Did you mean 'precision'"):
         one.ratio(two, "precison")
+
+
+def test_numbers_of_samples_of_other_classes_refuse_to_be_compared(
+    digits: Digits, reference: Reference
+) -> None:
+    items, labels, train, _ = digits
+    some = train[:300]
+
+    def asked(of: np.ndarray | None, **made: object) -> Quality:
+        return score(items[some], reference, asked=of, made=made, metrics=("frechet_train",))
+
+    ways = {
+        "None": asked(None),
+        "none": asked(None, classes="none"),
+        "each alike": asked(np.arange(300) % 10),
+        "as in the data": asked(labels[some], classes="as in the data"),
+        " ".join(map(str, np.bincount(labels[some]))): asked(labels[some]),
+        "only 3": asked(np.full(300, 3)),
+        "only 4": asked(None, **{"class": "4"}),
+    }
+    for one, other in combinations(ways, 2):
+        with pytest.raises(UsageError, match=f"classes {one} and {other}[.;]"):
+            ways[one].ratio(ways[other], "frechet_train")
+    free = ("class", "classes")
+    first, *rest = ways.values()
+    assert [each.ratio(first, "frechet_train", free) for each in rest] == [1] * 6
+    assert ways["only 3"].ratio(asked(np.full(300, 3)), "frechet_train") == 1
 
 
 def test_a_report_survives_json_and_prints_its_numbers(

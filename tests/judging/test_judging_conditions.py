@@ -67,6 +67,7 @@ def test_each_sample_is_told_what_a_held_out_item_says_of_all_at_once(
     assert found.asked is not None
     assert found.asked.tolist() == data.labels[turns].tolist()
     assert found.settings["told"] == ["class", "age"]
+    assert found.settings["classes"] == "as in the data"
     (line,) = (line for line in announced(made, None) if line.startswith("told"))
     assert line.endswith("each sample what a held-out item says: class, age")
 
@@ -79,7 +80,10 @@ def test_data_that_do_not_say_what_the_model_knows_are_named(
     plain = open_data(tmp_path / "plain.npy")
     made = plan(bundle, plain, reference_of(plain, "values"), n=50, likelihood=False)
     bundle.heard.clear()
-    assert samples_of(made).asked is None
+    samples = samples_of(made)
+    assert samples.asked is None
+    assert samples.settings["classes"] == "each alike"
+    assert "told" not in samples.settings
     (line,) = (line for line in announced(made, None) if line.startswith("told"))
     words = "each class of the model in turn, and nothing of age: the data do not say them"
     assert line.endswith(words)

@@ -319,6 +319,46 @@ def test_the_board_never_mixes_protocols_and_says_who_is_left_out(board_of_four:
     assert "two-moons" in protocol_of(found.tables[0], ())
 
 
+def test_the_board_never_mixes_samples_of_other_classes(
+    runs: Path, bundle: Bundle, digits: Dataset, values: Reference, tmp_path: Path
+) -> None:
+    """Nor what older versions kept, which did not stamp them, where it cannot be known."""
+    way = bundle.how(steps=2)
+    made = samples_of(plan(bundle, digits, values, sampler=way, n=50, likelihood=False))
+    assert made.settings["classes"] == "as in the data"
+    metrics = ("frechet_train",)
+    asked = score(made.items, values, asked=made.asked, made=made.settings, metrics=metrics)
+    blind = score(made.items, values, made={**made.settings, "classes": "none"}, metrics=metrics)
+    plain = {key: value for key, value in asked.stamp.way.items() if key != "classes"}
+    unsaid = replace(asked, stamp=replace(asked.stamp, way=plain))
+    counts = tuple(np.bincount(made.asked).tolist()) if made.asked is not None else ()
+    kept = {
+        "asked": asked,
+        "blind": blind,
+        "older": unsaid,  # whose judge knew no classes
+        "older-asked": replace(unsaid, found=counts, asked=counts),
+        "older-blind": replace(unsaid, found=counts),
+        "older-plain": replace(unsaid, classes=()),
+    }
+    for name, quality in kept.items():
+        make_folder(tmp_path / name)
+        for file in ("config.toml", "run.json"):
+            (tmp_path / name / file).write_bytes((runs / "digits" / file).read_bytes())
+        path = record(quality, 4, tmp_path / name / "eval")
+        assert ("classes" in json.loads(path.read_text())[0]["stamp"]["way"]) is (
+            "older" not in name
+        )
+    tables = [{each.run for each in table.rows} for table in board(tmp_path).tables]
+    assert tables == [{"blind", "older-blind", "older-plain"}, {"asked", "older-asked"}, {"older"}]
+    told = [protocol_of(table, ()) for table in board(tmp_path).tables]
+    for words, line in zip(("none", "as in the data", "not written down"), told, strict=True):
+        assert f"classes {words}" in line
+    (one,) = board(tmp_path, free=("classes",)).tables
+    assert {each.run for each in one.rows} == set(kept)
+    record(asked, 4, tmp_path / "older-asked" / "eval")  # measured again, it gives way
+    assert len(measurements(tmp_path / "older-asked" / "eval")) == 1
+
+
 def test_what_is_left_free_joins_tables_and_stands_in_them(board_of_four: Path) -> None:
     found = board(board_of_four, "recall", ("steps",))
     first = found.tables[0]

@@ -68,6 +68,16 @@ def test_a_finished_run_is_not_trained_again(runs: Path) -> None:
     assert (runs / "two-moons" / "model.safetensors").read_bytes() == model
 
 
+def test_a_dry_run_of_a_finished_run_says_that_nothing_would_be_trained(runs: Path) -> None:
+    """It told the plan of a training that the same command would not begin."""
+    notes = Notes()
+    started(runs, progress=notes, dry_run=True)
+    (line,) = notes.lines
+    assert "two-moons is finished: 6 steps. Sample it: " in line
+    with pytest.raises(ConfigError, match="A finished run keeps its length"):
+        started(runs, steps=9, dry_run=True)
+
+
 def test_a_training_in_python_says_what_it_does_unless_silence_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from ornstein.benching.steps import Cell, table
 from ornstein.bundle import Bundle
 from ornstein.config import Config
 from ornstein.data import Dataset
+from ornstein.errors import OutOfMemoryError
 from ornstein.nets.sizes import SIZES
 
 BUDGETS = (10.0, 60.0)  # minutes that are planned for
@@ -61,7 +62,11 @@ class Asked:
 
 
 def report(asked: Asked) -> Iterator[Told]:
-    """Measure everything in turn; the last thing told is the advice."""
+    """Measure everything in turn; the last thing told is the advice.
+
+    Raises:
+        OutOfMemoryError: the network does not fit into memory with any of the batches.
+    """
     seen: dict[str, dict[str, Any]] = {}
     for told in _measured(asked):
         if not seen.get(told.kind, {}).get("noisy"):
@@ -88,6 +93,8 @@ def _measured(asked: Asked) -> Iterator[Told]:
         cells.append(cell)
         yield _step(cell, config)
     own = [c for c in cells if c.fits and c.size in ("", config.net.size)]
+    if not own:
+        raise OutOfMemoryError(_no_room(config, asked, batches[0]))
     light = lightest(own, asked.time("precision"))
     bench = replace(bench, config=config.changed("train", batch=light.batch))
     if device.type == "cpu" and first.threads > 1:
@@ -113,6 +120,18 @@ def lightest(cells: Sequence[Cell], seconds: float) -> Cell:
     """
     fitting = [cell for cell in cells if cell.tried and COMPARED * cell.seconds <= seconds]
     return max(fitting or cells[:1], key=lambda cell: cell.batch)
+
+
+def _no_room(config: Config, asked: Asked, batch: int) -> str:
+    """Why nothing else can be measured, and what to do."""
+    net = f"{config.net.name} {config.net.size}" if config.net.size else config.net.name
+    pictures = asked.data.kind == "image" and not asked.fixed
+    return (
+        f"out of memory: a step of {net} does not fit on {asked.device.type} even with {batch} "
+        f"{'items' if batch > 1 else 'item'}, so nothing else is measured. End other programs"
+        f"{', or measure smaller pictures (--size)' if pictures else ''}; a training takes fewer "
+        "at a time with accumulate=2 or more."
+    )
 
 
 def _machine(found: Gauge, device: torch.device) -> Told:

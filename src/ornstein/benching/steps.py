@@ -68,7 +68,8 @@ def table(
             expected = last.seconds * batch / last.batch if last else 0.0
             rest = end - clock()
             if (last and not last.fits) or (ROUNDS + 1) * expected > rest:
-                fits = last is None or last.fits or last.size != size
+                # Where a smaller network had no room for a batch, a larger one has none either.
+                fits = last is None or last.fits
                 cell = Cell(size, batch, expected, None, tried=False, fits=fits)
             else:
                 cell = trial(size, batch, rest / left)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import Amount, run_options
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def command(
         if not as_json:
             click.echo(told.line)
         elif told.facts:
-            click.echo(json.dumps({"kind": told.kind, **told.facts}))
+            click.echo(jsons.dumps({"kind": told.kind, **told.facts}))
 
 
 def _asked(target: str, seconds: float, size: int | None, compiles: bool, runs: Path) -> Asked:

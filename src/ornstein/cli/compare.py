@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, chosen, common_options
+from ornstein import jsons
+from ornstein.cli.options import Amount, Place, chosen, common_options
 from ornstein.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ LEAST = 50  # samples, of which a quality can be said at all
               help="Samples of each model.")  # fmt: skip
 @click.option("--features", default="auto", help="What judges: classifier, encoder, values, ...")
 @click.option("--size", type=Amount(4, 4096), help="Side of the pictures in pixels.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=Place(),
               help="Folder; default NAME-compare here.")  # fmt: skip
 @click.option("--markdown", is_flag=True, help="A table to paste into a page.")
 @common_options
@@ -79,7 +80,7 @@ def command(
     files = write(found, task)
     if as_json:
         paths = {kind: str(path) for kind, path in files.items()}
-        click.echo(json.dumps({**found.to_json(), "files": paths}))
+        click.echo(jsons.dumps({**found.to_json(), "files": paths}))
         return
     tell(found, markdown)
     if talks:
@@ -127,7 +128,10 @@ def _tell(part: Part, ready: int, total: int) -> None:
         click.echo(f"{head}  diverged: {part.trouble}")
         return
     shown = "Fréchet {frechet:.4g}, precision {precision:.3f}, recall {recall:.3f}"
-    click.echo(f"{head}  {shown}; {{steps:,}} steps in {{seconds:.1f}} s".format(**part.numbers))
+    worse = [name for name, value in part.numbers.items() if not math.isfinite(value)]
+    rest = f"; not finite: {', '.join(worse)}" if worse else ""
+    told = f"{shown}; {{steps:,}} steps in {{seconds:.1f}} s".format(**part.numbers)
+    click.echo(f"{head}  {told}{rest}")
 
 
 def write(found: Comparison, task: Task) -> dict[str, Path]:
@@ -137,7 +141,7 @@ def write(found: Comparison, task: Task) -> dict[str, Path]:
     from ornstein.training.disk import write_atomically
 
     files = {"numbers": task.folder / "compare.json", "table": task.folder / "compare.md"}
-    write_atomically(files["numbers"], json.dumps(found.to_json(), indent=1).encode())
+    write_atomically(files["numbers"], jsons.dumps(found.to_json(), indent=1).encode())
     write_atomically(files["table"], "\n".join(markdown_of(found.cells())[1:]).encode())
     try:
         files["figure"] = draw(found, task.data, task.folder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ornstein.cli.options import Amount, bad_option, chosen, common_options
+from ornstein import jsons
+from ornstein.cli.options import Amount, Place, bad_option, chosen, common_options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +33,7 @@ SHOWN = 8  # files left out that are named on the screen; the JSON report has al
 @click.option("--schedule", help="Say what this process leaves of the data in its noisiest level.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(),
     default=Path(),
     help="Folder for the contact sheet and the report; default here.",
 )
@@ -71,10 +71,10 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     sheet_path, report_path = out / f"{data.name}.sheet.png", out / f"{data.name}.report.json"
     draw_sheet(data).save(sheet_path)
-    report_path.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    report_path.write_text(jsons.dumps(facts, indent=1) + "\n", "utf-8")
     if as_json:
         files = {"sheet": str(sheet_path), "report": str(report_path)}
-        click.echo(json.dumps({**facts, "files": files}))
+        click.echo(jsons.dumps({**facts, "files": files}))
     elif not quiet:
         refused = [f"  {r.path}: {r.reason}" for r in data.refused[:SHOWN]]
         more = len(data.refused) - len(refused)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import Amount, run_options
 from ornstein.errors import UsageError
 
@@ -74,7 +74,7 @@ def tell_machine(runs: Path, size: int | None, as_json: bool) -> None:
     from ornstein.doctor import machine
 
     for found in machine(runs):
-        click.echo(json.dumps({"kind": found.kind, **found.facts}) if as_json else found.line)
+        click.echo(jsons.dumps({"kind": found.kind, **found.facts}) if as_json else found.line)
 
 
 def told(answer: Answer, asks: str) -> list[str]:
@@ -101,4 +101,4 @@ def summary(answers: list[Answer]) -> str:
 
 def _json(answer: Answer) -> list[str]:
     found = [finding._asdict() for finding in answer.findings]
-    return [json.dumps({"check": answer.check, "made": answer.made, "findings": found})]
+    return [jsons.dumps({"check": answer.check, "made": answer.made, "findings": found})]

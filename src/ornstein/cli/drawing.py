@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from PIL import Image
+
+from ornstein import jsons
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +82,7 @@ def side_by_side(films: Sequence[Sequence[np.ndarray]], kind: str) -> list[Image
 def report(files: dict[str, Path], as_json: bool, quiet: bool) -> None:
     """Say where things are."""
     if as_json:
-        click.echo(json.dumps({kind: str(path) for kind, path in files.items()}))
+        click.echo(jsons.dumps({kind: str(path) for kind, path in files.items()}))
     elif not quiet:
         for kind, path in files.items():
             click.echo(f"{kind:<10} {path}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.impute import TABLES, fill, many
 from ornstein.cli.options import (
     SEED,
     Amount,
+    Place,
     asked,
     check_heard,
     condition_options,
@@ -70,7 +71,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, other ones.")
 @condition_options
 @sampler_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
+@click.option("--out", type=Place(), help="Folder.")
 @run_options
 def command(
     target: str,
@@ -163,7 +164,7 @@ def _tell(kind: str, done: Edited, files: Mapping[str, Path], as_json: bool) -> 
     """Say what was made, what was measured of it, and where it is."""
     if as_json:
         facts = {"files": {k: str(v) for k, v in files.items()}, "figures": done.figures}
-        click.echo(json.dumps({**facts, "settings": done.samples.settings}))
+        click.echo(jsons.dumps({**facts, "settings": done.samples.settings}))
         return
     click.echo(f"made       {len(done.samples)} by {kind}, {done.samples.seconds:.1f} s")
     for name, figure in done.figures.items():

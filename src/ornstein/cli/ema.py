@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ornstein.cli.options import Amount, run_options
+from ornstein.cli.options import Amount, Place, run_options
 
 
 @click.command("ema")
@@ -19,7 +19,7 @@ from ornstein.cli.options import Amount, run_options
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(file=True),
     help="The model file; default model-WIDTH.safetensors in the run.",
 )
 @run_options

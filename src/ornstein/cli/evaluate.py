@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options
-from ornstein.cli.options import ITEMS, SEED, Amount, run_options, sampler_options
+from ornstein.cli.options import ITEMS, SEED, Amount, Place, run_options, sampler_options
 from ornstein.cli.walks import check_names, opened
 from ornstein.errors import OrnsteinWarning, UsageError
 
@@ -40,7 +40,7 @@ LEAST = 50  # samples, of which a quality can be said at all
 @click.option("--against", help="Another solver whose variety stands beside: an SDE's, say.")
 @click.option("--likelihood/--no-likelihood", default=True, help="Bound it where time allows.")
 @click.option("--batch", type=ITEMS, default=128, show_default=True, help="Items at a time.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=Place(),
               help="Folder; default eval/ in the run.")  # fmt: skip
 @run_options
 def command(
@@ -238,7 +238,7 @@ def write(found: Measured, folder: Path, target: str, runs: Path, alone: bool) -
     step = int(found.plan.bundle.provenance.get("steps", 0))
     if alone:
         files["numbers"] = folder / f"novelty-step-{step:09d}.json"
-        write_atomically(files["numbers"], json.dumps(novelty_facts(found), indent=1).encode())
+        write_atomically(files["numbers"], jsons.dumps(novelty_facts(found), indent=1).encode())
     else:
         files["numbers"] = record(found.quality, step, folder)
     for each in found.novelty:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from ornstein import jsons
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -42,7 +43,7 @@ def fill(bundle: Bundle, path: Path, ask: Ask, folder: Path, as_json: bool, quie
         "seconds": round(done.seconds, 3),
     }
     if as_json:
-        click.echo(json.dumps({**facts, "files": places}))
+        click.echo(jsons.dumps({**facts, "files": places}))
     elif not quiet:
         noun = bundle.coding.noun
         click.echo(

@@ -61,7 +61,12 @@ def plain_of(lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def _escaped(cell: str) -> str:
+    """A cell on one line, its strokes and what escapes them escaped."""
+    return " ".join(cell.splitlines()).replace("\\", "\\\\").replace("|", "\\|")
+
+
 def markdown_of(lines: Sequence[Sequence[str]]) -> list[str]:
-    """The same as a Markdown table."""
-    rows = ["", *(f"| {' | '.join(line)} |" for line in lines), ""]
+    """The same as a Markdown table, in which a stroke of a name ends no cell."""
+    rows = ["", *(f"| {' | '.join(map(_escaped, line))} |" for line in lines), ""]
     return [*rows[:2], "|" + "---|" * len(lines[0]), *rows[2:]]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from ornstein.cli.options import run_options
+from ornstein.cli.options import Place, run_options
 
 
 @click.command("learning")
 @click.argument("name", metavar="RUN")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(),
     help="Folder for the picture; default that of the run.",
 )
 @run_options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import (
     ITEMS,
     SEED,
@@ -124,7 +124,7 @@ def command(
     found = replace(found, of=f"{found.of}; {of}") if of else found
     if as_json:
         facts = {"method": method, "part": asked.part, "model": bundle.fingerprint}
-        click.echo(json.dumps({**facts, **found.to_json()}))
+        click.echo(jsons.dumps({**facts, **found.to_json()}))
         return
     for line in table_of(found) if not quiet else [f"{found.per_dim:.6g} {found.unit}/dim"]:
         click.echo(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -88,6 +89,36 @@ class Amount(click.ParamType[int | float]):
                 ctx,
             )
         return number
+
+
+class Place(click.Path[Path]):
+    """Where to write: a folder, or a file if said so; "-" is refused.
+
+    Elsewhere it is the standard output, which does not hold the several files of most commands.
+    """
+
+    def __init__(self, file: bool = False) -> None:
+        super().__init__(path_type=Path, file_okay=file, dir_okay=not file)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Return the path.
+
+        Raises:
+            click.BadParameter: "-", or the other of folder and file is there.
+        """
+        if str(value) == "-":
+            self.fail(
+                f"'-' is no {self.name}: nothing is written to the standard output. Name one; "
+                "--json prints where things are.",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
 
 
 ITEMS = Amount(1, 100_000)

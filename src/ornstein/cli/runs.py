@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import run_options
 from ornstein.training.journal import read_record
 
@@ -47,7 +47,7 @@ def listed(runs: Path, as_json: bool, quiet: bool) -> None:
     rows = [record_of(path.parent) for path in sorted(runs.glob("*/config.toml"))]
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row))
+            click.echo(jsons.dumps(row))
     elif not rows:
         if not quiet:
             click.echo(f"no runs in {runs}/ yet. Make one: ornstein train digits --minutes 2")
@@ -68,7 +68,7 @@ def show(name: str, runs: Path, as_json: bool, quiet: bool) -> None:
     run = open_run(name, runs)
     row, facts = record_of(run.folder), facts_of(run)
     if as_json:
-        click.echo(json.dumps({**row, **facts}))
+        click.echo(jsons.dumps({**row, **facts}))
         return
     click.echo(f"{run.name:<10} {told(row)}")
     for line in lines_of(run.typed, facts):
@@ -113,7 +113,7 @@ def diff(first: str, second: str, runs: Path, as_json: bool, quiet: bool) -> Non
         "comparable": alike,
     }
     if as_json:
-        click.echo(json.dumps(facts, default=str))
+        click.echo(jsons.dumps(facts, default=str))
         return
     for line in table(facts):
         click.echo(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options, led_text, said_of
 from ornstein.cli.options import (
     ITEMS,
     SEED,
     Amount,
+    Place,
     condition_options,
     run_options,
     said,
@@ -51,9 +52,7 @@ FILM_MOMENTS = 60
     help=f"With --then: put on what is made larger, to forgive its faults; {NOISE:g} by itself.",
 )
 @click.option("--film", is_flag=True, help="Also write the way from noise to data as a film.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder; default in the run."
-)
+@click.option("--out", type=Place(), help="Folder; default in the run.")
 @click.option("--batch", type=Amount(1, 100_000), help="Items at a time; changes no picture.")
 @run_options
 def command(
@@ -112,7 +111,7 @@ def command(
     if film:
         files["film"] = write_film(bundle, base, folder / "film.webp")
     if as_json:
-        click.echo(json.dumps(facts_of(made, files)))
+        click.echo(jsons.dumps(facts_of(made, files)))
     elif not quiet:
         for line in told(made, files):
             click.echo(line)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import run_options, target_argument
+from ornstein import jsons
+from ornstein.cli.options import Place, run_options, target_argument
 
 if TYPE_CHECKING:
     from ornstein.bundle import Bundle
@@ -28,9 +28,7 @@ USUAL_BATCH = 64  # for the memory of a model whose training settings are not at
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw the network's parts and what each reads, as an SVG file.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the plots."
-)
+@click.option("--out", type=Place(), help="Folder for the plots.")
 @run_options
 def command(
     target: str,
@@ -63,7 +61,7 @@ def command(
     if plots:
         files |= draw(bundle, facts["log"], output_folder(target, runs, "plots", out))
     if as_json:
-        click.echo(json.dumps({**facts, "plots": {k: str(p) for k, p in files.items()}}))
+        click.echo(jsons.dumps({**facts, "plots": {k: str(p) for k, p in files.items()}}))
         return
     for line in [*head(facts), "", *layers(anatomy), *settings(facts), *training(facts["log"])]:
         click.echo(line)
@@ -229,7 +227,7 @@ def settings(facts: dict[str, Any]) -> list[str]:
     lines = ["", "settings   (* differs from the default; all in config.toml)"]
     for name, value in facts["config"].items():
         star = "*" if name in facts["changed"] else " "
-        shown = "auto" if value is None else json.dumps(value, default=str)
+        shown = "auto" if value is None else jsons.dumps(value, default=str)
         lines.append(f"  {star} {name} = {shown}")
     return lines
 

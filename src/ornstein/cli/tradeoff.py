@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.guiding import asked_of, guide_options
-from ornstein.cli.options import SEED, Amount, asked, run_options, sampler_options, target_argument
+from ornstein.cli.options import (
+    SEED,
+    Amount,
+    Place,
+    asked,
+    run_options,
+    sampler_options,
+    target_argument,
+)
 from ornstein.cli.walks import opened
 from ornstein.errors import UsageError
 
@@ -52,7 +61,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
 @partial(sampler_options, hidden=("guidance",))
 @guide_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=Place(),
               help="Folder; default eval/ in the run.")  # fmt: skip
 @run_options
 def guidance(
@@ -109,7 +118,7 @@ def guidance(
     folder = out or folder_of(target, runs)
     make_folder(folder)
     numbers = [{"guidance": s, **json.loads(q.to_json())} for s, q in points]
-    write_atomically(folder / "guidance.json", json.dumps(numbers, indent=1).encode())
+    write_atomically(folder / "guidance.json", jsons.dumps(numbers, indent=1).encode())
     first = points[0][1]
     figure = draw_tradeoff(
         [_scale(*one) for one in points], _scale(0.0, first, floor=True),

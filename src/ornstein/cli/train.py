@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
 
+from ornstein import jsons
 from ornstein.cli.options import SEED, Amount, bad_option, chosen, command_line, run_options
 from ornstein.errors import UsageError
 from ornstein.training.signals import StopRequest
@@ -117,7 +117,7 @@ def command(
     finally:
         show.close()
     if as_json:
-        click.echo(json.dumps({"event": "done", "run": str(run.folder), "state": run.state}))
+        click.echo(jsons.dumps({"event": "done", "run": str(run.folder), "state": run.state}))
     elif not quiet and not dry_run:
         for line in worth_opening(run.folder, task, factor):
             click.echo(line)

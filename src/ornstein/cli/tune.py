@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ornstein.cli.options import SEED, STEPS, Amount, run_options, target_argument
+from ornstein import jsons
+from ornstein.cli.options import SEED, STEPS, Amount, Place, run_options, target_argument
 from ornstein.cli.walks import check_names, opened
 from ornstein.errors import UsageError
 
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     "--guidance", type=Amount(0, 100, whole=False), help="Tune for this guidance; default its own."
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise tuned on.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File; default the model's own."
-)
+@click.option("--out", type=Place(file=True), help="File; default the model's own.")
 @run_options
 def command(
     target: str,
@@ -87,7 +85,7 @@ def command(
     named = out or (target if runs == Path("runs") else path)
     if as_json:
         facts = [facts_of(way, report) for way, report in zip(ways, reports, strict=True)]
-        click.echo(json.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
+        click.echo(jsons.dumps({"file": str(path), "evaluations": spent, "tuned": facts}))
     elif not quiet:
         click.echo("\n".join([*table(ways, reports), closing(bundle, path, str(named), ways[0])]))
 

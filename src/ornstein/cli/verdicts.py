@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ornstein import jsons
+
 if TYPE_CHECKING:
     from ornstein.judging import Measured, Plan
 
@@ -64,7 +66,7 @@ def tell(found: Measured, files: dict[str, Path], alone: bool, as_json: bool, qu
 
     if as_json:
         paths = {kind: str(path) for kind, path in files.items()}
-        click.echo(json.dumps({**novelty_facts(found), "files": paths}))
+        click.echo(jsons.dumps({**novelty_facts(found), "files": paths}))
         return
     if quiet:
         for line in verdict(found):
@@ -96,11 +98,11 @@ def likelihood_lines(found: Measured) -> list[str]:
     beside = found.quality.beside.get("likelihood")
     if not beside:
         return []
+    from ornstein.judging.page import told_likelihood
+
     parts = []
     for name, title in (("heldout", "held out"), ("train", "training")):
-        one = beside[name]
-        error = (one["standard_error"] or 0) / one["dims"]
-        parts.append(f"{title} {one['per_dim']:.4f} ± {error:.4f}")
+        parts.append(f"{title} {told_likelihood(beside[name])}")
     unit = beside["heldout"]["unit"]
     return [f"likelihood, bound in {unit}/dim: {', '.join(parts)}"]
 

@@ -12,6 +12,7 @@ from ornstein.cli.learning import learning
 from ornstein.cli.options import (
     SEED,
     Amount,
+    Place,
     chosen,
     common_options,
     condition_options,
@@ -39,7 +40,7 @@ _columns = click.option(
 _seed = click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
 _out = click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(),
     default=Path(),
     help="Folder for the pictures; default here.",
 )

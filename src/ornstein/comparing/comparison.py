@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ornstein import build
+from ornstein import build, jsons
 from ornstein.comparing.families import FAMILIES, check_needs
 from ornstein.comparing.family import Budget, Task
 from ornstein.comparing.measuring import Part, keep, kept, measured
@@ -33,6 +33,20 @@ def typical(numbers: Sequence[float]) -> str:
     """The mean, in three digits."""
     found = mean(numbers)
     return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
+
+
+def broken(numbers: Sequence[float]) -> str:
+    """How many of some numbers are not finite; "" where none is."""
+    many = sum(not math.isfinite(number) for number in numbers)
+    return f"not finite in {many} of {len(numbers)}" if many else ""
+
+
+def cell(name: str, numbers: Sequence[float]) -> str:
+    """What the table tells of a number of all seeds.
+
+    A mean over those that happen to be finite would be of the lucky ones, so there is none.
+    """
+    return broken(numbers) or COLUMNS[name][1](numbers) if numbers else "–"
 
 
 COLUMNS = {
@@ -83,9 +97,8 @@ class Comparison:
         return {k: c[0].format(unit=self.unit) for k, c in COLUMNS.items() if k in known}
 
     def values(self, name: str, family: str) -> list[float]:
-        """The finite numbers of one column for one family, by seed."""
-        found = [part.numbers[name] for part in self.of(family) if name in part.numbers]
-        return [value for value in found if math.isfinite(value)]
+        """The numbers of one column for one family, by seed, finite or not."""
+        return [part.numbers[name] for part in self.of(family) if name in part.numbers]
 
     def cells(self) -> list[list[str]]:
         """The table as text: a head, a line for each family, and the floor of real data."""
@@ -94,20 +107,32 @@ class Comparison:
         for family in self.families:
             parts = self.of(family)
             good = sum(part.trouble is None for part in parts)
-            found = {name: self.values(name, family) for name in titles}
-            told = [COLUMNS[k][1](each) if each else "–" for k, each in found.items()]
+            told = [cell(name, self.values(name, family)) for name in titles]
             lines.append(["", FAMILIES[family].title, f"{good}/{len(parts)}", *told])
         real = [f"{self.floor[name]:.4g}" if name in self.floor else "" for name in titles]
         return [*lines, ["", "real data", "", *real]]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """Everything as JSON values; a number that is not finite is null there."""
         return {
             "protocol": dict(self.protocol),
             "unit": self.unit,
             "likelihood": {name: FAMILIES[name].likelihood for name in self.families},
             "parts": [asdict(part) for part in self.parts],
+            "not_finite": self.not_finite(),
         }
+
+    def not_finite(self) -> dict[str, dict[str, int]]:
+        """How many numbers are not finite, by family and column; only where some are."""
+        found = {
+            family: {
+                name: sum(not math.isfinite(value) for value in self.values(name, family))
+                for name in self.titles()
+            }
+            for family in self.families
+        }
+        some = {family: {k: n for k, n in row.items() if n} for family, row in found.items()}
+        return {family: row for family, row in some.items() if row}
 
 
 def held(task: Task, budget: Budget, n: int, reference: Reference) -> dict[str, Any]:
@@ -129,7 +154,7 @@ def held(task: Task, budget: Budget, n: int, reference: Reference) -> dict[str, 
             "--out OTHER"
         )
     make_folder(task.folder)
-    write_atomically(path, json.dumps(mine, indent=1).encode())
+    write_atomically(path, jsons.dumps(mine, indent=1).encode())
     return mine
 
 

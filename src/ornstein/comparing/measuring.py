@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from ornstein import jsons
 from ornstein.comparing.families import FAMILIES
 from ornstein.comparing.family import Budget, Fitted, Task
 from ornstein.errors import DivergedError
@@ -33,6 +35,7 @@ class Part:
         family: Key of FAMILIES.
         seed: Of its training and of its samples.
         numbers: By name of the column; what has no meaning for the family or the data is missing.
+            A likelihood may be infinite: the model holds an item impossible.
         floor: Some of them for real held-out items in the place of samples.
         trouble: Why there are no numbers: the training, or what its model was asked, diverged.
     """
@@ -117,15 +120,21 @@ def keep(part: Part, items: np.ndarray | None, kind: str, folder: Path) -> None:
         file = io.BytesIO()
         np.save(file, items[: SHOWN[kind]], allow_pickle=False)
         write_atomically(path.with_suffix(".npy"), file.getvalue())
-    write_atomically(path, json.dumps(asdict(part), indent=1).encode())
+    write_atomically(path, jsons.dumps(asdict(part), indent=1).encode())
 
 
 def kept(family: str, seed: int, folder: Path) -> Part | None:
     """A part that is done; None where it is not, or cannot be read."""
     try:
-        return Part(**json.loads((folder / f"{family}-{seed}.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        part = Part(**json.loads((folder / f"{family}-{seed}.json").read_text("utf-8")))
+        return replace(part, numbers=_read(part.numbers), floor=_read(part.floor))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _read(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    """Numbers from JSON, where null is one that is not finite."""
+    return {name: math.nan if value is None else value for name, value in numbers.items()}
 
 
 def samples(part: Part, folder: Path) -> np.ndarray | None:

@@ -47,7 +47,8 @@ def losses(patient: Patient) -> Iterator[Finding]:
 
     A bound in nats goes below 0, where "times" has no meaning: then nothing is judged.
     """
-    seen = [(line["step"], float(line["loss"])) for line in patient.log if "loss" in line]
+    told = [line for line in patient.log if line.get("loss") is not None]
+    seen = [(line["step"], float(line["loss"])) for line in told]
     values = [loss for step, loss in seen if step > 0.05 * seen[-1][0]]
     if not seen or seen[-1][0] < STEPS or len(values) < 20 or min(values) <= 0:
         return
@@ -162,7 +163,8 @@ def memory(patient: Patient) -> Iterator[Finding]:
 
 def pace(patient: Patient) -> Iterator[Finding]:
     """A training that became slow."""
-    speeds = [line["items_per_s"] for line in patient.log if "items_per_s" in line][1:]
+    told = [line for line in patient.log if line.get("items_per_s") is not None]
+    speeds = [line["items_per_s"] for line in told][1:]
     if len(speeds) < 20:
         return
     before, now = median(speeds), median(speeds[-max(5, len(speeds) // 10) :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ornstein import jsons
 from ornstein.errors import DataError, UsageError, look_up, near
 from ornstein.evaluate.features import Reading
 from ornstein.evaluate.metrics import METRICS, Metric, Pair
@@ -95,8 +97,8 @@ class Quality:
         return self.rows[metric].value / other.rows[metric].value
 
     def to_json(self) -> str:
-        """Return everything as JSON text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
+        """Return everything as JSON text; a number that is not finite is null there."""
+        return jsons.dumps({"format": FORMAT, **asdict(self)}, indent=1, ascii_only=False)
 
     @classmethod
     def from_json(cls, text: str) -> Quality:
@@ -156,8 +158,15 @@ class Quality:
 
 
 def _row(fields: dict[str, Any]) -> Row:
+    """A row as it was written; null stands for what was not finite, or not known."""
+    read = {**fields, **{k: _number(fields[k]) for k in ("value", "floor", "matched")}}
     interval = fields["interval"]
-    return Row(**{**fields, "interval": None if interval is None else tuple(interval)})
+    ends = None if interval is None else tuple(map(_number, interval))
+    return Row(**{**read, "interval": ends})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def score(
@@ -175,7 +184,8 @@ def score(
         reference: The real data, read once (Reference.of).
         asked: The class that each sample was asked to be, (n,), or None.
         made: How the samples were made; written into the report, and what says how they were
-            asked for into its stamp.
+            asked for into its stamp. Under "classes" it may say of which in words, in the place of
+            what ``asked`` comes to.
         metrics: Names in METRICS.
 
     Raises:
@@ -190,10 +200,11 @@ def score(
     if not bool(finite.all()):
         broken = int((~finite).sum())
         raise UsageError(f"{broken} of {len(samples)} samples hold values that are not finite.")
+    counts = None if asked is None else np.bincount(asked, minlength=len(reference.classes))
+    way = way_of(told, reference.classes, None if counts is None else counts.tolist())
     stamp = Stamp(
-        features.name, features.digest, reference.fingerprint, len(samples), features.resize,
-        way_of(told),
-    )  # fmt: skip
+        features.name, features.digest, reference.fingerprint, len(samples), features.resize, way
+    )
     return Quality(
         rows_of(plain, reference, metrics),
         stamp,

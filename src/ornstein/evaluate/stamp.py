@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +11,9 @@ from ornstein.errors import UsageError
 RULES = "quality-2"  # definitions of the metrics and of their intervals; a change makes a new name
 FREE = ("by", "run", "model", "levels", "step", "evaluations", "seconds", "weights")
 """What is said of samples that does not say how they were asked for."""
+CLASSES = "classes"
+"""Part of the way: which classes samples were asked to be of; missing where nobody said."""
+NONE, AS_DATA, ALIKE, UNKNOWN = "none", "as in the data", "each alike", "not written down"
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Stamp:
         reference: Fingerprint of the real data.
         n: Samples.
         resize: What is done to the size of the items before they are read.
-        way: How the samples were asked for: solver, grid, schedule, steps, guidance, seed ...
+        way: How the samples were asked for: solver, grid, schedule, steps, guidance, seed,
+            which classes ...
         rules: Version of the metrics and their intervals.
     """
 
@@ -64,9 +68,30 @@ class Stamp:
             )
 
 
-def way_of(made: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of what is said of samples that belongs to the protocol."""
-    return {key: value for key, value in made.items() if key not in FREE and value is not None}
+def way_of(
+    made: Mapping[str, Any], names: Sequence[str] = (), counts: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The part of what is said of samples that belongs to the protocol.
+
+    Args:
+        made: What is said of them.
+        names: Of the classes.
+        counts: How many samples were asked for of each class; None where that is not known.
+    """
+    way = {key: value for key, value in made.items() if key not in FREE and value is not None}
+    asked = f"only {way['class']}" if "class" in way else _asked(names, counts)
+    return way if asked is None or CLASSES in way else {**way, CLASSES: asked}
+
+
+def _asked(names: Sequence[str], counts: Sequence[int] | None) -> str | None:
+    """Which classes were asked for, in words; in other shares than alike by their counts."""
+    if counts is None:
+        return None
+    some = [name for name, count in zip(names, counts, strict=True) if count]
+    if len(some) == 1 < len(counts):
+        return f"only {some[0]}"
+    alike = max(counts) - min(counts) <= 1
+    return ALIKE if alike else " ".join(map(str, counts))
 
 
 def told(key: str, value: object) -> str:

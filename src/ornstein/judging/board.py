@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ornstein import jsons
 from ornstein.errors import OrnsteinError, UsageError, look_up, near
 from ornstein.evaluate import METRICS, Number, Quality, Row, Stamp
 from ornstein.judging.records import Kept, measurements
@@ -134,7 +136,8 @@ def _table(stamp: Stamp, rows: list[tuple[str, Kept]], metric: str) -> Table:
     def place(standing: Standing) -> float:
         row = standing.quality.rows[metric]
         near = METRICS[metric].better == "near"
-        return abs(row.value - row.floor) if near else sign * row.value
+        found = abs(row.value - row.floor) if near else sign * row.value
+        return math.inf if math.isnan(found) else found
 
     standings = sorted((Standing(name, k.step, k.quality) for name, k in rows), key=place)
     best: dict[str, Standing] = {}
@@ -187,4 +190,4 @@ def to_json(found: Board) -> str:
         for table in found.tables
     ]
     fields: dict[str, Any] = {"metric": found.metric, "free": list(found.free)}
-    return json.dumps({**fields, "tables": tables, "left_out": dict(found.left_out)})
+    return jsons.dumps({**fields, "tables": tables, "left_out": dict(found.left_out)})

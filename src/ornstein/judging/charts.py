@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,24 +48,42 @@ def gauge(
 
 
 def shares(names: Sequence[str], sets: dict[str, Sequence[float]]) -> str:
-    """Bars of shares side by side: one group for each class, one bar for each set."""
-    most = max(max(values) for values in sets.values()) or 1.0
+    """Bars of shares side by side: one group for each class, one bar for each set.
+
+    The axis of shares is at their left, with a line across at each number.
+    """
+    ticks = round_shares(max(max(values) for values in sets.values()))
     wide = max(16, min(54, 680 // len(names)))
-    height, foot = 130, 34
+    left, top, height, foot = 44, 8, 130, 30
+    width, base = left + wide * len(names), top + height
     parts = []
+    for tick in ticks:
+        y = base - height * tick / ticks[-1]
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            + text(left - 6, y + 4, f"{100 * tick:g} %", "end")
+        )
     for c, name in enumerate(names):
         for k, values in enumerate(sets.values()):
             bar = (wide - 8) / len(sets)
-            tall = height * values[c] / most
+            tall = height * values[c] / ticks[-1]
             parts.append(
-                f'<rect class="set{k}" x="{c * wide + 4 + k * bar:.1f}" width="{bar - 1:.1f}" '
-                f'y="{height - tall + 4:.1f}" height="{tall:.1f}"/>'
+                f'<rect class="set{k}" x="{left + c * wide + 4 + k * bar:.1f}" '
+                f'width="{bar - 1:.1f}" y="{base - tall:.1f}" height="{tall:.1f}"/>'
             )
         letters = max(2, wide // 7)
         shown = name if len(name) <= letters else name[: letters - 1] + "…"
-        parts.append(text(c * wide + wide / 2, height + 18, shown))
-    drawn = svg(wide * len(names), height + foot, "".join(parts), "shares of the classes")
+        parts.append(text(left + c * wide + wide / 2, base + 15, shown))
+    drawn = svg(width, top + height + foot, "".join(parts), "shares of the classes")
     return drawn + legend(list(sets), "set")
+
+
+def round_shares(most: float) -> list[float]:
+    """Round numbers, evenly from 0 to the first that is not below ``most``; five at most."""
+    most = most or 1.0
+    power = 10.0 ** math.floor(math.log10(most / 4))
+    step = next(k * power for k in (1, 2, 5, 10) if 4 * k * power >= most * (1 - 1e-9))
+    return [k * step for k in range(math.ceil(most / step * (1 - 1e-9)) + 1)]
 
 
 def histogram(sets: dict[str, np.ndarray], threshold: float, words: str) -> str:

@@ -16,6 +16,7 @@ import torch
 from ornstein.bundle.walking import sample
 from ornstein.data.conditions import CLASS
 from ornstein.errors import StoppedEarly
+from ornstein.evaluate.stamp import ALIKE, AS_DATA, CLASSES, NONE
 from ornstein.judging.affording import Plan
 from ornstein.training.disk import make_folder, remove, write_atomically
 from ornstein.training.signals import StopRequest
@@ -91,7 +92,13 @@ def samples_of(plan: Plan, folder: Path | None = None, progress: Progress | None
 
 
 def _said(plan: Plan) -> dict[str, Any]:
-    return {"told": [condition.name for condition in plan.told]} if plan.told else {}
+    """Of which classes samples are asked to be, and what else each is told, if anything."""
+    told = {"told": [each.name for each in plan.told]} if plan.told else {}
+    if plan.classed:
+        return {**told, CLASSES: AS_DATA}
+    # What the data do not say is asked of a model in turn; rows of a table as its own data were.
+    turns = "as in the data of the model" if plan.bundle.coding.shares else ALIKE
+    return {**told, CLASSES: turns if plan.bundle.classes else NONE}
 
 
 def _make(plan: Plan, first: int, size: int, asked: np.ndarray | None) -> np.ndarray:

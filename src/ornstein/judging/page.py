@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -95,6 +95,14 @@ def told_control(found: Novelty) -> str | None:
             f"{found.twins:.1%} of the training items have an exact copy among them{only}."
         )
     return " ".join(parts) or None
+
+
+def told_likelihood(one: Mapping[str, Any], unit: str = "") -> str:
+    """A likelihood for one dimension with its error, of what its ``to_json`` gave."""
+    if one["per_dim"] is None:
+        return "not finite"
+    error = (one["standard_error"] or 0) / one["dims"]
+    return f"{one['per_dim']:.4f} ± {error:.4f} {unit}".rstrip()
 
 
 def _section(title: str, body: str) -> str:
@@ -207,9 +215,8 @@ def _likelihood(quality: Quality) -> str:
     rows = []
     for name, title in (("heldout", "held-out items"), ("train", "training items")):
         one = found[name]
-        error = (one["standard_error"] or 0) / one["dims"]
         rows.append(
-            f"<tr><th>{title}</th><td>{one['per_dim']:.4f} ± {error:.4f} {one['unit']}/dim</td>"
+            f"<tr><th>{title}</th><td>{told_likelihood(one, one['unit'] + '/dim')}</td>"
             f"<td>{one['items']:,}</td></tr>"
         )
     note = f"{found['heldout']['of']}; {found['heldout']['dequantisation']}."

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ornstein import jsons
 from ornstein.errors import DataError
 from ornstein.evaluate import Quality
+from ornstein.evaluate.stamp import AS_DATA, CLASSES, NONE, UNKNOWN
 from ornstein.training.disk import make_folder, write_atomically
 
 NAME = re.compile(r"step-(\d{9})\.json")
@@ -32,8 +35,8 @@ def record(quality: Quality, step: int, folder: Path) -> Path:
     """
     make_folder(folder)
     path = folder / f"step-{step:09d}.json"
-    others = [each for each in _entries(path) if not _same(_quality(each), quality)]
-    texts = [json.dumps(each, indent=1, ensure_ascii=False) for each in others]
+    others = [each for each in _entries(path) if not _same(_quality(each), _whole(quality))]
+    texts = [jsons.dumps(each, indent=1, ascii_only=False) for each in others]
     write_atomically(path, ("[\n" + ",\n".join([*texts, quality.to_json()]) + "\n]\n").encode())
     return path
 
@@ -61,9 +64,19 @@ def _entries(path: Path) -> list[Any]:
 
 def _quality(entry: object) -> Quality | None:
     try:
-        return Quality.from_json(json.dumps(entry))
+        return _whole(Quality.from_json(jsons.dumps(entry)))
     except DataError:
         return None
+
+
+def _whole(found: Quality) -> Quality:
+    """With what older versions did not stamp: which classes samples were asked to be of.
+
+    That they were asked at all was kept only where the judge knows classes.
+    """
+    asked = UNKNOWN if found.classes and not found.found else NONE
+    way = {CLASSES: asked if found.asked is None else AS_DATA, **found.stamp.way}
+    return replace(found, stamp=replace(found.stamp, way=way))
 
 
 def _read(path: Path) -> list[Kept]:

@@ -138,7 +138,7 @@ def _lead(
     started, resolved = time.monotonic(), asked()
     planned = (run.folder / "config.toml").is_file()
     settled = _agreed(run, resolved) if planned else resolved.config
-    if run.state == "finished" and not dry_run:
+    if run.state == "finished":
         _check_finished(run, settled, say, stop)
         use = f"Sample it: ornstein sample {run.typed}"
         if build.recognises(settled):

@@ -95,7 +95,7 @@ class Likelihood:
         raise UsageError(WHY[unit])
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values; what is unknown is null."""
+        """All of it as JSON values; what is unknown or not finite is null."""
         numbers = {
             "value": self.value,
             "per_dim": self.per_dim,

@@ -17,7 +17,8 @@ def run_html(run: Run) -> str:
         f"<b>{html.escape(run.name)}</b> {run.state}, step {record.get('step', 0):,} of "
         f"{record.get('steps', 0):,}, {record.get('seconds', 0):,.0f} s"
     )
-    parts = [f"<p>{head}</p>", curve([(r["step"], r["loss"]) for r in run.log if "loss" in r])]
+    told = [(r["step"], r["loss"]) for r in run.log if r.get("loss") is not None]
+    parts = [f"<p>{head}</p>", curve(told)]
     if run.grids:
         data = base64.b64encode(run.grids[-1].read_bytes()).decode()
         parts.append(

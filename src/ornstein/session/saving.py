@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 
 import torch
 
 import ornstein
+from ornstein import jsons
 from ornstein.errors import DiskError
 from ornstein.session.versioned import commit_here
 from ornstein.session.work import Work
@@ -77,7 +77,7 @@ class Saving:
             "command": work.command,
             "git": self._git,
         }
-        write_atomically(folder / "run.json", json.dumps(record, indent=1).encode())
+        write_atomically(folder / "run.json", jsons.dumps(record, indent=1).encode())
         self._saved = time.monotonic()
 
     def save_at_last(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ornstein import jsons
 from ornstein.training.disk import BINARY, explained
 
 
@@ -33,7 +34,7 @@ class Journal:
         Raises:
             DiskError: the disk is full or gone; the line waits for the next call.
         """
-        self._waiting += json.dumps(dict(entry)).encode() + b"\n"
+        self._waiting += jsons.dumps(dict(entry)).encode() + b"\n"
         self._write()
 
     def sync(self) -> None:

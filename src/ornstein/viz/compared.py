@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,8 @@ class Panel(NamedTuple):
 
     Attributes:
         title: What it is.
-        values: Of each family, one for each seed; empty where a family has none.
+        values: Of each family, one for each seed; empty where a family has none. Those that are
+            not finite are counted, not drawn.
         real: The same of real items, if it has a meaning for them.
         scale: "linear", which starts at 0, or "log".
     """
@@ -54,10 +56,13 @@ def draw_comparison(
     axes = below.subplots(1, len(panels), squeeze=False).flat
     for axis, panel in zip(axes, panels, strict=True):
         for place, values in enumerate(panel.values.values()):
-            axis.plot([place] * len(values), values, "o", ms=5, alpha=0.6, color=f"C{place}")
-            if not values:
-                axis.text(place, 0.5, "none", transform=axis.get_xaxis_transform(),
-                          ha="center", va="center", fontsize=8, color="0.5")  # fmt: skip
+            seen = [value for value in values if math.isfinite(value)]
+            axis.plot([place] * len(seen), seen, "o", ms=5, alpha=0.6, color=f"C{place}")
+            if words := _lacking(values):
+                # At the foot, where a scale from 0 seldom has dots.
+                axis.text(place, 0.03 if seen else 0.5, words, fontsize=8, color="0.5",
+                          transform=axis.get_xaxis_transform(),
+                          ha="center", va="bottom" if seen else "center")  # fmt: skip
         if panel.real is not None:
             axis.axhline(panel.real, color="tab:green", linewidth=1, linestyle="--")
         dress(axis, panel.title, "")
@@ -73,3 +78,9 @@ def draw_comparison(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return path
+
+
+def _lacking(values: Sequence[float]) -> str:
+    """What is not drawn of a family."""
+    many = sum(not math.isfinite(value) for value in values)
+    return f"{many} of {len(values)}\nnot finite" if many else "" if values else "none"
