@@ -83,7 +83,7 @@ def _racing(task: str) -> click.Command:
         from benchmarks.variants import chosen
 
         extras = {name for name, asked in (("compile", compiled), ("bfloat16", half)) if asked}
-        variants = chosen(names, extras, peer_python)
+        variants = chosen(names, extras, peer_python, task)
         out.mkdir(parents=True, exist_ok=True)
         clock, log = "processor" if processor_time else "seconds", out / "log.txt"
         run = race(variants, task, rounds, batch, peer_python, log, click.echo, clock)

@@ -22,14 +22,16 @@ class Variant:
         title: What the table calls it.
         options: What its program is asked for.
         alike: Whether its network is that of diffusers.
-        dear: Why it is run only when asked for, if it is.
+        dear: Why it is run only when asked for: all of these must be.
+        tasks: What it can do.
     """
 
     library: str
     title: str
     options: tuple[str, ...] = ()
     alike: bool = False
-    dear: str = ""
+    dear: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("train", "sample")
 
     def command(self, peer_python: Path) -> list[str]:
         """What starts its program; the request is still to be added."""
@@ -43,17 +45,41 @@ SCRIPTS = {
     "lucidrains": "lucidrains_work.py",
     "azula": "azula_work.py",
 }
-LAST, HALF = "channels_last", "bfloat16"
+LAST, HALF, FUSED = "channels_last", "bfloat16", "compile"
+WEIGHTS = "bfloat16_weights"  # faster than autocast, and no way to train
 
 VARIANTS: dict[str, Variant] = {
     "diffusers": Variant("diffusers", "diffusers, default", (), True),
     "diffusers-cl": Variant("diffusers", "diffusers, channels_last", (LAST,), True),
-    "diffusers-bf16": Variant("diffusers", "diffusers, bfloat16", (HALF,), True, "bfloat16"),
+    "diffusers-bf16": Variant("diffusers", "diffusers, bfloat16", (HALF,), True, (HALF,)),
     "diffusers-cl-bf16": Variant(
-        "diffusers", "diffusers, channels_last, bfloat16", (LAST, HALF), True, "bfloat16"
+        "diffusers", "diffusers, channels_last, bfloat16", (LAST, HALF), True, (HALF,)
     ),
     "diffusers-compile": Variant(
-        "diffusers", "diffusers, channels_last, compiled", (LAST, "compile"), True, "compile"
+        "diffusers", "diffusers, channels_last, compiled", (LAST, FUSED), True, (FUSED,)
+    ),
+    "diffusers-compile-bf16": Variant(
+        "diffusers",
+        "diffusers, channels_last, bfloat16, compiled",
+        (LAST, HALF, FUSED),
+        True,
+        (FUSED, HALF),
+    ),
+    "diffusers-weights-bf16": Variant(
+        "diffusers",
+        "diffusers, channels_last, bfloat16 weights",
+        (LAST, WEIGHTS),
+        True,
+        (HALF,),
+        ("sample",),
+    ),
+    "diffusers-compile-weights-bf16": Variant(
+        "diffusers",
+        "diffusers, channels_last, bfloat16 weights, compiled",
+        (LAST, WEIGHTS, FUSED),
+        True,
+        (FUSED, HALF),
+        ("sample",),
     ),
     "lucidrains": Variant("lucidrains", "denoising-diffusion-pytorch, default"),
     "lucidrains-cl": Variant("lucidrains", "denoising-diffusion-pytorch, channels_last", (LAST,)),
@@ -62,33 +88,42 @@ VARIANTS: dict[str, Variant] = {
         "denoising-diffusion-pytorch, channels_last, bfloat16",
         (LAST, HALF),
         False,
-        "bfloat16",
+        (HALF,),
     ),
     "azula": Variant("azula", "azula, default (a smaller net)"),
     "azula-cl": Variant("azula", "azula, channels_last (a smaller net)", (LAST,)),
     "azula-cl-bf16": Variant(
-        "azula", "azula, channels_last, bfloat16 (a smaller net)", (LAST, HALF), False, "bfloat16"
+        "azula", "azula, channels_last, bfloat16 (a smaller net)", (LAST, HALF), False, (HALF,)
     ),
     "twin": Variant(OWN, "**ornstein, the same architecture**", ("twin",), True),
     "twin-bf16": Variant(
-        OWN, "ornstein, the same architecture, bfloat16", ("twin", HALF), True, "bfloat16"
+        OWN, "ornstein, the same architecture, bfloat16", ("twin", HALF), True, (HALF,)
     ),
     "own": Variant(OWN, "ornstein, its own default network"),
 }
 
 
-def chosen(names: tuple[str, ...], extras: set[str], peer_python: Path) -> dict[str, Variant]:
+def chosen(
+    names: tuple[str, ...], extras: set[str], peer_python: Path, task: str = "sample"
+) -> dict[str, Variant]:
     """The variants of these names; of no names, all but the dear ones that were not asked for.
 
     Raises:
-        UsageError: no such variant, or no such Python for the peers among them.
+        UsageError: no such variant, one that cannot do the task, or no such Python for the peers.
     """
     for name in names:
         if name not in VARIANTS:
             raise UsageError(
                 f"unknown variant '{name}'; there are {', '.join(VARIANTS)}.{near(name, VARIANTS)}"
             )
-    every = {k: v for k, v in VARIANTS.items() if not v.dear or v.dear in extras}
+        if task not in VARIANTS[name].tasks:
+            able = ", ".join(VARIANTS[name].tasks)
+            raise UsageError(f"the variant '{name}' is for {able}, not for {task}; leave it out.")
+    every = {
+        name: variant
+        for name, variant in VARIANTS.items()
+        if task in variant.tasks and extras.issuperset(variant.dear)
+    }
     found = {name: VARIANTS[name] for name in names} or every
     check_python(tuple(v.library for v in found.values() if v.library != OWN), peer_python)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,8 @@ from serving import Ask, Work, serve
 
 common.allow_foreign_torchvision()
 
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler  # noqa: E402
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel  # noqa: E402
+from diffusers.models.unets.unet_2d import UNet2DOutput  # noqa: E402
 from diffusers.training_utils import EMAModel  # noqa: E402
 from diffusers_unconditional import build, loss_of  # noqa: E402
 
@@ -48,9 +50,22 @@ def training(ask: Ask) -> Work:
     return Work(net, once, EVALUATIONS, ask.batch)
 
 
+def halved(net: UNet2DModel) -> UNet2DModel:
+    """Keep the weights in bfloat16; answers are float32, as numpy knows no bfloat16."""
+    answer = net.to(torch.bfloat16).forward
+
+    def forward(sample: torch.Tensor, *args: Any, **options: Any) -> UNet2DOutput:  # noqa: ANN401
+        return UNet2DOutput(answer(sample.to(torch.bfloat16), *args, **options).sample.float())
+
+    net.forward = forward
+    return net
+
+
 def sampling(ask: Ask) -> Work:
-    """Walk with DDIM; bfloat16 by autocast, as the pipeline cannot return what is bfloat16."""
+    """Walk with DDIM; in bfloat16 by autocast, or with weights that are."""
     net = build().eval()
+    if ask.has("bfloat16_weights"):
+        net = halved(net)
     pipeline = DDIMPipeline(ask.shaped(net), DDIMScheduler(num_train_timesteps=1000))
     pipeline.set_progress_bar_config(disable=True)
 

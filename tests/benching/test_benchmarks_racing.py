@@ -131,6 +131,16 @@ def test_what_takes_minutes_is_run_only_when_asked_for() -> None:
     here = Path(sys.executable)
     assert "diffusers-compile" not in chosen((), set(), here)
     assert "diffusers-compile" in chosen((), {"compile"}, here)
+    assert "diffusers-compile-bf16" not in chosen((), {"compile"}, here)
+    assert "diffusers-compile-bf16" in chosen((), {"compile", "bfloat16"}, here)
+
+
+def test_a_race_has_those_only_who_can_do_its_work() -> None:
+    here, both = Path(sys.executable), {"compile", "bfloat16"}
+    every = [set(chosen((), both, here, task)) for task in ("sample", "train")]
+    assert every[0] - every[1] == {"diffusers-weights-bf16", "diffusers-compile-weights-bf16"}
+    with pytest.raises(UsageError, match="'diffusers-weights-bf16' is for sample, not for train"):
+        chosen(("diffusers-weights-bf16",), both, here, "train")
 
 
 class Trained:

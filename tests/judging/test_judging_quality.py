@@ -457,6 +457,8 @@ def test_the_page_asks_nothing_of_a_server_and_takes_no_name_for_html(
     assert "prefers-color-scheme: dark" in text
     assert "&lt;script&gt;run" in text
     assert (len(reader.fetched) == 3) is (name == "digits")
+    assert not re.search(r"[{}]", text.partition("<body>")[2] + str(found.quality))
+    assert ("guide (kind cfg, low 0.3, high 3.0" in text) is (name == "digits")
 
 
 def test_vectors_are_judged_by_their_values_and_pictures_by_what_their_labels_allow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import Condition, Declared
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
+from ornstein.data.folder import BadFilesError
 from ornstein.data.one import read_item
 from ornstein.data.opening import names, open_data
 from ornstein.data.prior import left_in_noise, prior_report
@@ -15,6 +16,7 @@ from ornstein.data.toys import TOYS
 __all__ = [
     "SOURCES",
     "TOYS",
+    "BadFilesError",
     "Coding",
     "Condition",
     "Dataset",

@@ -243,6 +243,21 @@ def _nothing(root: Path, left: Sequence[Refused], single: bool) -> str:
     )
 
 
+class BadFilesError(DataError):
+    """Too many pictures cannot be used.
+
+    Attributes:
+        found: How many, of what kinds, and the first of them.
+    """
+
+    def __init__(self, place: str, found: str) -> None:
+        super().__init__(
+            f"'{place}': {found}; remove them, or go on without them with --allow-bad "
+            "(allow_bad=True)."
+        )
+        self.found = found
+
+
 def check_bad(root: Path, used: int, bad: Sequence[Refused], allow_bad: bool) -> None:
     """Refuse a set of which too much cannot be used.
 
@@ -253,14 +268,14 @@ def check_bad(root: Path, used: int, bad: Sequence[Refused], allow_bad: bool) ->
         allow_bad: Go on with any number of them.
 
     Raises:
-        DataError: more than 1 % and more than three pictures are bad.
+        BadFilesError: more than 1 % and more than three pictures are bad.
     """
     total = len(bad) + used
     if allow_bad or len(bad) <= 3 or len(bad) <= 0.01 * total:
         return
     first = ", ".join(f"'{file.path}'" for file in bad[:3])
-    raise DataError(
-        f"'{shown(os.fsencode(root))}': {len(bad):,} of {total:,} pictures cannot "
-        f"be used ({tally(file.reason for file in bad)}), the first {first}; remove them, or go "
-        "on without them with --allow-bad (allow_bad=True)."
+    raise BadFilesError(
+        shown(os.fsencode(root)),
+        f"{len(bad):,} of {total:,} pictures cannot be used "
+        f"({tally(file.reason for file in bad)}), the first {first}",
     )

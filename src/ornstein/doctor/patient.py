@@ -14,7 +14,7 @@ from torch import Tensor
 from ornstein import build
 from ornstein.bundle import Bundle, Recogniser, load_any
 from ornstein.config import Config
-from ornstein.data import Dataset, open_data
+from ornstein.data import BadFilesError, Dataset, open_data
 from ornstein.data.conditions import CLASS
 from ornstein.errors import OrnsteinError, UsageError
 from ornstein.run import Run
@@ -140,7 +140,7 @@ def admit(
         OrnsteinError: there is no such thing at all.
     """
     if folder is None and not (target.endswith(".safetensors") and Path(target).is_file()):
-        return Patient(target, open_data(target, size=size), seconds=seconds)
+        return _of_data(target, size, seconds)
     if folder is None:
         bundle = _denoiser(load_any(target, runs), target)
         return Patient(target, bundle=bundle, seconds=seconds)
@@ -161,6 +161,18 @@ def admit(
             patient.wounds.append(_wound("the model of the run", error))
         else:
             patient.bundle = _denoiser(found, target)
+    return patient
+
+
+def _of_data(target: str, size: int | None, seconds: float) -> Patient:
+    """Data, of files among which too many may be bad: the others are examined all the same."""
+    patient = Patient(target, seconds=seconds)
+    try:
+        patient.data = open_data(target, size=size)
+    except BadFilesError as error:
+        patient.data = open_data(target, size=size, allow_bad=True)
+        mend = "remove them, or train on the others: --allow-bad"
+        patient.wounds.append(Finding(error.found, "at most 1 % of them", mend))
     return patient
 
 

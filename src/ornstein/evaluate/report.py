@@ -126,7 +126,7 @@ class Quality:
             raise DataError("this is not a quality report of ornstein.") from error
 
     def __str__(self) -> str:
-        made = ", ".join(f"{key} {value}" for key, value in self.stamp.way.items())
+        made = self.stamp.told_way()
         lines = [f"quality of {self.stamp.n:,} samples" + (f" ({made})" if made else "")]
         lines.append(f"{'':36}{'samples':>18}{'real data':>18}   better")
         for name, row in self.rows.items():

@@ -45,6 +45,10 @@ class Stamp:
         way = fields.pop("way")
         return {**fields, **way}
 
+    def told_way(self, free: Iterable[str] = ()) -> str:
+        """How the samples were asked for, in words; without what is ``free``."""
+        return ", ".join(f"{k} {told(k, value)}" for k, value in self.way.items() if k not in free)
+
     def differences(self, other: Stamp, free: Iterable[str] = ()) -> list[str]:
         """Say in words what is not the same; what is ``free`` may differ."""
         mine, theirs = self.flat(), other.flat()
@@ -96,4 +100,12 @@ def _asked(names: Sequence[str], counts: Sequence[int] | None) -> str | None:
 
 def told(key: str, value: object) -> str:
     """A value in few letters; of a fingerprint its head is enough."""
-    return str(value)[:12] if key in ("reference", "digest") else str(value)
+    return str(value)[:12] if key in ("reference", "digest") else spelt(value)
+
+
+def spelt(value: object) -> str:
+    """A value in words; of several by name, those that say something."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    parts = [f"{name} {part}" for name, part in value.items() if part is not None]
+    return f"({', '.join(parts)})"

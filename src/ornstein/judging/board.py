@@ -12,6 +12,7 @@ from typing import Any
 from ornstein import jsons
 from ornstein.errors import OrnsteinError, UsageError, look_up, near
 from ornstein.evaluate import METRICS, Number, Quality, Row, Stamp
+from ornstein.evaluate.stamp import told
 from ornstein.judging.records import Kept, measurements
 from ornstein.run import Run
 
@@ -149,8 +150,7 @@ def _table(stamp: Stamp, rows: list[tuple[str, Kept]], metric: str) -> Table:
 
 def protocol_of(table: Table, free: Iterable[str]) -> str:
     """The protocol of a table on one line."""
-    stamp, free = table.stamp, tuple(free)
-    way = ", ".join(f"{key} {value}" for key, value in stamp.way.items() if key not in free)
+    stamp, way = table.stamp, table.stamp.told_way(tuple(free))
     head = f"{table.data} ({stamp.reference[:12]}), {stamp.n:,} samples, "
     head += f"{stamp.extractor} {stamp.digest}"
     return f"{head}, resize {stamp.resize}; {way or 'any way of sampling'}; {stamp.rules}"
@@ -163,7 +163,7 @@ def cells(table: Table, free: Sequence[str], metrics: Sequence[str]) -> list[lis
     for place, one in enumerate(table.rows, 1):
         flat, rows = one.quality.stamp.flat(), one.quality.rows
         numbers = [str(Number(rows[m].value, rows[m].error)) if m in rows else "" for m in metrics]
-        own = [str(flat.get(key, "")) for key in free]
+        own = [told(key, flat.get(key, "")) for key in free]
         lines.append([str(place), one.run, f"{one.step:,}", *own, *numbers])
     first = [table.rows[0].quality.rows[m] for m in metrics]
     floors = [f"{row.floor:.4g}" + few(row) for row in first]

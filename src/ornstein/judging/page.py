@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ornstein.evaluate import METRICS, Novelty, Number, Quality
+from ornstein.evaluate.stamp import spelt
 from ornstein.judging import charts
 from ornstein.judging.measuring import Measured
 from ornstein.judging.pictures import data_uri, nearest_sheet, real_sheet, sample_sheet
@@ -111,12 +112,11 @@ def _section(title: str, body: str) -> str:
 
 def _head(found: Measured, name: str) -> str:
     plan, stamp = found.plan, found.quality.stamp
-    way = ", ".join(f"{key} {value}" for key, value in stamp.way.items())
     steps = plan.bundle.provenance.get("steps", 0)
     return (
         f"<header><h1>{html.escape(name)}</h1><p>{stamp.n:,} samples against "
         f"{html.escape(plan.data.name)} after {steps:,} steps of training</p>"
-        f"<p>{html.escape(way)}</p></header>"
+        f"<p>{html.escape(stamp.told_way())}</p></header>"
     )
 
 
@@ -241,7 +241,7 @@ def _curves(log: Sequence[dict[str, Any]], earlier: Sequence[Kept], quality: Qua
 
 def _protocol(quality: Quality, command: str) -> str:
     rows = "".join(
-        f"<tr><th>{html.escape(key)}</th><td><code>{html.escape(str(value))}</code></td></tr>"
+        f"<tr><th>{html.escape(key)}</th><td><code>{html.escape(spelt(value))}</code></td></tr>"
         for key, value in {**quality.stamp.flat(), **{k: v for k, v in quality.made.items()
                            if k in ("model", "evaluations", "seconds")}}.items()
     )  # fmt: skip
