@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from ornstein.data import open_data
+from ornstein.data.arrays import from_arrays
 from ornstein.data.folder import open_folder
 from ornstein.errors import DataError
 
@@ -508,6 +509,67 @@ def test_r27_deep_pictures_that_use_little_of_their_range_are_named(tmp_path: Pa
     assert "The brightest value is 16 of 255" in told["twelve"][0]
     assert "multiply their values by 15 " in told["twelve"][0]
     assert not told["sixteen"]
+
+
+REAL = [
+    # Least and greatest value of the folder; what is black and white in it, as for an array.
+    ((0.1, 0.8), (0, 1)),
+    ((-0.4, 0.9), (-1, 1)),
+    ((0.5, 3000.0), (0, 4095)),
+    ((-1024.0, 3071.0), (-1024, 3071)),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends", "span"),
+    [
+        *(("float32", *row) for row in REAL),
+        *(("pfm", *row) for row in REAL),
+        *(("int32", *row) for row in REAL[2:]),
+    ],
+)
+def test_r27_pictures_of_real_numbers_have_one_range_for_the_folder(
+    tmp_path: Path, kind: str, ends: tuple[float, float], span: tuple[int, int]
+) -> None:
+    """Each was scaled by itself: the same brightness became another in every file."""
+    dtype, (low, high) = "float32" if kind == "pfm" else kind, ends
+    planes = np.linspace(low, high, 3 * 64).reshape(3, 8, 8).astype(dtype)
+    order = [1, 2, 0]  # the extremes are in other files than the first
+    for k, plane in zip(order, planes, strict=True):
+        picture = Image.fromarray(plane)
+        picture.save(tmp_path / f"{k}.x", "PPM" if kind == "pfm" else "TIFF")
+    (tmp_path / "plain.png").write_bytes(encoded(Image.fromarray(noise(8, 8, 1)), "PNG"))
+    (tmp_path / "nan.tif").write_bytes(deep("F", "float32", "TIFF", float("nan")))
+    data = open_data(tmp_path)
+    black, white = span
+    # What an array of them would be shown as.
+    real = planes[[order.index(k) for k in range(3)]].astype(np.float64)
+    exact = (real - black) / (white - black) * 255
+    np.testing.assert_allclose(data.items[:3, 0], exact, atol=0.5001)
+    assert from_arrays({"x": planes}, name="x", source=data.source).coding.low == black
+    np.testing.assert_array_equal(data.items[3, 0], noise(8, 8, 1))
+    (note,) = [note for note in data.notes if "real numbers" in note]
+    assert note.startswith(f"3 of real numbers or 32 bits: {black} is black and {white} is white")
+
+
+def test_r27_a_second_opening_says_the_range_of_real_numbers_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(256):
+        Image.fromarray(rng.normal(size=(8, 8)).astype(np.float32)).save(tmp_path / f"{k}.tif")
+    first, again = open_data(tmp_path), open_data(tmp_path)
+    assert isinstance(again.items, np.memmap)
+    assert again.fingerprint == first.fingerprint
+    assert again.notes == first.notes
+    assert sum("256 of real numbers" in note for note in again.notes) == 1
+    assert (first.items.min(), first.items.max()) == (0, 255)
+
+
+def test_r27_a_grey_map_of_16_bits_has_the_range_of_its_format(tmp_path: Path) -> None:
+    values = np.full((8, 8), 300, ">u2").tobytes()
+    fill(tmp_path, {"a.pgm": b"P5 8 8 65535\n" + values, "b.pgm": b"P5 8 8 65535\n" + 2 * values})
+    data = open_data(tmp_path)
+    assert np.unique(data.items).tolist() == [1]  # 300 / 65535 is 1.17 / 255
+    assert not [note for note in data.notes if "real numbers" in note]
 
 
 def test_a_data_set_tells_its_name_and_not_where_it_lies(tmp_path: Path) -> None:

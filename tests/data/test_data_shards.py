@@ -421,6 +421,43 @@ def test_only_archives_make_a_folder_one_of_shards(tmp_path: Path) -> None:
     assert len(open_data(tmp_path)) == 4
 
 
+def tiff(plane: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(plane).save(out, "TIFF")
+    return out.getvalue()
+
+
+def test_r27_real_numbers_have_one_range_in_shards_as_in_a_folder(tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).normal(size=(30, 8, 8)).astype(np.float32)
+    planes *= np.linspace(1, 9, 30, dtype=np.float32)[:, None, None]
+    (tmp_path / "f").mkdir()
+    for k, plane in enumerate(planes):
+        (tmp_path / "f" / f"{k:02}.tif").write_bytes(tiff(plane))
+    (tmp_path / "s").mkdir()
+    for part in range(3):
+        which = range(10 * part, 10 * part + 10)
+        files = [(f"{k:02}.tif", tiff(planes[k])) for k in which]
+        pack(tmp_path / "s" / f"{part}.tar", files)
+    folder, data = open_data(tmp_path / "f"), open_data(tmp_path / "s")
+    for shards_ in (data, open_data(tmp_path / "s")):
+        np.testing.assert_array_equal(shards_.raw(np.arange(30)), folder.items)
+    (said,) = [note for note in folder.notes if "real numbers" in note]
+    assert said in data.notes
+    assert folder.items.min() == 0
+    assert folder.items.max() == 255
+
+
+def test_real_numbers_under_another_name_are_refused_where_no_range_is_known(
+    tmp_path: Path,
+) -> None:
+    """Every header of millions of pictures would have to be read for their sake."""
+    plane = np.ones((8, 8), np.float32)
+    pack(tmp_path / "a.tar", [("x.png", tiff(plane)), ("y.png", png(pictures(1)[0]))])
+    data = open_data(tmp_path)
+    assert len(data) == 1
+    assert data.refused[0].reason == "holds real numbers, and is not called .tif"
+
+
 def test_null_in_json_says_no_class(tmp_path: Path) -> None:
     files = []
     for k, picture in enumerate(pictures(30)):

@@ -23,7 +23,7 @@ from ornstein.data.listing import Listing
 from ornstein.data.pixels import Size
 from ornstein.errors import DataError
 
-FORMAT = 2  # to be raised when decoding changes
+FORMAT = 3  # to be raised when decoding changes
 DAY = 86_400.0  # seconds
 UNUSED = 60  # days until decoded pictures that nobody opened are removed
 KEY = 32  # letters of a name

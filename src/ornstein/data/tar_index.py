@@ -19,8 +19,17 @@ from ornstein.data.cache import cache_folder, keep_facts, recall_facts
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import labelled
 from ornstein.data.dataset import Dataset, Refused, Source
-from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, Head, head, quiet, readable
-from ornstein.data.facts import many, tally
+from ornstein.data.decode import (
+    GREY_MODES,
+    PICTURE_ENDINGS,
+    Bad,
+    Head,
+    extent,
+    head,
+    quiet,
+    readable,
+)
+from ornstein.data.facts import many, spanned, tally
 from ornstein.data.folder import check_bad, default_size
 from ornstein.data.pixels import Size
 from ornstein.data.shards import _WORKERS, PLACE, Progress, Shards, shards_in
@@ -28,7 +37,7 @@ from ornstein.data.splitting import content_keys, held_out
 from ornstein.data.walk import Found, changed, packed, shown
 from ornstein.errors import DataError
 
-FORMAT = 2  # 1 had no identity
+FORMAT = 3  # 1 had no identity, 2 scaled each picture of real numbers by itself
 JUDGED = 1000  # pictures that size and channels are chosen by
 SAYS = ("cls", "class", "label")  # of a sample's JSON: its class
 LONGEST = 1 << 16  # bytes of a file that names a class
@@ -68,7 +77,7 @@ def open_shards(
     kin[heldout] += 1
     items = Shards(
         archives, facts["places"], kin, facts["channels"], tuple(facts["size"]), facts["identity"],
-        former,
+        former, facts["span"] and tuple(facts["span"]),
     )  # fmt: skip
     everything = np.arange(len(items), dtype=np.int64)
     return Dataset(
@@ -91,7 +100,8 @@ def index(
     """Read every header and decode every picture once; what training needs to know of them."""
     refused: list[tuple[str, str]] = []  # name and reason
     words: dict[str, int] = {"": -1}
-    found = np.array(list(_samples(archives, words, refused)), dtype=[*PLACE.descr, ("c", "<i4")])
+    kind = [*PLACE.descr, ("c", "<i4"), ("tiff", "?")]
+    found = np.array(list(_samples(archives, words, refused)), dtype=kind)
     root = archives[0].parent
     with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
         first = list(pool.map(lambda place: head(_file(archives, place)), found[:JUDGED]))
@@ -101,7 +111,9 @@ def index(
         target = size or default_size(sizes, median(sides or [0]))
         grey = all(h.mode in GREY_MODES or h.mode.startswith("I;16") for h in heads)
         kin = np.zeros(len(found), np.int32)  # nobody stands in here
-        items = Shards(archives, found, kin, 1 if grey and heads else 3, target, "")
+        tiffs = (_file(archives, place) for place in found[found["tiff"]])
+        span, said = spanned(map(extent, tiffs))
+        items = Shards(archives, found, kin, 1 if grey and heads else 3, target, "", span=span)
         looks = []
         for start in range(0, len(found), _BLOCK):
             block = range(start, min(start + _BLOCK, len(found)))
@@ -128,6 +140,7 @@ def index(
     note = [f"{many(len(archives), 'shards')}; pictures are read from them as they are needed."]
     if len(classes) > 1 and (labels < 0).any():
         note.append(f"{int((labels < 0).sum()):,} pictures say no class.")
+    note += said
     order = np.array([*(classes.index(word) for word in list(words)[1:]), -1])  # -1: none said
     return {
         "places": np.ascontiguousarray(found[[*PLACE.names]][good]),  # type: ignore[misc]
@@ -136,6 +149,7 @@ def index(
         "classes": classes if len(classes) > 1 else [],
         "channels": items.channels,
         "size": list(target),
+        "span": span,
         "identity": _identity(keys, items.channels, target),
         "coding": _coding(np.delete(sums, heldout, axis=0), target).to_json(),
         "refused": refused,
@@ -182,8 +196,11 @@ def _coding(sums: np.ndarray, size: Size) -> Coding:
 
 def _samples(
     archives: Sequence[Path], words: dict[str, int], refused: list[tuple[str, str]]
-) -> Iterator[tuple[int, int, int, int]]:
-    """Shard, offset, size and class of every picture; damaged archives go to ``refused``."""
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Shard, offset, size, class of every picture, and whether it may hold real numbers.
+
+    Damaged archives go to ``refused``.
+    """
     for number, shard in enumerate(archives):
         try:
             with tarfile.open(shard, "r:") as archive:
@@ -192,11 +209,12 @@ def _samples(
                     for member in parts:
                         ending = member.name.rpartition(".")[2].lower()
                         if f".{ending}" in PICTURE_ENDINGS:
-                            places.append((number, member.offset_data, member.size))
+                            tiff = ending in ("tif", "tiff")
+                            places.append((member.offset_data, member.size, tiff))
                         elif ending in ("cls", "json"):
                             said = _class_in(archive, member) or said
                     label = words.setdefault(said, len(words) - 1)
-                    yield from ((*place, label) for place in places)
+                    yield from ((number, at, size, label, tiff) for at, size, tiff in places)
                 _check_end(archive, shard)
         except (tarfile.TarError, OSError, EOFError):
             refused.append((shard.name, "archive is damaged; what came before is used"))
