@@ -18,7 +18,7 @@ from PIL import Image
 from ornstein.data import open_data
 from ornstein.data.arrays import from_arrays
 from ornstein.data.folder import open_folder
-from ornstein.errors import DataError
+from ornstein.errors import DataError, OrnsteinWarning
 
 USED = "used"
 
@@ -426,7 +426,8 @@ def test_the_cache_gives_the_same_set_without_decoding_and_notices_a_change(
     third = open_data(tmp_path)
     assert third.shape == (3, 12, 10)
     monkeypatch.setenv("ORNSTEIN_CACHE", "/proc/nowhere")
-    assert open_data(tmp_path).fingerprint == third.fingerprint
+    with pytest.warns(OrnsteinWarning, match="be kept in '/proc/nowhere' .it cannot be written.:"):
+        assert open_data(tmp_path).fingerprint == third.fingerprint
 
 
 def test_a_damaged_cache_entry_is_made_again(tmp_path: Path) -> None:
@@ -467,8 +468,15 @@ def test_a_disk_that_fills_up_moves_the_pictures_into_memory(
 
     monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path.parent / "another"))
     monkeypatch.setattr(cache.Path, "open", lambda self, mode, buffering: Full(self, mode))
-    assert open_data(tmp_path).fingerprint == whole.fingerprint
+    with pytest.warns(OrnsteinWarning) as told:
+        assert open_data(tmp_path).fingerprint == whole.fingerprint
     assert list((tmp_path.parent / "another").iterdir()) == []
+    (said,) = [str(warning.message) for warning in told]  # once, of 600 pictures of 360 bytes
+    assert said == (
+        f"decoded pictures cannot be kept in '{tmp_path.parent / 'another'}' (No space left on "
+        "device): they are held in memory, 0.2 MB, and decoded at every start; make room there, "
+        "or name another folder in ORNSTEIN_CACHE."
+    )
 
 
 def test_a_big_jpeg_reads_the_same_through_the_fast_path(tmp_path: Path) -> None:

@@ -101,6 +101,25 @@ def test_the_second_opening_decodes_nothing(
     np.testing.assert_array_equal(again.raw([3, 1, 3]), first.raw([3, 1, 3]))
 
 
+def test_an_index_that_cannot_be_kept_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shards(tmp_path / "s", pictures(4))
+    monkeypatch.setenv("ORNSTEIN_CACHE", "/proc/nowhere")
+    words = "index of the shards cannot be kept in '/proc/nowhere' .*all are read again"
+    with pytest.warns(OrnsteinWarning, match=words):
+        open_data(place)
+    monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path / "cache"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ornstein.data.cache.np.save", full)
+    with pytest.warns(OrnsteinWarning, match="No space left"):
+        open_data(place)
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_a_changed_shard_is_indexed_anew_and_has_another_fingerprint(tmp_path: Path) -> None:
     before = open_data(shards(tmp_path / "s", pictures(40)))
     first = before.raw([0])

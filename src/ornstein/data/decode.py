@@ -27,6 +27,7 @@ from ornstein.data.pixels import (
     to_array,
 )
 from ornstein.data.walk import Found
+from ornstein.errors import OrnsteinWarning
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -105,12 +106,13 @@ class Head:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the decoder's warnings about size and metadata; the checks here replace them.
+    """Silence the decoder's warnings about size and metadata, which checks here replace; not ours.
 
     To be entered once, outside the threads: warning filters belong to the whole process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", OrnsteinWarning)
         yield
 
 

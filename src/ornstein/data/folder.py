@@ -18,6 +18,7 @@ Every file is tried by its content, whatever its name. Each is decoded once, int
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -128,7 +129,8 @@ def _read(
     listing: Listing, size: Size | None, progress: Progress | None
 ) -> tuple[np.ndarray, list[str]]:
     """Decoded pictures, and notes about them: from the cache, or decoded now."""
-    folder = cache_folder() if len(listing) >= CACHE_FROM else None
+    wanted = len(listing) >= CACHE_FROM
+    folder = cache_folder() if wanted else None
     key = listing.key(size, FORMAT)
     kept = None if folder is None else recall(folder, key, listing)
     if kept is not None:
@@ -144,9 +146,11 @@ def _read(
         modes = listing.ask("SELECT DISTINCT mode FROM looked").fetchall()  # left open, it locks
         channels = 1 if all(_is_grey(mode) for (mode,) in modes) else 3
         span, said = spanned(_extents(pool, listing, progress))
-        store = Store(folder)
+        shape = (channels, *target)
+        store = Store(folder, total * math.prod(shape))
+        if wanted and folder is None:
+            store.say()
         try:
-            shape = (channels, *target)
             coloured = _decode_all(pool, listing, shape, span, store, progress)
             listing.ask("COMMIT")
             if channels == 3 and not coloured and store.count:

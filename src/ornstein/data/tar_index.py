@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ornstein.data.cache import cache_folder, keep_facts, recall_facts
+from ornstein.data.cache import cache_folder, keep_facts, recall_facts, unkept
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import labelled
 from ornstein.data.dataset import Dataset, Refused, Source
@@ -70,8 +70,9 @@ def open_shards(
     facts = None if place is None else recall_facts(place, ARRAYS)
     if facts is None:
         facts = index(archives, size, allow_bad, progress)
-        if place is not None:
-            keep_facts(place, facts, ARRAYS)
+        error = None if place is None else keep_facts(place, facts, ARRAYS)
+        if place is None or error is not None:
+            unkept("the index of the shards", "all are read again at every start", error)
     heldout = np.array(facts["heldout"])
     kin = 2 * np.array(facts["labels"], dtype=np.int32)
     kin[heldout] += 1
