@@ -440,6 +440,32 @@ def test_only_archives_make_a_folder_one_of_shards(tmp_path: Path) -> None:
     assert len(open_data(tmp_path)) == 4
 
 
+def test_pictures_beside_archives_are_no_longer_passed_over_in_silence(tmp_path: Path) -> None:
+    """A folder of photos with an old archive in it: the archive alone was learned."""
+    place = shards(tmp_path / "photos", pictures(9))
+    (place / "cats").mkdir()
+    (place / "photos.sheet.png").write_bytes(b"")
+    (place / "runs" / "pets" / "samples").mkdir(parents=True)
+    for k in range(5):
+        (place / "runs" / "pets" / "samples" / f"{k}.png").write_bytes(b"")
+    for name in ("config.toml", "events.log"):
+        (place / "runs" / "pets" / name).touch()
+    plain = open_data(place)
+    assert not [note for note in plain.notes if "beside" in note]
+    for k in range(4):
+        assert len(open_data(place)) == 9
+        (place / "cats" / f"{k}.JPG").write_bytes(b"")
+        if k == 1:
+            assert "Left out beside the archives: 2 pictures." in open_data(place).notes
+    words = r"holds .tar archives, .* and 4 pictures beside them, such as '.\.JPG', .*--allow-bad"
+    with pytest.raises(DataError, match=words):
+        open_data(place)
+    data = open_data(place, allow_bad=True)
+    assert data.fingerprint == plain.fingerprint
+    assert data.notes[-1] == "Left out beside the archives: 4 pictures."
+    assert len(open_data(place / "train-0000.tar")) == 9
+
+
 def tiff(plane: np.ndarray) -> bytes:
     out = io.BytesIO()
     Image.fromarray(plane).save(out, "TIFF")

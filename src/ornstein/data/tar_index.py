@@ -34,10 +34,11 @@ from ornstein.data.folder import check_bad, default_size
 from ornstein.data.pixels import Size
 from ornstein.data.shards import _WORKERS, PLACE, Progress, Shards, shards_in
 from ornstein.data.splitting import content_keys, held_out
-from ornstein.data.walk import Found, changed, packed, shown
+from ornstein.data.walk import Found, changed, names_below, packed, shown
 from ornstein.errors import DataError
 
 FORMAT = 3  # 1 had no identity, 2 scaled each picture of real numbers by itself
+BESIDE = 3  # pictures beside archives that are a preview or so
 JUDGED = 1000  # pictures that size and channels are chosen by
 SAYS = ("cls", "class", "label")  # of a sample's JSON: its class
 LONGEST = 1 << 16  # bytes of a file that names a class
@@ -57,6 +58,7 @@ def open_shards(
         DataError: nothing there can be used, or too many pictures cannot.
     """
     archives = shards_in(path)
+    beside = _beside(path, allow_bad)
     found = [(shard.name, shard.stat()) for shard in archives]
     key, former = (
         hashlib.sha256(repr((kind, os.path.realpath(path), size, stats)).encode()).hexdigest()
@@ -90,9 +92,29 @@ def open_shards(
         coding=Coding.from_json(facts["coding"]),
         source=Source(f"shards in {shown(os.fsencode(path.resolve().name))}"),
         refused=tuple(Refused(*pair) for pair in facts["refused"]),
-        notes=tuple(facts["notes"]),
+        notes=(*facts["notes"], *beside),
         conditions=(labelled(facts["labels"], names),) if (names := facts["classes"]) else (),
     )
+
+
+def _beside(path: Path, allow_bad: bool) -> list[str]:
+    """A note on pictures beside the archives of a folder, which are left out.
+
+    Raises:
+        DataError: there are more than a few, so that they may be what was meant.
+    """
+    names = names_below(path) if path.is_dir() else iter(())
+    found = (name for name in names if Path(name).suffix.lower() in PICTURE_ENDINGS)
+    first = next(found, None)
+    count = 0 if first is None else 1 + sum(1 for _ in found)
+    if count > BESIDE and not allow_bad:
+        raise DataError(
+            f"'{shown(os.fsencode(path))}' holds .tar archives, which would be read, and "
+            f"{count:,} pictures beside them, such as '{shown(os.fsencode(first or ''))}', which "
+            "would not; move one or the other elsewhere, or go on without the pictures with "
+            "--allow-bad (allow_bad=True)."
+        )
+    return [f"Left out beside the archives: {many(count, 'pictures')}."] if count else []
 
 
 def index(
