@@ -61,7 +61,8 @@ def _as_moments(
 
 def usual_range(items: np.ndarray) -> tuple[float, float]:
     """Range of real-valued pictures: the first usual one that holds them all, else their own."""
-    return usual(float(items.min()), float(items.max()))
+    parts = [(part.min(), part.max()) for part in chunks(items, range(len(items)))]
+    return usual(float(min(low for low, _ in parts)), float(max(high for _, high in parts)))
 
 
 def usual(low: float, high: float) -> tuple[float, float]:
