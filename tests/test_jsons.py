@@ -21,8 +21,8 @@ from ornstein.doctor import course
 from ornstein.evaluate import Quality, Row, Stamp
 from ornstein.judging.page import told_likelihood
 from ornstein.likelihood import Likelihood
-from ornstein.run.notebook import run_html
 from ornstein.run import Run
+from ornstein.run.notebook import run_html
 from ornstein.training.journal import Journal, read_log
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "ornstein"

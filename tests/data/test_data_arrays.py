@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ornstein.data import open_data
+from ornstein.data import open_data, report
+from ornstein.data.dataset import subset
 from ornstein.errors import DataError, UsageError
 
 
@@ -46,6 +49,56 @@ def test_the_axes_mean_what_the_table_says(
 ) -> None:
     data = open_data(array)
     assert (data.kind, data.shape, data.items.dtype.name) == (kind, shape, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_channels_last_in_a_file_are_the_same_data_as_first(tmp_path: Path, dtype: str) -> None:
+    """Two roads: turned when they are read, and an array in memory that is turned already."""
+    pictures = byte(300, 9, 8, 3).astype(dtype)
+    np.save(tmp_path / "x.npy", pictures)
+    data = open_data(tmp_path / "x.npy")
+    truth = open_data(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+    assert data.fingerprint == truth.fingerprint
+    assert data.coding == truth.coding
+    for pick in ([5, 0, 299, 5], np.array([], int)):
+        ours, theirs = data.batch(pick), truth.batch(pick)
+        assert torch.equal(ours, theirs)
+        assert ours.is_contiguous()
+    np.testing.assert_array_equal(data.items[7], truth.items[7])
+    np.testing.assert_array_equal(data.items[290:400], truth.items[290:400])
+    assert subset(data, 40).fingerprint == subset(truth, 40).fingerprint
+    assert report(data)[1:2] + report(data)[3:] == report(truth)[1:2] + report(truth)[3:]
+    resized = [open_data(x, size=4).fingerprint for x in (tmp_path / "x.npy", pictures)]
+    assert resized[0] == resized[1]
+    other = [open_data(x, upscale=2, size=8) for x in (tmp_path / "x.npy", pictures)]
+    low = [data.condition_batch([3, 1])["low"] for data in other]
+    assert torch.equal(low[0], low[1])
+
+
+def test_channels_last_in_a_file_stay_there(tmp_path: Path) -> None:
+    """They were turned as a whole, and held in memory as long as they were used."""
+    place, shape = tmp_path / "x.npy", (8_000, 64, 32, 3)
+    raw = np.lib.format.open_memmap(place, "w+", np.uint8, shape)
+    raw[:] = byte(*shape)
+    raw.flush()
+    tracemalloc.start()
+    try:
+        data = open_data(place)
+        assert data.fingerprint
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert data.shape == (3, 64, 32)
+    assert most < place.stat().st_size / 3
+
+
+def test_what_is_not_finite_is_counted_over_all_of_a_file(tmp_path: Path) -> None:
+    pictures = real(70_000, 8, 8, 3)  # more than are looked at together
+    pictures[69_000, 1, 2, 0] = np.nan
+    pictures[69_999] = np.inf
+    np.save(tmp_path / "x.npy", pictures)
+    with pytest.raises(DataError, match=r"holds 193 values .* item 69000 at \[0, 1, 2\]"):
+        open_data(tmp_path / "x.npy")
 
 
 def test_channels_last_moves_the_channels_and_nothing_else() -> None:

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from ornstein.data import open_data
+from ornstein.data.arrays import from_arrays
 from ornstein.data.folder import open_folder
-from ornstein.errors import DataError
+from ornstein.errors import DataError, OrnsteinWarning
 
 USED = "used"
 
@@ -425,7 +426,8 @@ def test_the_cache_gives_the_same_set_without_decoding_and_notices_a_change(
     third = open_data(tmp_path)
     assert third.shape == (3, 12, 10)
     monkeypatch.setenv("ORNSTEIN_CACHE", "/proc/nowhere")
-    assert open_data(tmp_path).fingerprint == third.fingerprint
+    with pytest.warns(OrnsteinWarning, match="be kept in '/proc/nowhere' .it cannot be written.:"):
+        assert open_data(tmp_path).fingerprint == third.fingerprint
 
 
 def test_a_damaged_cache_entry_is_made_again(tmp_path: Path) -> None:
@@ -466,8 +468,15 @@ def test_a_disk_that_fills_up_moves_the_pictures_into_memory(
 
     monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path.parent / "another"))
     monkeypatch.setattr(cache.Path, "open", lambda self, mode, buffering: Full(self, mode))
-    assert open_data(tmp_path).fingerprint == whole.fingerprint
+    with pytest.warns(OrnsteinWarning) as told:
+        assert open_data(tmp_path).fingerprint == whole.fingerprint
     assert list((tmp_path.parent / "another").iterdir()) == []
+    (said,) = [str(warning.message) for warning in told]  # once, of 600 pictures of 360 bytes
+    assert said == (
+        f"decoded pictures cannot be kept in '{tmp_path.parent / 'another'}' (No space left on "
+        "device): they are held in memory, 0.2 MB, and decoded at every start; make room there, "
+        "or name another folder in ORNSTEIN_CACHE."
+    )
 
 
 def test_a_big_jpeg_reads_the_same_through_the_fast_path(tmp_path: Path) -> None:
@@ -508,6 +517,67 @@ def test_r27_deep_pictures_that_use_little_of_their_range_are_named(tmp_path: Pa
     assert "The brightest value is 16 of 255" in told["twelve"][0]
     assert "multiply their values by 15 " in told["twelve"][0]
     assert not told["sixteen"]
+
+
+REAL = [
+    # Least and greatest value of the folder; what is black and white in it, as for an array.
+    ((0.1, 0.8), (0, 1)),
+    ((-0.4, 0.9), (-1, 1)),
+    ((0.5, 3000.0), (0, 4095)),
+    ((-1024.0, 3071.0), (-1024, 3071)),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends", "span"),
+    [
+        *(("float32", *row) for row in REAL),
+        *(("pfm", *row) for row in REAL),
+        *(("int32", *row) for row in REAL[2:]),
+    ],
+)
+def test_r27_pictures_of_real_numbers_have_one_range_for_the_folder(
+    tmp_path: Path, kind: str, ends: tuple[float, float], span: tuple[int, int]
+) -> None:
+    """Each was scaled by itself: the same brightness became another in every file."""
+    dtype, (low, high) = "float32" if kind == "pfm" else kind, ends
+    planes = np.linspace(low, high, 3 * 64).reshape(3, 8, 8).astype(dtype)
+    order = [1, 2, 0]  # the extremes are in other files than the first
+    for k, plane in zip(order, planes, strict=True):
+        picture = Image.fromarray(plane)
+        picture.save(tmp_path / f"{k}.x", "PPM" if kind == "pfm" else "TIFF")
+    (tmp_path / "plain.png").write_bytes(encoded(Image.fromarray(noise(8, 8, 1)), "PNG"))
+    (tmp_path / "nan.tif").write_bytes(deep("F", "float32", "TIFF", float("nan")))
+    data = open_data(tmp_path)
+    black, white = span
+    # What an array of them would be shown as.
+    real = planes[[order.index(k) for k in range(3)]].astype(np.float64)
+    exact = (real - black) / (white - black) * 255
+    np.testing.assert_allclose(data.items[:3, 0], exact, atol=0.5001)
+    assert from_arrays({"x": planes}, name="x", source=data.source).coding.low == black
+    np.testing.assert_array_equal(data.items[3, 0], noise(8, 8, 1))
+    (note,) = [note for note in data.notes if "real numbers" in note]
+    assert note.startswith(f"3 of real numbers or 32 bits: {black} is black and {white} is white")
+
+
+def test_r27_a_second_opening_says_the_range_of_real_numbers_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(256):
+        Image.fromarray(rng.normal(size=(8, 8)).astype(np.float32)).save(tmp_path / f"{k}.tif")
+    first, again = open_data(tmp_path), open_data(tmp_path)
+    assert isinstance(again.items, np.memmap)
+    assert again.fingerprint == first.fingerprint
+    assert again.notes == first.notes
+    assert sum("256 of real numbers" in note for note in again.notes) == 1
+    assert (first.items.min(), first.items.max()) == (0, 255)
+
+
+def test_r27_a_grey_map_of_16_bits_has_the_range_of_its_format(tmp_path: Path) -> None:
+    values = np.full((8, 8), 300, ">u2").tobytes()
+    fill(tmp_path, {"a.pgm": b"P5 8 8 65535\n" + values, "b.pgm": b"P5 8 8 65535\n" + 2 * values})
+    data = open_data(tmp_path)
+    assert np.unique(data.items).tolist() == [1]  # 300 / 65535 is 1.17 / 255
+    assert not [note for note in data.notes if "real numbers" in note]
 
 
 def test_a_data_set_tells_its_name_and_not_where_it_lies(tmp_path: Path) -> None:

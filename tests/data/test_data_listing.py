@@ -19,7 +19,7 @@ from PIL import Image
 from figures import figure, times
 from ornstein.data import Dataset, listing, open_data
 from ornstein.data.listing import FILE, Listing
-from ornstein.errors import StoppedEarly
+from ornstein.errors import OrnsteinWarning, StoppedEarly
 
 COUNT = 260  # enough to be cached
 
@@ -164,7 +164,8 @@ def test_a_cache_that_is_named_is_used_without_a_home_directory(
     assert isinstance(open_data(photos).items, np.memmap)
     assert len(list(cache.iterdir())) == 1
     monkeypatch.delenv("ORNSTEIN_CACHE")
-    assert not isinstance(open_data(photos).items, np.memmap)
+    with pytest.warns(OrnsteinWarning, match="be kept anywhere .there is no home directory."):
+        assert not isinstance(open_data(photos).items, np.memmap)
 
 
 def test_a_second_opening_says_all_that_the_first_did(photos: Path) -> None:
@@ -215,7 +216,8 @@ def test_an_index_that_cannot_be_written_is_done_without(
 
     monkeypatch.setattr(Listing, "keep", full)
     before = sorted(cache.iterdir())
-    fresh = open_data(photos, size=12)
+    with pytest.warns(OrnsteinWarning, match="No space left on device"):
+        fresh = open_data(photos, size=12)
     assert not isinstance(fresh.items, np.memmap)
     assert list(fresh.names) == truth[1]
     assert sorted(cache.iterdir()) == before

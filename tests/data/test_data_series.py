@@ -13,7 +13,8 @@ from scipy.io import wavfile
 
 from ornstein.data import open_data
 from ornstein.data.codings import coding_from_json
-from ornstein.data.sound import Wave, open_sounds, read_wave, write_wave
+from ornstein.data.sound import open_sounds
+from ornstein.data.wave import Wave, read_wave, write_wave
 from ornstein.errors import DataError, UsageError
 
 RNG = np.random.default_rng(3)
@@ -116,6 +117,22 @@ def test_sounds_are_read_within_a_few_times_their_size(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert len(data) == 20_000_000 // 4096
     assert most < 5 * path.stat().st_size
+
+
+def test_floats_beyond_one_are_cut_off_and_said(tmp_path: Path) -> None:
+    """A file of floats up to 32,767 became noise of -1 and 1, and nothing was said."""
+    for name, top in (("a", 1.0), ("b", 1.25), ("c", 3.5)):
+        sound = np.linspace(-top, top, 64, dtype=np.float32)
+        wavfile.write(tmp_path / f"{name}.wav", 8000, sound)
+    data = open_data(tmp_path)
+    truth = [np.linspace(-top, top, 64).clip(-1, 1) for top in (1.0, 1.25, 3.5)]
+    assert data.items[:, 0] == pytest.approx(np.array(truth), abs=1e-6)
+    (note,) = [note for note in data.notes if "loud" in note]
+    assert note.startswith("Cut off at -1 and 1: 2 files of floats beyond, the loudest 'c.wav' ")
+    assert "up to 3.5;" in note
+    for name in "bc":
+        (tmp_path / f"{name}.wav").unlink()
+    assert not [note for note in open_data(tmp_path).notes if "loud" in note]
 
 
 def test_sounds_that_do_not_go_together_or_are_none_are_refused(tmp_path: Path) -> None:

@@ -101,6 +101,25 @@ def test_the_second_opening_decodes_nothing(
     np.testing.assert_array_equal(again.raw([3, 1, 3]), first.raw([3, 1, 3]))
 
 
+def test_an_index_that_cannot_be_kept_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shards(tmp_path / "s", pictures(4))
+    monkeypatch.setenv("ORNSTEIN_CACHE", "/proc/nowhere")
+    words = "index of the shards cannot be kept in '/proc/nowhere' .*all are read again"
+    with pytest.warns(OrnsteinWarning, match=words):
+        open_data(place)
+    monkeypatch.setenv("ORNSTEIN_CACHE", str(tmp_path / "cache"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ornstein.data.cache.np.save", full)
+    with pytest.warns(OrnsteinWarning, match="No space left"):
+        open_data(place)
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_a_changed_shard_is_indexed_anew_and_has_another_fingerprint(tmp_path: Path) -> None:
     before = open_data(shards(tmp_path / "s", pictures(40)))
     first = before.raw([0])
@@ -419,6 +438,69 @@ def test_only_archives_make_a_folder_one_of_shards(tmp_path: Path) -> None:
     (tmp_path / "old.tar").mkdir()
     (tmp_path / "._set.tar").write_bytes(b"x")
     assert len(open_data(tmp_path)) == 4
+
+
+def test_pictures_beside_archives_are_no_longer_passed_over_in_silence(tmp_path: Path) -> None:
+    """A folder of photos with an old archive in it: the archive alone was learned."""
+    place = shards(tmp_path / "photos", pictures(9))
+    (place / "cats").mkdir()
+    (place / "photos.sheet.png").write_bytes(b"")
+    (place / "runs" / "pets" / "samples").mkdir(parents=True)
+    for k in range(5):
+        (place / "runs" / "pets" / "samples" / f"{k}.png").write_bytes(b"")
+    for name in ("config.toml", "events.log"):
+        (place / "runs" / "pets" / name).touch()
+    plain = open_data(place)
+    assert not [note for note in plain.notes if "beside" in note]
+    for k in range(4):
+        assert len(open_data(place)) == 9
+        (place / "cats" / f"{k}.JPG").write_bytes(b"")
+        if k == 1:
+            assert "Left out beside the archives: 2 pictures." in open_data(place).notes
+    words = r"holds .tar archives, .* and 4 pictures beside them, such as '.\.JPG', .*--allow-bad"
+    with pytest.raises(DataError, match=words):
+        open_data(place)
+    data = open_data(place, allow_bad=True)
+    assert data.fingerprint == plain.fingerprint
+    assert data.notes[-1] == "Left out beside the archives: 4 pictures."
+    assert len(open_data(place / "train-0000.tar")) == 9
+
+
+def tiff(plane: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(plane).save(out, "TIFF")
+    return out.getvalue()
+
+
+def test_r27_real_numbers_have_one_range_in_shards_as_in_a_folder(tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).normal(size=(30, 8, 8)).astype(np.float32)
+    planes *= np.linspace(1, 9, 30, dtype=np.float32)[:, None, None]
+    (tmp_path / "f").mkdir()
+    for k, plane in enumerate(planes):
+        (tmp_path / "f" / f"{k:02}.tif").write_bytes(tiff(plane))
+    (tmp_path / "s").mkdir()
+    for part in range(3):
+        which = range(10 * part, 10 * part + 10)
+        files = [(f"{k:02}.tif", tiff(planes[k])) for k in which]
+        pack(tmp_path / "s" / f"{part}.tar", files)
+    folder, data = open_data(tmp_path / "f"), open_data(tmp_path / "s")
+    for shards_ in (data, open_data(tmp_path / "s")):
+        np.testing.assert_array_equal(shards_.raw(np.arange(30)), folder.items)
+    (said,) = [note for note in folder.notes if "real numbers" in note]
+    assert said in data.notes
+    assert folder.items.min() == 0
+    assert folder.items.max() == 255
+
+
+def test_real_numbers_under_another_name_are_refused_where_no_range_is_known(
+    tmp_path: Path,
+) -> None:
+    """Every header of millions of pictures would have to be read for their sake."""
+    plane = np.ones((8, 8), np.float32)
+    pack(tmp_path / "a.tar", [("x.png", tiff(plane)), ("y.png", png(pictures(1)[0]))])
+    data = open_data(tmp_path)
+    assert len(data) == 1
+    assert data.refused[0].reason == "holds real numbers, and is not called .tif"
 
 
 def test_null_in_json_says_no_class(tmp_path: Path) -> None:

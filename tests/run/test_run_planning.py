@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.io import wavfile
 
 from ornstein import build
 from ornstein.config import Config, resolve, to_toml
-from ornstein.data import Dataset, Source, make_dataset
-from ornstein.errors import ConfigError, OutOfMemoryError, StoppedEarly
+from ornstein.data import Dataset, Source, make_dataset, open_data
+from ornstein.errors import ConfigError, DataError, OutOfMemoryError, StoppedEarly
 from ornstein.launch import introducing, train
-from ornstein.launch.launch import _agreed
+from ornstein.launch.launch import _absolute, _agreed
 from ornstein.planning import planning, trying
 from ornstein.run import Run, Silent
 from ornstein.training.memory import used_mb
@@ -36,6 +37,35 @@ def pictures(labelled: bool) -> Dataset:
 def planned(data: Dataset, **flags: object) -> planning.Plan:
     given = {f"train.{name}": value for name, value in flags.items()}
     return planning.plan(resolve(flags=given).config, data, CPU)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_training_reads_the_data_that_a_look_at_them_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    """With ./points there, train took it and data took the one in the folder of ORNSTEIN_DATA."""
+    names = ("points", "digits", "emoji:64")
+    for number, folder in enumerate(("here", "shared", "home")):
+        for k, name in enumerate(names):
+            (tmp_path / folder / name).mkdir(parents=True)
+            sound = np.full((9 + k, 1 + number), number, np.uint8)
+            wavfile.write(tmp_path / folder / name / "x.wav", 8000, sound)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ORNSTEIN_DATA", str(tmp_path / "shared") if shared else "")
+    looked = {}
+    for source in (*names[:2], "./points", "./digits", "./emoji:64", "points/", "~/points",
+                   *map(Path, names), tmp_path / "shared" / "points"):  # fmt: skip
+        kept = _absolute(source)
+        looked[source] = open_data(source)
+        assert open_data(kept).fingerprint == looked[source].fingerprint, source
+    channels = {source: data.items.shape[1] for source, data in looked.items()}
+    assert channels["points"] == (2 if shared else 1)
+    assert channels["./points"] == channels["points/"] == channels[Path("points")] == 1
+    assert channels["~/points"] == 3
+    assert _absolute("emoji:64") == "emoji:64"
+    with pytest.raises(DataError, match="'~nobody' is neither a path"):
+        open_data(_absolute("~nobody"))
 
 
 def test_labelled_pictures_get_a_u_net_muon_and_guidance() -> None:

@@ -69,7 +69,23 @@ def test_commas_between_digits_are_decimal_where_semicolons_are_as_even(tmp_path
     assert text.rows == [["1,5", "2,5"], ["3,5", "4,5"], ["5,25", "6,75"]]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_bytes_that_are_not_utf_8_are_windows_1252(tmp_path: Path) -> None:
+    """The table of the WHATWG encoding standard; 128 to 159 were control characters."""
+    upper = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ"
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"".join(b"%c,%d\n" % (k, k) for k in (97, *range(128, 256))))
+    text = read_text(path)
+    got = [*text.rows] if text.header is None else [list(text.header), *text.rows]
+    assert [row[0] for row in got[1:33]] == list(upper)
+    assert [row[0] or "\xa0" for row in got[33:]] == [chr(k) for k in range(160, 256)]
+
+
+def test_half_a_letter_of_utf_16_is_a_question_mark(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes("a,b\n1,x".encode("utf-16") + b"\0\xd8")
+    assert read_text(tmp_path / "x.csv").rows == [["1", "x\ufffd"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
 def test_a_letter_is_the_same_wherever_it_stands_in_a_long_file(
     encoding: str, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ import numpy as np
 from ornstein.data.coding import AXES
 from ornstein.data.conditions import CLASS, Condition, coded, tagged
 from ornstein.data.dataset import Dataset, Source, make_dataset
+from ornstein.data.moments import chunks
+from ornstein.data.turned import in_order
 from ornstein.data.typed import counted, kept, named, typed
 from ornstein.errors import DataError
 
@@ -35,7 +37,7 @@ _MOST_CLASSES = 10_000
 
 
 def open_file(path: Path) -> Dataset:
-    """Data set of a .npy or .npz file; a .npy of uint8 pictures stays memory-mapped."""
+    """Data set of a .npy or .npz file; a .npy of uint8 or float32 stays memory-mapped."""
     source = Source(path.name)
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -204,22 +206,35 @@ def _channels_last(shape: tuple[int, ...], name: str, layout: str) -> bool:
 def _numbers(items: np.ndarray, kind: str, name: str) -> np.ndarray:
     """uint8 for 8-bit pictures (a memmap stays one), else float32, all finite."""
     if kind == "image" and items.dtype == np.uint8:
-        return items if items.flags.c_contiguous else np.ascontiguousarray(items)
+        return in_order(items)
     if kind == "image" and items.dtype.kind == "b":
         return items.astype(np.uint8) * np.uint8(255)
     with np.errstate(over="ignore"):
-        numbers = np.ascontiguousarray(items, dtype=np.float32)
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        at = [int(i) for i in np.argwhere(~finite)[0]]
-        count = int((~finite).sum())
-        raise DataError(
-            f"'{name}' holds {count:,} values that are not finite, the first in item {at[0]} at "
-            f"{at[1:]}; remove those items or replace the values."
-        )
+        numbers = in_order(items.astype(np.float32, copy=False))
+    _check_finite(numbers, name)
     if items.size and items.dtype.itemsize > 2 and items.dtype != np.float32:
         _check_digits(items, numbers, name)
     return numbers
+
+
+def _check_finite(numbers: np.ndarray, name: str) -> None:
+    """Refuse what is not finite; some items are looked at together.
+
+    Raises:
+        DataError: a value is not.
+    """
+    count, start, first = 0, 0, None
+    for part in chunks(numbers, range(len(numbers))):
+        wrong = ~np.isfinite(part)
+        if first is None and wrong.any():
+            item, *at = (int(i) for i in np.argwhere(wrong)[0])
+            first = f"item {start + item} at {at}"
+        count, start = count + int(wrong.sum()), start + len(part)
+    if count:
+        raise DataError(
+            f"'{name}' holds {count:,} values that are not finite, the first in {first}; "
+            "remove those items or replace the values."
+        )
 
 
 def _check_digits(items: np.ndarray, numbers: np.ndarray, name: str) -> None:

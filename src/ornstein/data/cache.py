@@ -12,18 +12,19 @@ import secrets
 import shutil
 import string
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from ornstein.caches import cache_place
+from ornstein.caches import ENVIRONMENT, cache_place
 from ornstein.data.listing import Listing
 from ornstein.data.pixels import Size
-from ornstein.errors import DataError
+from ornstein.errors import DataError, OrnsteinWarning
 
-FORMAT = 2  # to be raised when decoding changes
+FORMAT = 3  # to be raised when decoding changes
 DAY = 86_400.0  # seconds
 UNUSED = 60  # days until decoded pictures that nobody opened are removed
 KEY = 32  # letters of a name
@@ -40,6 +41,19 @@ def cache_folder() -> Path | None:
     except OSError:  # read-only
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def unkept(what: str, cost: str, error: OSError | None = None) -> None:
+    """Warn that the cache does not take something: what, why, what that costs, what to do."""
+    place = cache_place()
+    why = "it cannot be written" if error is None else error.strerror or str(error)
+    where = f"in '{place}' ({why})" if place else "anywhere (there is no home directory)"
+    warnings.warn(
+        f"{what} cannot be kept {where}: {cost}; make room there, or name another folder in "
+        f"{ENVIRONMENT}.",
+        OrnsteinWarning,
+        stacklevel=3,
+    )
 
 
 def recall(folder: Path, key: str, listing: Listing) -> tuple[np.ndarray, list[str]] | None:
@@ -63,8 +77,8 @@ def recall(folder: Path, key: str, listing: Listing) -> tuple[np.ndarray, list[s
     return items, notes
 
 
-def keep_facts(place: Path, facts: dict[str, Any], arrays: Sequence[str]) -> None:
-    """Write arrays and JSON values into the cache; where that fails they are made again."""
+def keep_facts(place: Path, facts: dict[str, Any], arrays: Sequence[str]) -> OSError | None:
+    """Write arrays and JSON values into the cache; returns why that failed."""
     new = None
     try:
         new = _aside(place.parent)
@@ -74,9 +88,11 @@ def keep_facts(place: Path, facts: dict[str, Any], arrays: Sequence[str]) -> Non
         (new / "facts.json").write_text(json.dumps(rest), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         new.rename(place)
-    except OSError:  # disk full, or another process was faster
+    except OSError as error:  # disk full, or another process was faster
         if new is not None:
             shutil.rmtree(new, ignore_errors=True)
+        return None if place.is_dir() else error
+    return None
 
 
 def recall_facts(place: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
@@ -93,8 +109,14 @@ def recall_facts(place: Path, arrays: Sequence[str]) -> dict[str, Any] | None:
 class Store:
     """Collects decoded pictures one by one, in a file aside or, where that fails, in memory."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """Open a file in a new directory under ``folder``; None keeps everything in memory."""
+    def __init__(self, folder: Path | None, most: int) -> None:
+        """Open a file in a new directory under ``folder``; None keeps everything in memory.
+
+        Args:
+            folder: The cache.
+            most: Bytes of all pictures, to be told where these cannot be kept there.
+        """
+        self.most = most
         self.blocks: list[np.ndarray] = []
         self.count = 0
         self.brightest = 0  # of all values
@@ -105,16 +127,22 @@ class Store:
             try:
                 self.place = _aside(folder)
                 self.file = _started(self.place / "items.npy")
-            except OSError:
+            except OSError as error:
+                self.say(error)
                 self.discard()
+
+    def say(self, error: OSError | None = None) -> None:
+        """Warn that pictures stay in memory, since the cache takes none."""
+        cost = f"they are held in memory, {self.most / 1e6:,.1f} MB, and decoded at every start"
+        unkept("decoded pictures", cost, error)
 
     def add(self, pictures: np.ndarray) -> None:
         """Append pictures (B, C, H, W)."""
         if self.file is not None:
             try:
                 _write(self.file, pictures)
-            except OSError:  # disk full
-                self._into_memory(pictures.shape[1:])
+            except OSError as error:  # disk full
+                self._into_memory(pictures.shape[1:], error)
         if self.file is None:
             self.blocks.append(pictures)
         self.count += len(pictures)
@@ -133,14 +161,15 @@ class Store:
                 self.file.close()
                 del colour
                 narrow.replace(wide)
-            except OSError:
-                self._into_memory((3, *size))
+            except OSError as error:
+                self._into_memory((3, *size), error)
             else:
                 self.file = wide.open("r+b", buffering=0)
         self.blocks = [block[:, :1] for block in self.blocks]
 
-    def _into_memory(self, item: tuple[int, ...]) -> None:
+    def _into_memory(self, item: tuple[int, ...], error: OSError) -> None:
         """Move what is already written into memory, and go on there."""
+        self.say(error)
         if self.place is not None:
             values = self.count * int(np.prod(item))
             raw = np.fromfile(self.place / "items.npy", np.uint8, values, offset=_HEADER)
@@ -153,8 +182,8 @@ class Store:
         """The pictures as one array: the cached map, or memory where there is no cache."""
         try:
             kept = self._written(key, item, notes, listing)
-        except OSError:  # disk full
-            self._into_memory(item)
+        except OSError as error:  # disk full
+            self._into_memory(item, error)
             kept = None
         if kept is None:
             listing.keep(None)

@@ -266,11 +266,13 @@ def subset(dataset: Dataset, limit: int) -> Dataset:
 
 def _content_digest(items: np.ndarray) -> bytes:
     """SHA-256 over the SHA-256 of each piece of 64 MB, the pieces hashed in parallel."""
-    rows = max(1, (1 << 26) // max(1, items[:1].nbytes))
+    rows, few = (max(1, most // max(1, items[:1].nbytes)) for most in (1 << 26, 1 << 20))
 
     def piece(start: int) -> bytes:
-        part = np.ascontiguousarray(items[start : start + rows])
-        return hashlib.sha256(part.data).digest()
+        digest, end = hashlib.sha256(), min(start + rows, len(items))
+        for at in range(start, end, few):  # what is turned as it is read is copied
+            digest.update(np.ascontiguousarray(items[at : min(at + few, end)]).data)
+        return digest.digest()
 
     with ThreadPoolExecutor() as pool:
         return hashlib.sha256(b"".join(pool.map(piece, range(0, len(items), rows)))).digest()

@@ -16,8 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ornstein.data.pixels import NotFiniteError, Size, fit, flatten, to_array
+from ornstein.data.pixels import (
+    NoRangeError,
+    NotFiniteError,
+    Range,
+    Size,
+    fit,
+    flatten,
+    is_real,
+    to_array,
+)
 from ornstein.data.walk import Found
+from ornstein.errors import OrnsteinWarning
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,12 +106,13 @@ class Head:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the decoder's warnings about size and metadata; the checks here replace them.
+    """Silence the decoder's warnings about size and metadata, which checks here replace; not ours.
 
     To be entered once, outside the threads: warning filters belong to the whole process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", OrnsteinWarning)
         yield
 
 
@@ -130,11 +141,35 @@ def head(file: Found) -> Head | Bad:
         return Head(height, width, picture.mode, turned > 1, animated)
 
 
-def decode(file: Found, size: Size) -> np.ndarray | Bad:
+def extent(file: Found) -> Range | None:
+    """Least and greatest value of a picture whose format leaves open what is black and white.
+
+    None for all others, and for one that cannot be read.
+    """
+    picture = _open(file)
+    if isinstance(picture, Bad):
+        return None
+    with picture:
+        if not is_real(picture):
+            return None
+        try:
+            values = np.asarray(picture)
+        except Exception:  # noqa: BLE001 - a decoder may raise anything; decode() says why
+            return None
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def decode(file: Found, size: Size, span: Range | None = None) -> np.ndarray | Bad:
     """Upright picture at ``size``, (1 or 3, H, W) uint8; one channel when all its pixels are grey.
 
     Order: first frame, EXIF rotation, colour (CMYK and palettes to RGB), deep values scaled,
     alpha on white, resize of the short side, centre crop, rounding.
+
+    Args:
+        file: The picture.
+        size: Height and width to bring it to.
+        span: What is black and white in real numbers, see ``pixels.flatten``.
     """
     from PIL import Image
 
@@ -155,7 +190,7 @@ def decode(file: Found, size: Size) -> np.ndarray | Bad:
                 scale = side / min(picture.size)
                 wanted = tuple(math.ceil(n * scale) for n in picture.size)
                 picture.draft(picture.mode, (wanted[0], wanted[1]))
-            array = to_array(fit(upright(flatten(picture), turned), size))
+            array = to_array(fit(upright(flatten(picture, span), turned), size))
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes; all end here
         return _reason(error)
     grey = len(array) == 3 and bool((array[0] == array[1]).all() and (array[0] == array[2]).all())
@@ -222,6 +257,8 @@ def _reason(error: Exception) -> Bad:
         return Bad("too large for the memory")
     if isinstance(error, NotFiniteError):
         return Bad("holds values that are not finite")
+    if isinstance(error, NoRangeError):
+        return Bad("holds real numbers, and is not called .tif")
     cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
     return Bad("truncated" if cut else "damaged")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
@@ -9,7 +10,8 @@ from itertools import takewhile
 import numpy as np
 
 from ornstein.data.listing import Listing
-from ornstein.data.pixels import Size
+from ornstein.data.moments import usual
+from ornstein.data.pixels import Range, Size
 from ornstein.data.walk import shown
 
 TOP = "(top)"
@@ -54,6 +56,26 @@ def notes_of(
             f"few levels; multiply their values by {255 // max(1, brightest)} before training."
         )
     return notes
+
+
+def spanned(extents: Iterable[Range | None]) -> tuple[Range | None, list[str]]:
+    """The one range of all pictures whose formats leave it open, as arrays have it, and a note.
+
+    Args:
+        extents: Least and greatest value of each; None for one that has a range by its format.
+    """
+    low, high, count = math.inf, -math.inf, 0
+    for extent in extents:
+        if extent is not None:
+            low, high, count = min(low, extent[0]), max(high, extent[1]), count + 1
+    if not count:
+        return None, []
+    black, white = usual(low, high)
+    note = (
+        f"{count:,} of real numbers or 32 bits: {black:.6g} is black and {white:.6g} is white in "
+        "all of them; an .npy keeps the numbers themselves."
+    )
+    return (black, white), [note]
 
 
 def median(listing: Listing, value: str) -> float:

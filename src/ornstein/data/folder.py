@@ -6,6 +6,8 @@ Every file is tried by its content, whatever its name. Each is decoded once, int
     size      all pictures of one size up to 64x64: that size. Else square: the median of the
               short sides, at most 64, a multiple of 8. A size asked for always wins.
     channels  1 when every picture is grey, else 3 (RGB). Alpha is composed on white.
+    depth     8 bits. 16 bits are scaled from 65,535. Real numbers, and 32 bits, have one range for
+              the whole folder, the one that an array of them has, see moments.usual_range.
     classes   the sub-folder; pictures beside sub-folders are the class "(top)". A single
               sub-folder is no class. Fewer than two pictures per class on average: no classes.
     split     folders train and test (val, validation) are no classes: the latter are held out,
@@ -16,9 +18,10 @@ Every file is tried by its content, whatever its name. Each is decoded once, int
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,11 +31,11 @@ import numpy as np
 from ornstein.data.cache import FORMAT, Store, cache_folder, recall
 from ornstein.data.conditions import CLASS, Condition, labelled
 from ornstein.data.dataset import Dataset, Refused, Source, make_dataset
-from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, decode, head, quiet
-from ornstein.data.facts import classes_of, heldout_of, median, notes_of, tally
+from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, decode, extent, head, quiet
+from ornstein.data.facts import classes_of, heldout_of, median, notes_of, spanned, tally
 from ornstein.data.listing import Listing
 from ornstein.data.metadata import KEY, Metadata, Paths, read_metadata
-from ornstein.data.pixels import Size
+from ornstein.data.pixels import Range, Size
 from ornstein.data.walk import shown
 from ornstein.errors import DataError
 
@@ -126,7 +129,8 @@ def _read(
     listing: Listing, size: Size | None, progress: Progress | None
 ) -> tuple[np.ndarray, list[str]]:
     """Decoded pictures, and notes about them: from the cache, or decoded now."""
-    folder = cache_folder() if len(listing) >= CACHE_FROM else None
+    wanted = len(listing) >= CACHE_FROM
+    folder = cache_folder() if wanted else None
     key = listing.key(size, FORMAT)
     kept = None if folder is None else recall(folder, key, listing)
     if kept is not None:
@@ -141,24 +145,40 @@ def _read(
         target = size or _size(listing)
         modes = listing.ask("SELECT DISTINCT mode FROM looked").fetchall()  # left open, it locks
         channels = 1 if all(_is_grey(mode) for (mode,) in modes) else 3
-        store = Store(folder)
+        span, said = spanned(_extents(pool, listing, progress))
+        shape = (channels, *target)
+        store = Store(folder, total * math.prod(shape))
+        if wanted and folder is None:
+            store.say()
         try:
-            coloured = _decode_all(pool, listing, (channels, *target), store, progress)
+            coloured = _decode_all(pool, listing, shape, span, store, progress)
             listing.ask("COMMIT")
             if channels == 3 and not coloured and store.count:
                 channels = 1
                 store.drop_colour(target)
             notes = notes_of(listing, target, size, store.brightest) if store.count else []
+            notes += said
             return store.keep(key, (channels, *target), notes, listing), notes
         except BaseException:
             store.discard()
             raise
 
 
+def _extents(
+    pool: ThreadPoolExecutor, listing: Listing, progress: Progress
+) -> Iterator[Range | None]:
+    """Least and greatest value of each picture whose format leaves its range open."""
+    total = len(listing)
+    for part in listing.blocks("open_range"):
+        progress(0, total)
+        yield from pool.map(extent, part)
+
+
 def _decode_all(
     pool: ThreadPoolExecutor,
     listing: Listing,
     shape: tuple[int, int, int],
+    span: Range | None,
     store: Store,
     progress: Progress,
 ) -> bool:
@@ -167,9 +187,10 @@ def _decode_all(
     Files that fail are refused.
     """
     coloured, done, total = False, 0, len(listing)
+    made = partial(decode, size=shape[1:], span=span)
     for part in listing.blocks():
         block = []
-        for file, got in zip(part, pool.map(lambda f: decode(f, shape[1:]), part), strict=True):
+        for file, got in zip(part, pool.map(made, part), strict=True):
             if isinstance(got, Bad):
                 listing.note(file, got)
                 continue

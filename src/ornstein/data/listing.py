@@ -31,6 +31,8 @@ LOOKED = """
 CREATE TABLE heads (path BLOB PRIMARY KEY, height, width, mode, rotated, animated) WITHOUT ROWID;
 CREATE TABLE bad (path BLOB, reason, counts);
 CREATE VIEW looked AS SELECT heads.* FROM files JOIN heads USING (path);
+CREATE VIEW open_range AS
+    SELECT path, size FROM files JOIN heads USING (path) WHERE mode IN ('F', 'I');
 """
 KEEP = """
 CREATE TABLE kept.used AS SELECT path FROM files ORDER BY path;
@@ -139,9 +141,14 @@ class Listing:
         row = self.ask("SELECT path, size FROM files WHERE path = ?", path).fetchone()
         return None if row is None else Found(self.root, *row)
 
-    def blocks(self) -> Iterator[list[Found]]:
-        """Read the files in order, some at a time; those at hand may be refused meanwhile."""
-        query, last = "SELECT path, size FROM files WHERE path > ? ORDER BY path LIMIT ?", b""
+    def blocks(self, among: str = "files") -> Iterator[list[Found]]:
+        """Read the files in order, some at a time; those at hand may be refused meanwhile.
+
+        Args:
+            among: Table of them: "files", or "open_range" for those that may be of real numbers.
+        """
+        query = f"SELECT path, size FROM {among} WHERE path > ? ORDER BY path LIMIT ?"  # noqa: S608
+        last = b""
         while part := self.ask(query, last, BLOCK).fetchall():
             yield [Found(self.root, *row) for row in part]
             last = part[-1][0]

@@ -61,12 +61,12 @@ def _as_moments(
 
 def usual_range(items: np.ndarray) -> tuple[float, float]:
     """Range of real-valued pictures: the first usual one that holds them all, else their own."""
-    low, high = float(items.min()), float(items.max())
-    for usual in (
-        (0.0, 1.0),
-        (-1.0, 1.0),
-        *((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16)),
-    ):
-        if usual[0] <= low and high <= usual[1]:
-            return usual
-    return low, high
+    parts = [(part.min(), part.max()) for part in chunks(items, range(len(items)))]
+    return usual(float(min(low for low, _ in parts)), float(max(high for _, high in parts)))
+
+
+def usual(low: float, high: float) -> tuple[float, float]:
+    """The first usual range that holds all from ``low`` to ``high``, else just these."""
+    deep = ((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16))
+    known = ((0.0, 1.0), (-1.0, 1.0), *deep)
+    return next(((a, b) for a, b in known if a <= low and high <= b), (low, high))

@@ -20,7 +20,7 @@ from ornstein.data.pixels import resize_items
 from ornstein.data.series import Series, layout_of, open_series
 from ornstein.data.shards import is_sharded
 from ornstein.data.sound import open_sounds
-from ornstein.data.sources import SOURCES, open_penguins, places
+from ornstein.data.sources import SOURCES, open_penguins, path_of, places
 from ornstein.data.tables import Table, open_table, read_text
 from ornstein.data.tar_index import open_shards
 from ornstein.data.toys import TOY_SIZE, TOYS, open_toy
@@ -134,15 +134,14 @@ def _open(
     known = isinstance(source, str) and name in SOURCES
     if known and name == "fashion-mnist":  # its own opener checks the files in ORNSTEIN_DATA
         return SOURCES[name](option)
-    if isinstance(source, str) and "/" not in source and source[:1] != "." and not option:
-        for path in places(source):
-            return replace(open_path(path, wishes), name=source)
+    for path in places(source) if isinstance(source, str) else ():
+        return replace(open_path(path, wishes), name=str(source))
     if known and name == "penguins":  # a table is read as its user wishes
         like = wishes.like if isinstance(wishes.like, Table) else None
         return open_penguins(option, columns=wishes.columns, label=wishes.label, like=like)
     if known:
         return SOURCES[name](option)
-    return open_path(Path(source), wishes, typed=str(source))
+    return open_path(path_of(source), wishes, typed=str(source))
 
 
 _MOST_POINTS = 10_000_000

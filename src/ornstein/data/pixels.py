@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,25 +10,50 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Size = tuple[int, int]  # height, width
+Range = tuple[float, float]  # what is black, and what is white
 _WHITE = 255.0
+_SIXTEEN: Range = (0.0, 65535.0)
 
 
 class NotFiniteError(ValueError):
     """A float picture with NaN or infinity; the caller turns it into a reason."""
 
 
-def flatten(picture: Image.Image) -> Image.Image:
+class NoRangeError(ValueError):
+    """A picture of real numbers of which nobody knows what is white; the same."""
+
+
+def is_real(picture: Image.Image) -> bool:
+    """Whether a format leaves it open what is black and white: floats, and integers of a TIFF.
+
+    "I;16*" is 16 bits wide by definition. "I" is so too, but for TIFF, where it stands for signed
+    numbers and for 32 bits.
+    """
+    return picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF")
+
+
+def flatten(picture: Image.Image, span: Range | None = None) -> Image.Image:
     """Any mode to "L", "RGB" or (16-bit, 32-bit, float pictures) "F" in 0..255, alpha on white.
 
     Transparent pixels may hold any colour, so alpha is composed before any resizing. 16-bit
-    values are scaled by 255/65535 without rounding and float values in 0..1 by 255; Pillow's
-    own conversion would cut them off at 255.
+    values are scaled by 255/65535 without rounding; Pillow's own conversion would cut them off
+    at 255.
+
+    Args:
+        picture: As it was opened.
+        span: What is black and white in real numbers, see :func:`is_real`; one for all pictures
+            of a set, so that they can be compared.
+
+    Raises:
+        NotFiniteError: a value is not finite.
+        NoRangeError: it holds real numbers, and ``span`` is None.
     """
     from PIL import Image
 
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_scaled(np.asarray(picture), mode))
+        span = span if is_real(picture) else _SIXTEEN
+        return Image.fromarray(_scaled(np.asarray(picture), span))
     if mode == "LAB" or mode == "HSV" or mode == "YCbCr" or mode == "CMYK":
         return picture.convert("RGB")
     if picture.has_transparency_data:
@@ -42,23 +66,14 @@ def flatten(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _scaled(values: np.ndarray, mode: str) -> np.ndarray:
-    """Deep grey values as float32 in 0..255.
-
-    "I;16*" is 16 bits wide by definition. "I" holds 16-bit PNGs as well as true 32-bit data, and
-    "F" any real numbers; there the least usual range that holds the picture is its scale.
-    """
-    deep = values.astype(np.float64)
-    if mode.startswith("I;16"):
-        return (deep * (255 / 65535)).astype(np.float32)
-    low, high = float(deep.min()), float(deep.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
+def _scaled(values: np.ndarray, span: Range | None) -> np.ndarray:
+    """Deep grey values as float32, 0 and 255 at the ends of the span."""
+    if not np.isfinite(values).all():
         raise NotFiniteError
-    tops = [1.0, 255.0, 65535.0] if mode == "F" else [65535.0, float(2**31 - 1)]
-    top = next((t for t in tops if low >= 0 and high <= t), None)
-    if top is None:  # outside every usual range: its own range is the best that can be said
-        return ((deep - low) * (255 / ((high - low) or 1.0))).astype(np.float32)
-    return (deep * (255 / top)).astype(np.float32)
+    if span is None:
+        raise NoRangeError
+    low, high = span
+    return ((values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))).astype(np.float32)
 
 
 def fit(picture: Image.Image, size: Size | None) -> Image.Image:

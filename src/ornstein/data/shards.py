@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from ornstein.data.decode import Bad, decode, quiet
-from ornstein.data.pixels import Size
+from ornstein.data.pixels import Range, Size
 from ornstein.data.walk import packed
 from ornstein.errors import DataError, OrnsteinWarning
 
@@ -71,6 +71,7 @@ class Shards:
         identity: What tells the pictures from others, for the fingerprint.
         former: The same as older versions had it: of their path and their times. "" where they
             knew these pictures by their values, None where they did not know them.
+        span: What is black and white in real numbers, one for all; None where there are none.
         failed: Items that could not be read any more, and why.
     """
 
@@ -81,6 +82,7 @@ class Shards:
     size: Size
     identity: str
     former: str | None = None
+    span: Range | None = None
     failed: dict[int, str] = field(default_factory=dict)
 
     dtype = np.dtype(np.uint8)
@@ -174,7 +176,7 @@ class Shards:
         data = _bytes(path, place) or _bytes(path, place)  # a disk far away may fail once
         if data is None:
             return Bad("archive cannot be read")
-        got = decode(packed(path, data), self.size)
+        got = decode(packed(path, data), self.size, self.span)
         return got if isinstance(got, Bad) else in_channels(got, self.channels)
 
 

@@ -18,6 +18,7 @@ from ornstein.data.dataset import Dataset, Source, make_dataset
 from ornstein.data.emoji import ASSETS, Emoji, read_emoji, shipped_emoji
 from ornstein.data.idx import find_idx, open_idx, read_idx, unpack
 from ornstein.data.tables import Table, open_table, read_text
+from ornstein.data.toys import TOYS
 from ornstein.errors import DataError, UsageError
 
 ENVIRONMENT = "ORNSTEIN_DATA"
@@ -53,11 +54,26 @@ FASHION_SHA256 = (
 
 
 def places(name: str) -> list[Path]:
-    """Paths of ``name`` under the folder in ORNSTEIN_DATA, as a folder or an array file."""
+    """Paths of ``name`` under the folder in ORNSTEIN_DATA, as a folder or an array file.
+
+    What is written as a path, or with a colon, is no name.
+    """
     root = os.environ.get(ENVIRONMENT, "")
-    if not root:
+    if not root or name[:1] in ("", ".") or "/" in name or ":" in name:
         return []
     return [path for end in ("", ".npz", ".npy") if (path := Path(root) / (name + end)).exists()]
+
+
+def is_known(source: str | Path) -> bool:
+    """Whether this is a name that is looked up, before and in place of any path that it spells."""
+    if not isinstance(source, str):
+        return False
+    return source.partition(":")[0] in (*TOYS, *SOURCES) or bool(places(source))
+
+
+def path_of(source: str | Path) -> Path:
+    """The path that is written, ~ being the home of its owner where there is such."""
+    return Path(os.path.expanduser(source))  # noqa: PTH111 - Path's own fails on a ~ of nobody
 
 
 def open_digits(option: str) -> Dataset:

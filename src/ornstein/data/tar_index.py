@@ -15,20 +15,30 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ornstein.data.cache import cache_folder, keep_facts, recall_facts
+from ornstein.data.cache import cache_folder, keep_facts, recall_facts, unkept
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import labelled
 from ornstein.data.dataset import Dataset, Refused, Source
-from ornstein.data.decode import GREY_MODES, PICTURE_ENDINGS, Bad, Head, head, quiet, readable
-from ornstein.data.facts import many, tally
+from ornstein.data.decode import (
+    GREY_MODES,
+    PICTURE_ENDINGS,
+    Bad,
+    Head,
+    extent,
+    head,
+    quiet,
+    readable,
+)
+from ornstein.data.facts import many, spanned, tally
 from ornstein.data.folder import check_bad, default_size
 from ornstein.data.pixels import Size
 from ornstein.data.shards import _WORKERS, PLACE, Progress, Shards, shards_in
 from ornstein.data.splitting import content_keys, held_out
-from ornstein.data.walk import Found, changed, packed, shown
+from ornstein.data.walk import Found, changed, names_below, packed, shown
 from ornstein.errors import DataError
 
-FORMAT = 2  # 1 had no identity
+FORMAT = 3  # 1 had no identity, 2 scaled each picture of real numbers by itself
+BESIDE = 3  # pictures beside archives that are a preview or so
 JUDGED = 1000  # pictures that size and channels are chosen by
 SAYS = ("cls", "class", "label")  # of a sample's JSON: its class
 LONGEST = 1 << 16  # bytes of a file that names a class
@@ -48,6 +58,7 @@ def open_shards(
         DataError: nothing there can be used, or too many pictures cannot.
     """
     archives = shards_in(path)
+    beside = _beside(path, allow_bad)
     found = [(shard.name, shard.stat()) for shard in archives]
     key, former = (
         hashlib.sha256(repr((kind, os.path.realpath(path), size, stats)).encode()).hexdigest()
@@ -61,14 +72,15 @@ def open_shards(
     facts = None if place is None else recall_facts(place, ARRAYS)
     if facts is None:
         facts = index(archives, size, allow_bad, progress)
-        if place is not None:
-            keep_facts(place, facts, ARRAYS)
+        error = None if place is None else keep_facts(place, facts, ARRAYS)
+        if place is None or error is not None:
+            unkept("the index of the shards", "all are read again at every start", error)
     heldout = np.array(facts["heldout"])
     kin = 2 * np.array(facts["labels"], dtype=np.int32)
     kin[heldout] += 1
     items = Shards(
         archives, facts["places"], kin, facts["channels"], tuple(facts["size"]), facts["identity"],
-        former,
+        former, facts["span"] and tuple(facts["span"]),
     )  # fmt: skip
     everything = np.arange(len(items), dtype=np.int64)
     return Dataset(
@@ -80,9 +92,29 @@ def open_shards(
         coding=Coding.from_json(facts["coding"]),
         source=Source(f"shards in {shown(os.fsencode(path.resolve().name))}"),
         refused=tuple(Refused(*pair) for pair in facts["refused"]),
-        notes=tuple(facts["notes"]),
+        notes=(*facts["notes"], *beside),
         conditions=(labelled(facts["labels"], names),) if (names := facts["classes"]) else (),
     )
+
+
+def _beside(path: Path, allow_bad: bool) -> list[str]:
+    """A note on pictures beside the archives of a folder, which are left out.
+
+    Raises:
+        DataError: there are more than a few, so that they may be what was meant.
+    """
+    names = names_below(path) if path.is_dir() else iter(())
+    found = (name for name in names if Path(name).suffix.lower() in PICTURE_ENDINGS)
+    first = next(found, None)
+    count = 0 if first is None else 1 + sum(1 for _ in found)
+    if count > BESIDE and not allow_bad:
+        raise DataError(
+            f"'{shown(os.fsencode(path))}' holds .tar archives, which would be read, and "
+            f"{count:,} pictures beside them, such as '{shown(os.fsencode(first or ''))}', which "
+            "would not; move one or the other elsewhere, or go on without the pictures with "
+            "--allow-bad (allow_bad=True)."
+        )
+    return [f"Left out beside the archives: {many(count, 'pictures')}."] if count else []
 
 
 def index(
@@ -91,7 +123,8 @@ def index(
     """Read every header and decode every picture once; what training needs to know of them."""
     refused: list[tuple[str, str]] = []  # name and reason
     words: dict[str, int] = {"": -1}
-    found = np.array(list(_samples(archives, words, refused)), dtype=[*PLACE.descr, ("c", "<i4")])
+    kind = [*PLACE.descr, ("c", "<i4"), ("tiff", "?")]
+    found = np.array(list(_samples(archives, words, refused)), dtype=kind)
     root = archives[0].parent
     with quiet(), ThreadPoolExecutor(_WORKERS) as pool:
         first = list(pool.map(lambda place: head(_file(archives, place)), found[:JUDGED]))
@@ -101,7 +134,9 @@ def index(
         target = size or default_size(sizes, median(sides or [0]))
         grey = all(h.mode in GREY_MODES or h.mode.startswith("I;16") for h in heads)
         kin = np.zeros(len(found), np.int32)  # nobody stands in here
-        items = Shards(archives, found, kin, 1 if grey and heads else 3, target, "")
+        tiffs = (_file(archives, place) for place in found[found["tiff"]])
+        span, said = spanned(map(extent, tiffs))
+        items = Shards(archives, found, kin, 1 if grey and heads else 3, target, "", span=span)
         looks = []
         for start in range(0, len(found), _BLOCK):
             block = range(start, min(start + _BLOCK, len(found)))
@@ -128,6 +163,7 @@ def index(
     note = [f"{many(len(archives), 'shards')}; pictures are read from them as they are needed."]
     if len(classes) > 1 and (labels < 0).any():
         note.append(f"{int((labels < 0).sum()):,} pictures say no class.")
+    note += said
     order = np.array([*(classes.index(word) for word in list(words)[1:]), -1])  # -1: none said
     return {
         "places": np.ascontiguousarray(found[[*PLACE.names]][good]),  # type: ignore[misc]
@@ -136,6 +172,7 @@ def index(
         "classes": classes if len(classes) > 1 else [],
         "channels": items.channels,
         "size": list(target),
+        "span": span,
         "identity": _identity(keys, items.channels, target),
         "coding": _coding(np.delete(sums, heldout, axis=0), target).to_json(),
         "refused": refused,
@@ -182,8 +219,11 @@ def _coding(sums: np.ndarray, size: Size) -> Coding:
 
 def _samples(
     archives: Sequence[Path], words: dict[str, int], refused: list[tuple[str, str]]
-) -> Iterator[tuple[int, int, int, int]]:
-    """Shard, offset, size and class of every picture; damaged archives go to ``refused``."""
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Shard, offset, size, class of every picture, and whether it may hold real numbers.
+
+    Damaged archives go to ``refused``.
+    """
     for number, shard in enumerate(archives):
         try:
             with tarfile.open(shard, "r:") as archive:
@@ -192,11 +232,12 @@ def _samples(
                     for member in parts:
                         ending = member.name.rpartition(".")[2].lower()
                         if f".{ending}" in PICTURE_ENDINGS:
-                            places.append((number, member.offset_data, member.size))
+                            tiff = ending in ("tif", "tiff")
+                            places.append((member.offset_data, member.size, tiff))
                         elif ending in ("cls", "json"):
                             said = _class_in(archive, member) or said
                     label = words.setdefault(said, len(words) - 1)
-                    yield from ((*place, label) for place in places)
+                    yield from ((number, at, size, label, tiff) for at, size, tiff in places)
                 _check_end(archive, shard)
         except (tarfile.TarError, OSError, EOFError):
             refused.append((shard.name, "archive is damaged; what came before is used"))

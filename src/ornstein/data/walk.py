@@ -107,7 +107,7 @@ def _folders(
         into.execute("DELETE FROM waiting WHERE rowid = ?", (row,))
         place = os.path.join(top, folder)  # noqa: PTH118 - of any bytes
         try:
-            if folder and all(os.path.isfile(os.path.join(place, n)) for n in RUN):  # noqa: PTH113, PTH118
+            if folder and _is_run(place):
                 _pass(into, folder, "a run, and no data")
                 continue
             node = _node(os.stat(place))  # noqa: PTH116
@@ -157,6 +157,10 @@ def changed(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns} {status.st_ctime_ns}"
 
 
+def _is_run(folder: bytes) -> bool:
+    return all(os.path.isfile(os.path.join(folder, name)) for name in RUN)  # noqa: PTH113, PTH118
+
+
 def _node(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
@@ -164,7 +168,7 @@ def _node(status: os.stat_result) -> str:
 def names_below(folder: Path) -> Iterator[str]:
     """Names of the files below a folder, in no order; nothing is kept.
 
-    Links are not entered, and what is hidden is left out.
+    Links are not entered; what is hidden is left out, and so is what ornstein wrote.
     """
     with ExitStack() as stack, suppress(OSError):
         open_ones = [stack.enter_context(os.scandir(folder))]
@@ -172,9 +176,11 @@ def names_below(folder: Path) -> Iterator[str]:
             entry = next(open_ones[-1], None)
             if entry is None:
                 open_ones.pop().close()
-            elif entry.name.startswith("."):
+            elif entry.name.startswith(".") or entry.name.endswith(os.fsdecode(SHEET)):
                 continue
             elif entry.is_dir(follow_symlinks=False):
+                if _is_run(os.fsencode(entry.path)):
+                    continue
                 with suppress(OSError):
                     open_ones.append(stack.enter_context(os.scandir(entry.path)))
             else:

@@ -15,7 +15,8 @@ from ornstein import build
 from ornstein.config import Config, Resolved, resolve
 from ornstein.config.kinds import AUTO
 from ornstein.config.toml import toml_value
-from ornstein.data import names, open_data
+from ornstein.data import open_data
+from ornstein.data.sources import is_known, path_of
 from ornstein.displays import shown
 from ornstein.errors import ConfigError, DataError, FollowedError, UsageError
 from ornstein.launch.introducing import introduce
@@ -105,7 +106,7 @@ def train(
     }
 
     def asked() -> Resolved:
-        kept = _absolute(str(place)) if stored is None else stored.keep()
+        kept = stored.keep() if stored is not None else _absolute(place or "")
         given = {"data.source": kept, **flags}
         return resolve(recipe=preset, file=config, sets=tuple(sets), flags=given)
 
@@ -214,10 +215,10 @@ def _written(value: object) -> str:
     return toml_value(value) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
-def _absolute(source: str) -> str:
-    """A path to data holds from any directory; a built-in name stays as it is."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() and source not in names() else source
+def _absolute(source: str | Path) -> str:
+    """A path to data holds from any directory; a name that is looked up stays as it is."""
+    path = path_of(source)
+    return str(path.resolve()) if path.exists() and not is_known(source) else str(source)
 
 
 FREE = {"train.accumulate"}

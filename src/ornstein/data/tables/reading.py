@@ -22,6 +22,22 @@ _LONGEST = 1 << 20  # characters of a cell
 _PIECE = 1 << 16  # bytes or characters that are looked at together
 
 
+UNASSIGNED = "ornstein-unassigned"
+
+
+def _unassigned(error: UnicodeError) -> tuple[str, int]:
+    """The five bytes without a meaning in Windows-1252 stay what they are, so none are confused.
+
+    What else cannot be read, such as half a character of UTF-16, is a question mark.
+    """
+    if isinstance(error, UnicodeDecodeError) and error.encoding == "charmap":
+        return error.object[error.start : error.end].decode("latin-1"), error.end
+    return codecs.replace_errors(error)  # type: ignore[return-value]
+
+
+codecs.register_error(UNASSIGNED, _unassigned)
+
+
 @dataclass(frozen=True)
 class Style:
     """How a file is written.
@@ -106,7 +122,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[Lines]:
-    """Open a CSV file: UTF-8 or, failing that, Latin-1; any usual separator and line end.
+    """Open a CSV file: UTF-8 or, failing that, Windows-1252; any usual separator and line end.
 
     Raises:
         DataError: it cannot be read or is empty; while rows are read, one has too few or many
@@ -116,7 +132,7 @@ def open_lines(path: Path) -> Iterator[Lines]:
         file = found if found.seekable() else io.BytesIO(found.read())
         encoding = _encoding(file, path)
         file.seek(0)
-        with io.TextIOWrapper(file, encoding, "replace", newline="") as text:
+        with io.TextIOWrapper(file, encoding, UNASSIGNED, newline="") as text:
             begins = text.read(_PIECE)
             text.seek(0)
             style = Style(_separator(begins), "\r\n" if "\r\n" in begins else "\n")
@@ -156,7 +172,7 @@ def _encoding(file: BinaryIO, path: Path) -> str:
     except UnicodeDecodeError:
         for _ in pieces:
             pass
-        return "latin-1"
+        return "cp1252"  # Latin-1 but for 128 to 159, which are control characters there
     return "utf-8-sig"
 
 
