@@ -150,7 +150,7 @@ def test_inception_is_asked_as_torch_fidelity_asks_it_and_stamped(
     (package / "feature_extractor_inceptionv3.py").write_text(FIDELITY)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    with pytest.raises(UsageError, match="weights of Inception are not in .* nothing is fetched"):
+    with pytest.raises(UsageError, match=r"weights of Inception are not in .* nothing is fetched"):
         extractor(digits, "inception")
     weights = tmp_path / "hub" / "checkpoints" / INCEPTION
     weights.parent.mkdir(parents=True)
