@@ -150,7 +150,14 @@ def likelihood(steps: int | None, probes: int, out: Path) -> None:
 @main.command()
 @click.option("--target", "targets", multiple=True, help="gmm2, gmm16; default both.")
 @click.option("--evaluations", type=int, multiple=True, help="5, 8, 10, 15, 20; default all.")
-def solvers(targets: tuple[str, ...], evaluations: tuple[int, ...]) -> None:
+@click.option(
+    "--peer-python",
+    type=click.Path(path_type=Path),
+    help="Let the peers there walk too; else their best is what it was once.",
+)
+def solvers(
+    targets: tuple[str, ...], evaluations: tuple[int, ...], peer_python: Path | None
+) -> None:
     """Error of few evaluations against an exact score: tuned, and beside the peers' best."""
     from benchmarks.bars import EVALUATIONS
     from benchmarks.solvers import TARGETS, report
@@ -158,7 +165,7 @@ def solvers(targets: tuple[str, ...], evaluations: tuple[int, ...]) -> None:
     unknown = [str(v) for v in {*targets} - {*TARGETS} | {*evaluations} - {*EVALUATIONS}]
     if unknown:
         raise click.UsageError(f"there is no bar for {', '.join(unknown)}.")
-    report(targets or tuple(TARGETS), evaluations or EVALUATIONS, click.echo)
+    report(targets or tuple(TARGETS), evaluations or EVALUATIONS, click.echo, peer_python)
 
 
 @main.command()

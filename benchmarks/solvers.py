@@ -1,23 +1,32 @@
 """Error of a walk of few evaluations against an exact score: tuned, and beside the peers' best.
 
-Everywhere the same call of ``ornstein.tune``, with no hint for the cell; it is measured on starts
-that it never saw.
+The peers walk the same law from the same starts where they are installed; else their best is what
+it was on these laws once. Everywhere the same call of ``ornstein.tune``, with no hint for the
+cell; it is measured on starts that it never saw.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from benchmarks.bars import BARS, EVALUATIONS, Bar
+from benchmarks.contestants import check_python
 from ornstein.core import GRIDS, PROCESSES, Mixture, generator
+from ornstein.errors import OrnsteinError
 from ornstein.solvers import SOLVERS
 from ornstein.tune import Start, Truth, Tuning, candidates, tune
 
+WALKS = Path(__file__).parent / "peers" / "solver_walks.py"
 CLEANEST = 2 * math.log(1e5)  # the bars' truth ends at sigma = 1e-5
 TRUTH_STEPS = 512
 SIZES = {"tuned on": (128, 384), "fresh": (512,), "bar": (1000,)}
@@ -86,7 +95,59 @@ def truth(target: str, process: str, purpose: str) -> Truth:
     return Truth.of(PROCESSES[process](), starts, steps=TRUTH_STEPS, cleanest=CLEANEST)
 
 
-def cell(target: str, process: str, evaluations: int) -> Cell:
+def walked(
+    target: str, process: str, evaluations: Sequence[int], python: Path
+) -> Mapping[int, Bar]:
+    """The best of all settings of the peers that are installed, by hindsight, on our own starts.
+
+    Raises:
+        OrnsteinError: their program failed, or none of them is installed.
+        UsageError: no such Python.
+    """
+    check_python(("all",), python)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cell.npz"
+        _hand_over(target, process, path)
+        asked = ",".join(map(str, evaluations))
+        done = subprocess.run(
+            [str(python), str(WALKS), str(path), asked],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    best: dict[int, Bar] = {}
+    for line in sorted(lines, key=lambda line: -line["error"]):
+        best[line["evaluations"]] = Bar(line["error"], line["setting"])
+    if done.returncode or not set(evaluations) <= set(best):
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise OrnsteinError(
+            f"{python} walked none of diffusers, k-diffusion and azula on '{target}' "
+            f"({last}); install them there, or leave out --peer-python."
+        )
+    return best
+
+
+def _hand_over(target: str, process: str, path: Path) -> None:
+    """Write what the peers need to know of a cell, without a word of ours in it."""
+    law, judge = TARGETS[target](), truth(target, process, "bar")
+    noisiest, (start,), (ends,) = judge.process(1.0), judge.starts, judge.ends
+    cleanest = judge.process.level(torch.tensor(judge.process.span[1], dtype=torch.float64))
+    np.savez(
+        path,
+        weights=law.weights.numpy(),
+        means=law.means.numpy(),
+        eigenvalues=law.eigenvalues.numpy(),
+        axes=law.axes.numpy(),
+        start=(start.noise * float(noisiest.sigma)).numpy(),
+        ends=ends.numpy(),
+        alpha=float(noisiest.alpha),
+        rhos=np.array([float(noisiest.rho), float(cleanest.rho)]),
+        process=process,
+    )
+
+
+def cell(target: str, process: str, evaluations: int, bar: Bar) -> Cell:
     """Tune, and measure the outcome and all named ways on the same new starts."""
     known, fresh, judge = (truth(target, process, purpose) for purpose in SIZES)
     tuning = tune(known, fresh, evaluations)
@@ -100,7 +161,7 @@ def cell(target: str, process: str, evaluations: int) -> Cell:
         target,
         process,
         evaluations,
-        BARS[target, process][EVALUATIONS.index(evaluations)],
+        bar,
         error("dpmpp-2m", "karras"),
         named,
         tuning,
@@ -114,14 +175,27 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 
 
 def report(
-    targets: Sequence[str], evaluations: Sequence[int], show: Callable[[str], None]
+    targets: Sequence[str],
+    evaluations: Sequence[int],
+    show: Callable[[str], None],
+    peer_python: Path | None = None,
 ) -> list[Cell]:
-    """Measure every cell and show each row when it is there."""
+    """Measure every cell, peers too by a Python of theirs, and show each row when it is there.
+
+    Raises:
+        OrnsteinError: the peers do not walk.
+        UsageError: no such Python.
+    """
     show(HEADER)
     cells = []
-    for target, process in BARS:
-        for many in evaluations if target in targets else ():
-            cells.append(cell(target, process, many))
+    for (target, process), known in BARS.items():
+        if target not in targets:
+            continue
+        bars: Mapping[int, Bar] = dict(zip(EVALUATIONS, known, strict=True))
+        if peer_python is not None:
+            bars = walked(target, process, evaluations, peer_python)
+        for many in evaluations:
+            cells.append(cell(target, process, many, bars[many]))
             show(str(cells[-1]))
     ratios = [c.error / c.bar.error for c in cells]
     above = sum(ratio > 1 for ratio in ratios)
