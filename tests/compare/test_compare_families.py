@@ -297,7 +297,7 @@ def test_by_steps_diffusion_is_the_same_whatever_precision_was_faster_at_the_mom
 ) -> None:
     made = []
     for precision in ("float32", "bfloat16"):
-        monkeypatch.setattr("ornstein.planning._precision", lambda *_, one=precision: one)
+        monkeypatch.setattr("ornstein.planning.planning._precision", lambda *_, one=precision: one)
         task = task_of(gaussian[:500], tmp_path / precision)
         made.append(FAMILIES["diffusion"].fit(task, Budget(steps=3), 0).sample(4, 0))
     np.testing.assert_array_equal(*made)

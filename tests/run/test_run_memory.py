@@ -342,8 +342,8 @@ def save(self, *state, whole=Saving.save):
     print("grown", held() - before)
 
 Saving.save = save
-large = {"net.name": "mlp", "net.size": "large", "batch": 16, "save_every": 2}
-orn.train("two-moons", steps=2, runs=sys.argv[1], settings=large)
+large = {"net.name": "mlp", "net.size": "large", "batch": 2, "precision": "float32"}
+orn.train("two-moons", steps=2, runs=sys.argv[1], settings={**large, "save_every": 2})
 """
 
 
