@@ -18,7 +18,7 @@ from torch import Tensor
 from ornstein.bundle import Bundle, Sampler, TunedGrid, load
 from ornstein.bundle.tuning import cost, tuned
 from ornstein.cli.app import cli
-from ornstein.core import EDMTarget, Gaussian, Level
+from ornstein.core import EDM, GRIDS, EDMTarget, Gaussian, Level, Mixture, generator
 from ornstein.data.coding import Coding
 from ornstein.data.conditions import class_of
 from ornstein.errors import LevelError, ModelFileError, UsageError
@@ -73,6 +73,45 @@ def test_sampling_walks_the_tuned_levels_with_the_tuned_solver() -> None:
 )
 def test_what_is_asked_for_or_was_not_tuned_goes_the_usual_way(asked: dict[str, Any]) -> None:
     assert make((KEPT,)).how(**asked) == make().how(**asked)
+
+
+@pytest.mark.parametrize("steps", [6, 8, 19])
+def test_fewer_steps_than_its_own_have_a_way_of_their_own(steps: int) -> None:
+    bundle = replace(make(), sampler=Sampler(steps=20))
+    few, plain = ("unipc-2", "blend"), ("dpmpp-2m", "karras")
+
+    def way(bundle: Bundle = bundle, **asked: Any) -> tuple[str, str, int]:  # noqa: ANN401
+        found = bundle.how(**asked)
+        return found.solver, found.grid, found.steps
+
+    assert way(steps=steps) == (*few, steps)
+    for other in (5, 20, 30):
+        assert way(steps=other) == (*plain, other)
+    assert way() == (*plain, 20)
+    assert way(steps=steps, solver="ddim") == ("ddim", "karras", steps)
+    assert way(steps=steps, grid="uniform") == ("dpmpp-2m", "uniform", steps)
+    chosen = replace(bundle, sampler=Sampler(solver="ddim", steps=20))
+    assert way(chosen, steps=steps) == ("ddim", "karras", steps)
+
+
+@pytest.mark.parametrize("steps", [6, 8, 12, 16])
+@pytest.mark.parametrize("width", [0.1, 0.3])
+def test_that_way_ends_nearer_to_the_truth(steps: int, width: float) -> None:
+    """Of a law of deviation 1 with two narrow modes; the truth by hundreds of Heun's steps."""
+    place = (1 - width**2) ** 0.5
+    covs = torch.full((2, 1, 1), width**2, dtype=torch.float64)
+    law = Mixture(torch.tensor([0.5, 0.5]), torch.tensor([[-place], [place]]), covs)
+    start = 80 * torch.randn(64, 1, generator=generator(0, "ends"), dtype=torch.float64)
+
+    def ends(solver: str, grid: str, steps: int) -> Tensor:
+        return sample(law, start, GRIDS[grid](EDM(), steps), SOLVERS[solver]())
+
+    truth = ends("heun", "log-snr", 400)
+    few, plain = (
+        float((ends(*way, steps) - truth).square().mean().sqrt())
+        for way in (("unipc-2", "blend"), ("dpmpp-2m", "karras"))
+    )
+    assert few < 0.8 * plain
 
 
 def test_levels_found_for_one_guidance_are_not_used_for_another() -> None:

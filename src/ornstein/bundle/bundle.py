@@ -80,7 +80,8 @@ class Bundle(Trained):
         """Return the way to sample: what is asked for, and the model's own defaults for the rest.
 
         Where neither solver nor grid is asked for and the model was tuned for such steps, the
-        tuned solver and grid are the defaults.
+        tuned solver and grid are the defaults; untuned, fewer steps than the model's own have
+        defaults that are better with few.
 
         Args:
             solver: Key of ``SOLVERS``.
@@ -92,6 +93,8 @@ class Bundle(Trained):
             guide: Manner of guidance: kind, levels, rescaling.
         """
         own = self.sampler
+        if steps is not None and solver is None and grid is None:
+            own = own.fewer(steps)
         way = Sampler(
             solver=own.solver if solver is None else solver,
             grid=own.grid if grid is None else grid,

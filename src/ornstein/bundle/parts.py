@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +44,13 @@ class Sampler:
     guidance: float = 1.0
     guide: Guide = field(default_factory=Guide)
 
+    def fewer(self, steps: int) -> Sampler:
+        """The same way in another number of steps, where neither solver nor grid was chosen."""
+        plain = (self.solver, self.grid) == (Sampler.solver, Sampler.grid)
+        if plain and FEWEST <= steps < self.steps:
+            return replace(self, solver=FEW[0], grid=FEW[1], steps=steps)
+        return replace(self, steps=steps)
+
     @property
     def settings(self) -> dict[str, Any]:
         """All of it, fit for JSON; the manner of guidance where it is not the plainest."""
@@ -53,6 +60,10 @@ class Sampler:
     def manner(self) -> Guide:
         """The manner of guidance; the plainest where nothing is guided."""
         return Guide() if self.guide.off(self.guidance) else self.guide
+
+
+FEW, FEWEST = ("unipc-2", "blend"), 6
+"""Solver and grid of fewer steps than a model's own, down to so few: docs/tune.md, measured."""
 
 
 @dataclass(frozen=True)
